@@ -1,0 +1,1 @@
+"""Builders turn images, findings, clinical logic and judges into training records."""

@@ -1,0 +1,1 @@
+"""Experts look at images and write findings."""

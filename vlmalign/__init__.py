@@ -1,0 +1,3 @@
+"""Make vision-language models say true things about images, without paid human feedback."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,285 @@
+"""Writing a dataset folder so that a kill at any moment loses nothing and changes nothing.
+
+A build is a sequence of *units* (one input, or one batch of inputs), committed in input order. Each
+unit is one line of a journal: its records, the counts of what it left out, and nothing else. A build
+that is started again skips the units that the journal already holds, and finishing turns the journal
+into `records.jsonl` and a manifest. The same inputs so give the same bytes, however often it was killed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from PIL import Image
+
+from vlmalign.records.base import Record
+from vlmalign.records.errors import DataError
+from vlmalign.records.folder import load_image
+from vlmalign.records.hashing import config_hash, sha256_bytes, sha256_file
+from vlmalign.records.image import ImageRef
+from vlmalign.records.manifest import KINDS, MANIFEST, RECORDS, Kind, Manifest, read_manifest, write_manifest
+
+JOURNAL = "journal.jsonl"
+
+
+class DatasetBuild:
+    """A dataset folder being written.
+
+    Args:
+        folder: where; created if absent.
+        kind: which record type.
+        config: everything that decides the content; another config on the same folder is refused.
+        overwrite: start anew. The old content stays readable until the new one is complete.
+        notes: sentences for the reader of the manifest (grouping unit, licence ...).
+        data_use: where the data may be sent.
+
+    Raises:
+        DataError: the folder is of another config or kind, or holds something else.
+
+    Example:
+        >>> import tempfile
+        >>> from vlmalign.records import Judgement, read_records
+        >>> folder = tempfile.mkdtemp() + "/judged"
+        >>> with DatasetBuild(folder, "judgement", {"rule": "v1"}) as build:
+        ...     for case in ["a", "b"]:
+        ...         if not build.has(case):
+        ...             build.commit(case, [Judgement(id=case, case_id=case, candidate_ids=(case + "/0",),
+        ...                                           criterion="demo", judge="demo@1", score=1.0)])
+        >>> [record.id for record in read_records(folder, Judgement)]
+        ['a', 'b']
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        kind: Kind,
+        config: Mapping[str, Any],
+        *,
+        overwrite: bool = False,
+        notes: Mapping[str, str] | None = None,
+        data_use: str = "open",
+    ) -> None:
+        self.path = Path(folder)
+        self.kind: Kind = kind
+        self.config = json.loads(json.dumps(config))
+        self.notes = dict(notes or {})
+        self.data_use = data_use
+        self.counts: Counter[str] = Counter()
+        self._units: set[str] = set()
+        self._ids: set[str] = set()
+        self._header = {"kind": kind, "config_sha256": config_hash(self.config)}
+        self.finished = False
+        self._open(overwrite)
+
+    # -- starting and continuing ------------------------------------------------------------------
+
+    def _open(self, overwrite: bool) -> None:
+        self._claim_folder(overwrite)
+        if self.finished:
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        journal = self.path / JOURNAL
+        if overwrite and journal.exists():
+            journal.unlink()
+        if journal.exists():
+            self._continue(journal)
+        else:
+            journal.write_text(json.dumps(self._header, sort_keys=True) + "\n", encoding="utf-8")
+        self._journal = open(journal, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+
+    def _claim_folder(self, overwrite: bool) -> None:
+        if not self.path.exists() or overwrite and self._is_ours():
+            return
+        if not self.path.is_dir():
+            raise DataError("the output path is a file", "Choose another --out.", file=self.path)
+        if (self.path / MANIFEST).exists():
+            manifest = read_manifest(self.path)
+            if (manifest.kind, manifest.config_sha256) != (self.kind, self._header["config_sha256"]):
+                raise DataError(
+                    f"the folder is complete and was built as another {manifest.kind} dataset or with other "
+                    f"settings ({_difference(manifest.config, self.config)})",
+                    "Choose another --out, or pass --overwrite to replace it.",
+                    file=self.path,
+                )
+            self.finished = True
+            self.counts = Counter(manifest.counts)
+        elif any(self.path.iterdir()) and not self._is_ours():
+            raise DataError(
+                "the folder is not empty and is not a dataset folder", "Choose another --out.", file=self.path
+            )
+
+    def _is_ours(self) -> bool:
+        return (self.path / MANIFEST).exists() or (self.path / JOURNAL).exists() or not any(self.path.iterdir())
+
+    def _continue(self, journal: Path) -> None:
+        data = journal.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]  # a kill may have cut the last line
+        lines = whole.decode("utf-8").splitlines()
+        if not lines:
+            lines = [json.dumps(self._header, sort_keys=True)]
+            whole = (lines[0] + "\n").encode()
+        if json.loads(lines[0]) != self._header:
+            raise DataError(
+                "an unfinished build with other settings is here",
+                "Choose another --out, or pass --overwrite to discard it.",
+                file=journal,
+                line=1,
+            )
+        if whole != data:
+            os.truncate(journal, len(whole)) if len(whole) < len(data) else journal.write_bytes(whole)
+        for line in lines[1:]:
+            entry = json.loads(line)
+            self._units.add(entry["unit"])
+            self._ids.update(entry["ids"])
+            self.counts.update(entry["counts"])
+            self.counts["records"] += len(entry["ids"])
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def has(self, unit: str) -> bool:
+        """Whether this unit is already written, in this run or an earlier one."""
+        return self.finished or unit in self._units
+
+    def commit(self, unit: str, records: Iterable[Record], counts: Mapping[str, int] | None = None) -> None:
+        """Write one unit: all of its records or, after a kill, none.
+
+        Args:
+            unit: its name, unique in the build.
+            records: zero or more records, ids unique in the folder.
+            counts: what was left out and why, e.g. `{"ties": 3}`; summed in the manifest.
+        """
+        records = list(records)
+        record_type = KINDS[self.kind]
+        for record in records:
+            if not isinstance(record, record_type):
+                raise TypeError(f"unit {unit!r}: got {type(record).__name__}, expected {record_type.__name__}")
+            if record.id in self._ids:
+                raise DataError(
+                    f"duplicate id {record.id!r}",
+                    "Ids must be unique within a folder.",
+                    file=self.path,
+                    record=record.id,
+                    field="id",
+                )
+            self._ids.add(record.id)
+        if self.has(unit):
+            raise ValueError(f"unit {unit!r} is already committed")
+        entry = {
+            "unit": unit,
+            "ids": [record.id for record in records],
+            "counts": dict(counts or {}),
+            "lines": [record.to_line() for record in records],
+        }
+        self._journal.write(json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n")
+        self._journal.flush()
+        self._units.add(unit)
+        self.counts.update(counts or {})
+        self.counts["records"] += len(records)
+
+    def add_image(self, image: Image.Image | bytes | str | Path, **fields: Any) -> ImageRef:
+        """Store an image under its own hash and return the reference; an equal image is stored once.
+
+        A PIL image is written as PNG. A path is linked (or copied) as it is, after it was decoded whole.
+        `fields` are those of `ImageRef` (modality, spacing_mm ...).
+        """
+        if isinstance(image, Image.Image):
+            buffer = io.BytesIO()
+            image.save(buffer, "PNG")
+            image = buffer.getvalue()
+        if isinstance(image, bytes):
+            digest, suffix = sha256_bytes(image), ".png" if image.startswith(b"\x89PNG") else ".bin"
+            place = self._place(digest, suffix)
+            if not (self.path / place).exists():
+                _put(self.path / place, image)
+        else:
+            load_image(image)
+            digest, suffix = sha256_file(image), Path(image).suffix.lower()
+            place = self._place(digest, suffix)
+            if not (self.path / place).exists():
+                _link(Path(image), self.path / place)
+        return ImageRef(path=place, sha256=digest, **fields)
+
+    def adopt(self, ref: ImageRef, source: Path) -> ImageRef:
+        """Take over an image of another dataset folder (`source` is that folder) under the same name."""
+        place = self.path / ref.path
+        if not place.exists():
+            _link((source / ref.path).resolve(), place)
+        return ref
+
+    def _place(self, digest: str, suffix: str) -> str:
+        return f"images/{digest[:2]}/{digest}{suffix}"
+
+    # -- finishing --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Turn the journal into `records.jsonl` and `manifest.json`. Does nothing when complete."""
+        if self.finished:
+            return
+        self._journal.close()
+        partial = self.path / (RECORDS + ".partial")
+        with open(self.path / JOURNAL, encoding="utf-8") as lines, open(partial, "w", encoding="utf-8") as out:
+            next(lines)
+            for line in lines:
+                out.writelines(record + "\n" for record in json.loads(line)["lines"])
+            out.flush()
+            os.fsync(out.fileno())
+        (self.path / MANIFEST).unlink(missing_ok=True)
+        os.replace(partial, self.path / RECORDS)
+        write_manifest(self.path, self._manifest())
+        (self.path / JOURNAL).unlink()
+        self.finished = True
+
+    def _manifest(self) -> Manifest:
+        images = sum(1 for p in (self.path / "images").rglob("*") if p.is_file())
+        return Manifest(
+            kind=self.kind,
+            counts={**self.counts, "records": self.counts["records"], "images": images},
+            records_sha256=sha256_file(self.path / RECORDS),
+            config=self.config,
+            config_sha256=self._header["config_sha256"],
+            versions={"vlmalign": metadata.version("vlmalign")},
+            notes=self.notes,
+            data_use=self.data_use,  # type: ignore[arg-type]  # pydantic checks the value
+        )
+
+    def __enter__(self) -> DatasetBuild:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        elif not self.finished:
+            self._journal.close()
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    keys = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
+    return ", ".join(f"{k}: {old.get(k)!r} there, {new.get(k)!r} here" for k in keys[:4]) or "kind"
+
+
+def _put(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        partial = target.with_name(target.name + ".partial")
+        shutil.copyfile(source, partial)
+        os.replace(partial, target)

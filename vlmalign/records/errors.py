@@ -1,0 +1,56 @@
+"""The one error for bad data: it names the file, line, record, field, rule and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class DataError(ValueError):
+    """Data on disk breaks a rule.
+
+    The message always reads ``where: rule. remedy``, and the parts stay available as attributes so
+    that `vlmalign data validate` can print them as a table.
+
+    Attributes:
+        rule: what is required, with the offending value.
+        remedy: what the user can do about it.
+        file: the file that breaks the rule.
+        line: 1-based line in that file.
+        record: id of the record.
+        field: dotted name of the field.
+
+    Example:
+        >>> print(DataError("the box has no area", "Correct or delete it.", file="a.xml", line=7))
+        a.xml:7: the box has no area. Correct or delete it.
+    """
+
+    def __init__(
+        self,
+        rule: str,
+        remedy: str,
+        *,
+        file: str | Path | None = None,
+        line: int | None = None,
+        record: str | None = None,
+        field: str | None = None,
+    ) -> None:
+        self.rule = rule
+        self.remedy = remedy
+        self.file = None if file is None else str(file)
+        self.line = line
+        self.record = record
+        self.field = field
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        place = "" if self.file is None else self.file
+        if self.line is not None:
+            place += f":{self.line}"
+        parts = [place] if place else []
+        if self.record is not None:
+            parts.append(f"record {self.record!r}")
+        if self.field is not None:
+            parts.append(f"field {self.field!r}")
+        where = ", ".join(parts)
+        text = f"{self.rule.rstrip('.')}. {self.remedy}"
+        return f"{where}: {text}" if where else text

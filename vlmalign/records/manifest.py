@@ -1,0 +1,91 @@
+"""What a dataset folder says of itself: `manifest.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from vlmalign.records.base import Part, Record
+from vlmalign.records.candidate import Candidate
+from vlmalign.records.case import Case
+from vlmalign.records.errors import DataError
+from vlmalign.records.finding import Finding
+from vlmalign.records.judgement import Judgement, Ranking
+from vlmalign.records.preference import Demonstration, Preference
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+RECORDS = "records.jsonl"
+
+Kind = Literal["case", "finding", "candidate", "judgement", "ranking", "preference", "demonstration"]
+KINDS: dict[str, type[Record]] = {
+    "case": Case,
+    "finding": Finding,
+    "candidate": Candidate,
+    "judgement": Judgement,
+    "ranking": Ranking,
+    "preference": Preference,
+    "demonstration": Demonstration,
+}
+
+
+class Manifest(Part):
+    """Summary of a complete dataset folder; its presence marks the folder as complete."""
+
+    schema_version: Literal[1] = 1
+    kind: Kind
+    counts: dict[str, int] = Field(description="records, images, and whatever the builder left out, by name")
+    records_sha256: str
+    config: dict[str, Any] = Field(description="what built the folder, enough to build it again")
+    config_sha256: str
+    versions: dict[str, str] = Field(default_factory=dict)
+    notes: dict[str, str] = Field(default_factory=dict, description="for readers: grouping unit, licence ...")
+    data_use: Literal["open", "local_only", "approved_endpoints"] = "open"
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """Read and check a folder's manifest.
+
+    Raises:
+        DataError: no such folder, no manifest (an unfinished build), or one that breaks the schema.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError("no such folder", "Check the path.", file=folder)
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(
+            "not a complete dataset folder: manifest.json is missing",
+            "Run the command that builds it again: it continues where it stopped.",
+            file=folder,
+        )
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(
+            first["msg"],
+            "Build the folder again with --overwrite.",
+            file=path,
+            field=".".join(map(str, first["loc"])),
+        ) from None
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, also after a power cut."""
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest.json` atomically, keys sorted."""
+    text = json.dumps(manifest.model_dump(mode="json"), sort_keys=True, indent=2, ensure_ascii=False)
+    write_atomic(folder / MANIFEST, (text + "\n").encode())
