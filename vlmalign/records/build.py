@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -234,9 +235,18 @@ class DatasetBuild:
             os.fsync(out.fileno())
         (self.path / MANIFEST).unlink(missing_ok=True)
         os.replace(partial, self.path / RECORDS)
+        self._remove_orphans()
         write_manifest(self.path, self._manifest())
         (self.path / JOURNAL).unlink()
         self.finished = True
+
+    def _remove_orphans(self) -> None:
+        """Delete files that no record names: what an overwritten build or a killed unit left behind."""
+        with open(self.path / RECORDS, encoding="utf-8") as lines:
+            named = {name for line in lines for name in re.findall(r'"(images/[^"]+)"', line)}
+        for file in (self.path / "images").rglob("*"):
+            if file.is_file() and file.relative_to(self.path).as_posix() not in named:
+                file.unlink()
 
     def _manifest(self) -> Manifest:
         images = sum(1 for p in (self.path / "images").rglob("*") if p.is_file())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -35,8 +36,11 @@ def parse_line(line: str, record_type: type[R], *, file: Path, number: int) -> R
 
 
 def _id_of(line: str) -> str | None:
-    head, _, rest = line.partition('"id":"')
-    return rest.split('"', 1)[0] if rest else None
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return value.get("id") if isinstance(value, dict) else None
 
 
 def load_image(path: str | Path) -> Image.Image:
