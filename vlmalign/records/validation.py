@@ -16,7 +16,6 @@ from vlmalign.records.hashing import sha256_file
 from vlmalign.records.image import ImageRef
 from vlmalign.records.manifest import KINDS, RECORDS, read_manifest
 
-
 TALLIED = ("split", "group_kind", "domain", "source", "concept", "status", "policy", "criterion", "valid")
 
 
