@@ -1,1 +1,26 @@
 """Experts look at images and write findings."""
+
+from experts.config import ExpertConfig
+from experts.performance import assess
+from experts.protocol import Examination, Expert, ExpertCard, Measured, Metric
+from experts.registry import ExpertListing, list_experts, load_expert, read_card
+from experts.running import run_expert
+from experts.segmentation import NetworkSettings
+from experts.training import train_expert
+
+__all__ = [
+    "Examination",
+    "Expert",
+    "ExpertCard",
+    "ExpertConfig",
+    "ExpertListing",
+    "Measured",
+    "Metric",
+    "NetworkSettings",
+    "assess",
+    "list_experts",
+    "load_expert",
+    "read_card",
+    "run_expert",
+    "train_expert",
+]

@@ -26,7 +26,7 @@ from vlmalign.records.base import Record
 from vlmalign.records.errors import DataError
 from vlmalign.records.folder import load_image
 from vlmalign.records.hashing import config_hash, sha256_bytes, sha256_file
-from vlmalign.records.image import ImageRef
+from vlmalign.records.image import ImageRef, check_relative
 from vlmalign.records.manifest import KINDS, MANIFEST, RECORDS, Kind, Manifest, read_manifest, write_manifest
 
 JOURNAL = "journal.jsonl"
@@ -211,10 +211,15 @@ class DatasetBuild:
 
     def adopt(self, ref: ImageRef, source: Path) -> ImageRef:
         """Take over an image of another dataset folder (`source` is that folder) under the same name."""
-        place = self.path / ref.path
-        if not place.exists():
-            _link((source / ref.path).resolve(), place)
+        self.adopt_file(ref.path, source)
         return ref
+
+    def adopt_file(self, path: str, source: Path) -> str:
+        """Take over a file, e.g. a mask, that a record of another dataset folder names."""
+        place = self.path / check_relative(path)
+        if not place.exists():
+            _link((source / path).resolve(), place)
+        return path
 
     def _place(self, digest: str, suffix: str) -> str:
         return f"images/{digest[:2]}/{digest}{suffix}"

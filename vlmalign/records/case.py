@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from vlmalign.records.base import Part, Record
 from vlmalign.records.finding import Finding
@@ -13,14 +13,20 @@ from vlmalign.records.image import ImageRef
 Split = Literal["train", "validation", "test", "unassigned"]
 
 
-class TextPart(Part):
+class _ChatPart(Part):
+    @model_serializer(mode="wrap")
+    def _always_name_the_type(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {"type": self.type, **handler(self)}  # type: ignore[attr-defined]  # chat templates ask for it
+
+
+class TextPart(_ChatPart):
     """A piece of text in a chat message."""
 
     type: Literal["text"] = "text"
     text: str
 
 
-class ImagePart(Part):
+class ImagePart(_ChatPart):
     """The place of the next image of the record, in order."""
 
     type: Literal["image"] = "image"

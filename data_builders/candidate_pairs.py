@@ -1,0 +1,185 @@
+"""The loop that symbolic and expert pairs share: candidates of each case -> scores -> Preference records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data_builders.pairing import Pair, PairingConfig, Scored, make_pairs
+from data_builders.reading import prompt_of, read_answer
+from data_builders.scoring import ScoreWeights, score_reading
+from vlmalign.clinical import Logic
+from vlmalign.records import Candidate, Case, DataError, DatasetBuild, Message, Preference, RecordFolder
+from vlmalign.records.preference import Source
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a source knows of one case.
+
+    Attributes:
+        answers: concept -> value, certain ones only.
+        experts: who said so, id and version.
+        uncertain: concepts left out because their source was not sure.
+    """
+
+    answers: Mapping[str, str]
+    experts: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """How pairs are decided: where knowledge comes from, how it scores, which pairs are kept."""
+
+    logic: Logic
+    source: Source
+    judge: str
+    known: Callable[[Case], Known]
+    weights: ScoreWeights
+    pairing: PairingConfig
+    concepts: Collection[str] | None = None
+
+
+def candidates_by_case(folder: RecordFolder[Candidate], cases: RecordFolder[Case]) -> dict[str, list[Candidate]]:
+    """The candidates of each case in file order; a candidate of a case that is not there is refused."""
+    names = {case.id for case in cases}
+    grouped: dict[str, list[Candidate]] = {}
+    for candidate in folder:
+        if candidate.case_id not in names:
+            raise DataError(
+                f"case_id {candidate.case_id!r} is not in the case folder",
+                "Pass the case folder that the candidates were generated from.",
+                file=folder.path,
+                record=candidate.id,
+                field="case_id",
+            )
+        grouped.setdefault(candidate.case_id, []).append(candidate)
+    return grouped
+
+
+def write_pairs(
+    cases: RecordFolder[Case],
+    candidates: RecordFolder[Candidate],
+    out: str | Path,
+    grounding: Grounding,
+    *,
+    config: Mapping[str, Any],
+    overwrite: bool,
+) -> Path:
+    """Write the pairs of every case that has candidates, in the order of the cases.
+
+    Counted in the manifest: cases (`cases`, `cases_without_candidates`, `cases_without_knowledge`,
+    `cases_without_pair`, per prompt where a case has several), `uncertain_concepts`, and what
+    `make_pairs` left out.
+    """
+    data_use = cases.manifest.data_use
+    with DatasetBuild(out, "preference", config, overwrite=overwrite, data_use=data_use) as build:
+        if build.finished:
+            return build.path
+        grouped = candidates_by_case(candidates, cases)
+        for case in cases:
+            if build.has(case.id):
+                continue
+            pairs, counts = _pairs_of(case, grouped.get(case.id, []), grounding)
+            if pairs:
+                for image in case.images:
+                    build.adopt(image, cases.path)
+            build.commit(case.id, pairs, counts)
+    return build.path
+
+
+def _pairs_of(
+    case: Case, candidates: list[Candidate], grounding: Grounding
+) -> tuple[list[Preference], Counter[str]]:
+    if not candidates:
+        return [], Counter(cases=1, cases_without_candidates=1)
+    known = grounding.known(case)
+    counts: Counter[str] = Counter(cases=1, uncertain_concepts=len(known.uncertain))
+    if not known.answers:
+        return [], +(counts + Counter(cases_without_knowledge=1))
+    pairs: list[Pair] = []
+    for same_prompt in _by_prompt(case, candidates):
+        scored = [score_candidate(case, candidate, known, grounding) for candidate in same_prompt]
+        more_pairs, more_counts = make_pairs(scored, grounding.pairing)
+        pairs += more_pairs
+        counts += more_counts
+    return [_preference(case, pair, n, known, grounding) for n, pair in enumerate(pairs)], counts
+
+
+def _by_prompt(case: Case, candidates: list[Candidate]) -> list[list[Candidate]]:
+    """Candidates that answer the same prompt and the same later questions: only these compare."""
+    groups: dict[tuple[Message, ...], list[Candidate]] = {}
+    for candidate in candidates:
+        asked = tuple(m for m in candidate.messages if m.role != "assistant")
+        groups.setdefault((*prompt_of(case, candidate), *asked), []).append(candidate)
+    return list(groups.values())
+
+
+def score_candidate(case: Case, candidate: Candidate, known: Known, grounding: Grounding) -> Scored:
+    """Read one candidate and score it against what is known of its case."""
+    reading = read_answer(grounding.logic, prompt_of(case, candidate), candidate.messages)
+    concepts = set(known.answers) if grounding.concepts is None else set(grounding.concepts)
+    if reading.asked is not None:  # a conversation owes answers to its questions only
+        concepts &= set(reading.asked)
+    score = score_reading(
+        grounding.logic, reading, known.answers, weights=grounding.weights, concepts=frozenset(concepts)
+    )
+    return Scored(candidate, score, reading.words, len(reading.parsed.unrecognised))
+
+
+def _preference(case: Case, pair: Pair, number: int, known: Known, grounding: Grounding) -> Preference:
+    chosen, rejected = pair.chosen, pair.rejected
+    return Preference(
+        id=f"{case.id}/{grounding.source}/{number}",
+        case_id=case.id,
+        group_id=case.group_id,
+        split=case.split,
+        images=case.images,
+        prompt=prompt_of(case, chosen.candidate),
+        chosen=chosen.candidate.messages,
+        rejected=rejected.candidate.messages,
+        margin=None if pair.margin is None else round(pair.margin, 9),
+        source=grounding.source,
+        expert_ids=known.experts,
+        judge_ids=(grounding.judge,),
+        provenance={
+            "chosen_candidate": chosen.candidate.id,
+            "rejected_candidate": rejected.candidate.id,
+            "policy": chosen.candidate.policy,
+            "known": dict(sorted(known.answers.items())),
+            "uncertain": sorted(known.uncertain),
+            "chosen_score": _score_of(chosen),
+            "rejected_score": _score_of(rejected),
+            "unverified_difference": pair.unverified_difference,
+            "length": length_statistics(chosen, rejected),
+        },
+    )
+
+
+def _score_of(scored: Scored) -> dict[str, Any]:
+    score = scored.score
+    if score.value is None:
+        return {"invalid": score.reason}
+    return {"value": round(score.value, 9), "wrong": list(score.wrong), "omitted": list(score.omitted)}
+
+
+def length_statistics(chosen: Scored, rejected: Scored) -> dict[str, int | None]:
+    """Words and tokens of both answers and their differences; tokens are None where they were not recorded."""
+    a, b = chosen.candidate.tokens, rejected.candidate.tokens
+    return {
+        "chosen_words": chosen.words,
+        "rejected_words": rejected.words,
+        "words_difference": chosen.words - rejected.words,
+        "chosen_tokens": a,
+        "rejected_tokens": b,
+        "tokens_difference": None if a is None or b is None else a - b,
+    }
+
+
+def load_inputs(cases: str | Path, candidates: str | Path) -> tuple[RecordFolder[Case], RecordFolder[Candidate]]:
+    """Open the two folders that every candidate-based builder reads."""
+    return RecordFolder(cases, Case), RecordFolder(candidates, Candidate)

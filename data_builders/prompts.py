@@ -1,0 +1,49 @@
+"""Cases without their answers: what a policy may be asked, and all that a pair builder gets to see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vlmalign.records import Case, DatasetBuild, RecordFolder
+
+
+def build_prompts(
+    folders: Sequence[str | Path], out: str | Path, *, max_cases: int | None = None, overwrite: bool = False
+) -> Path:
+    """Write the cases of several folders as one, references removed.
+
+    Args:
+        folders: Case folders, in this order.
+        out: the new Case folder.
+        max_cases: keep at most so many in all, taken at even distances so that every group is as likely;
+            the others are counted as `left_out`.
+        overwrite: replace a folder built with other settings.
+
+    Returns:
+        The folder. Its manifest counts `references_removed`.
+
+    Raises:
+        ValueError: `max_cases` is below 1.
+        DataError: a folder is missing or of another kind, or two hold a case of the same id.
+    """
+    if max_cases is not None and max_cases < 1:
+        raise ValueError(f"max_cases is {max_cases}: at least 1 is required")
+    opened = [RecordFolder(folder, Case) for folder in folders]
+    total = sum(len(folder) for folder in opened)
+    step = 1.0 if max_cases is None else max(1.0, total / max_cases)
+    kept = {int(i * step) for i in range(int(total / step))}
+    config = {"builder": "prompts", "cases": [folder.sha256 for folder in opened], "max_cases": max_cases}
+    with DatasetBuild(out, "case", config, overwrite=overwrite) as build:
+        numbered = ((folder, case) for folder in opened for case in folder)
+        for number, (folder, case) in enumerate(numbered):
+            if build.has(case.id):
+                continue
+            if number not in kept:
+                build.commit(case.id, [], {"left_out": 1})
+                continue
+            for ref in case.images:
+                build.adopt(ref, folder.path)
+            removed = int(case.reference is not None)
+            build.commit(case.id, [case.model_copy(update={"reference": None})], {"references_removed": removed})
+    return Path(out)

@@ -1,0 +1,74 @@
+"""The state of an unfinished training, one file an epoch, of which only complete ones are ever seen."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vlmalign.records import DataError
+from vlmalign.records.hashing import config_hash
+from vlmalign.records.manifest import write_atomic
+
+CONFIG = "config.json"
+
+
+def claim_folder(folder: Path, config: dict[str, Any], *, done: str, overwrite: bool) -> bool:
+    """Take a run folder for these settings; whether it already is complete with them.
+
+    Args:
+        folder: created if absent.
+        config: everything that decides the result; kept in `config.json`.
+        done: name of the file whose presence marks the run as complete.
+        overwrite: discard what is there, if it is a run.
+
+    Raises:
+        DataError: the folder is of other settings, or not a run folder.
+    """
+    file = folder / CONFIG
+    if folder.exists() and not folder.is_dir():
+        raise DataError("the output path is a file", "Choose another --out.", file=folder)
+    if folder.exists() and any(folder.iterdir()):
+        if not file.is_file():
+            raise DataError(
+                "the folder is not empty and holds no training run", "Choose another --out.", file=folder
+            )
+        if overwrite:
+            for old in [folder / done, *epoch_files(folder), file]:
+                old.unlink(missing_ok=True)
+        elif config_hash(json.loads(file.read_bytes())) != config_hash(config):
+            raise DataError(
+                "a run with other settings or other data is here",
+                "Choose another --out, or pass --overwrite to replace it.",
+                file=file,
+            )
+        elif (folder / done).is_file():
+            return True
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(file, (json.dumps(config, sort_keys=True, indent=2) + "\n").encode())
+    return False
+
+
+def epoch_files(folder: Path) -> list[Path]:
+    """Complete epoch files, oldest first."""
+    return sorted(folder.glob("epoch-*.pt"))
+
+
+def save_epoch(folder: Path, epoch: int, state: dict[str, Any]) -> None:
+    """Write an epoch's state whole, then remove the older ones."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    file = folder / f"epoch-{epoch:05d}.pt"
+    write_atomic(file, buffer.getvalue())
+    for old in epoch_files(folder):
+        if old != file:
+            old.unlink()
+
+
+def load_newest(folder: Path) -> dict[str, Any] | None:
+    """State of the newest complete epoch, or None before the first."""
+    files = epoch_files(folder)
+    return torch.load(files[-1], weights_only=True) if files else None

@@ -1,0 +1,138 @@
+"""How good an expert is, on groups it has not seen, with intervals that respect the groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from experts.protocol import Examination, Expert, Metric
+from experts.targets import Field, FieldSet
+from vlmalign.records.hashing import derive_seed
+
+CERTAIN = (0.2, 0.8)
+Floats = NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """A ratio with its 95 % percentile interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def ratio_interval(
+    numerators: Sequence[float],
+    denominators: Sequence[float],
+    groups: Sequence[str],
+    *,
+    seed: int = 0,
+    n: int = 1000,
+) -> Interval:
+    """Ratio of sums, and its interval by bootstrap over groups.
+
+    Whole groups are drawn with replacement; draws whose denominator is 0 are left out.
+
+    Args:
+        numerators: one an image.
+        denominators: one an image; ones give a mean.
+        groups: the group of each image.
+        seed: of the bootstrap.
+        n: how many draws.
+
+    Raises:
+        ValueError: the denominators sum to 0, so there is no ratio.
+
+    Example:
+        >>> ratio_interval([1, 1, 0, 0], [1, 1, 1, 1], ["a", "a", "a", "a"])
+        Interval(value=0.5, low=0.5, high=0.5)
+    """
+    names, index = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.stack([np.bincount(index, np.asarray(part, dtype=float)) for part in (numerators, denominators)], 1)
+    total = sums.sum(0)
+    if total[1] <= 0:
+        raise ValueError("the denominators sum to 0: there is nothing to average")
+    draws = sums[np.random.default_rng(seed).integers(len(names), size=(n, len(names)))].sum(1)
+    ratios = draws[draws[:, 1] > 0]
+    low, high = np.percentile(ratios[:, 0] / ratios[:, 1], [2.5, 97.5])
+    return Interval(round(float(total[0] / total[1]), 6), round(float(low), 6), round(float(high), 6))
+
+
+def dice_terms(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], label: int) -> tuple[int, int]:
+    """Numerator 2 |P and T| and denominator |P| + |T| of Dice, so that images can be pooled.
+
+    Example:
+        >>> dice_terms(np.array([[1, 1]], dtype=np.uint8), np.array([[1, 0]], dtype=np.uint8), 1)
+        (2, 3)
+    """
+    mine, theirs = predicted == label, truth == label
+    return 2 * int((mine & theirs).sum()), int(mine.sum() + theirs.sum())
+
+
+def examine_fields(expert: Expert, fields: Sequence[Field], batch_size: int = 64) -> list[Examination]:
+    """An expert's examinations of fields at their working resolution."""
+    found: list[Examination] = []
+    for start in range(0, len(fields), batch_size):
+        found += expert.examine([Image.fromarray(field.image) for field in fields[start : start + batch_size]])
+    return found
+
+
+def assess(expert: Expert, data: FieldSet, fields: Sequence[Field]) -> tuple[Metric, ...]:
+    """Dice, count and cover errors, and presence accuracy of each structure.
+
+    Dice is pooled over images. Presence is P(count >= 1) > 0.5 against the truth, on images whose
+    probability lies outside (0.2, 0.8); the share inside is `presence_uncertain`. A number that these
+    fields cannot give (Dice of a structure that none shows) is left out of the card.
+
+    Args:
+        expert: whose `examine` is tried.
+        data: where the fields come from.
+        fields: the held-out ones.
+    """
+    return metrics_of(examine_fields(expert, fields), data.structures, fields)
+
+
+def metrics_of(
+    examinations: Sequence[Examination], structures: Sequence[str], fields: Sequence[Field]
+) -> tuple[Metric, ...]:
+    """The numbers of `assess`, from examinations that are there already."""
+    groups = np.array([field.group for field in fields])
+    metrics: list[Metric] = []
+    for k, structure in enumerate(structures, start=1):
+        dice = [
+            dice_terms(seen.labels, field.labels, k)
+            for seen, field in zip(examinations, fields, strict=True)
+            if seen.labels is not None
+        ]
+        counts = np.array([field.counts[k - 1] for field in fields], dtype=float)
+        covers = np.array([(field.labels == k).mean() for field in fields])
+        values = _column(examinations, f"{structure}_count", "value")
+        probability = _column(examinations, f"{structure}_count", "probability")
+        sure = (probability <= CERTAIN[0]) | (probability >= CERTAIN[1])
+        ones = np.ones(len(fields))
+        columns: dict[str, tuple[Floats, Floats]] = {
+            "dice": (np.array([a for a, _ in dice], dtype=float), np.array([b for _, b in dice], dtype=float)),
+            "count_mae": (np.abs(values - counts), ones),
+            "cover_mae": (np.abs(_column(examinations, f"{structure}_cover", "value") - covers), ones),
+            "presence_accuracy": (sure * ((probability > 0.5) == (counts > 0)), sure.astype(float)),
+            "presence_uncertain": ((~sure).astype(float), ones),
+        }
+        for name, (top, bottom) in columns.items():
+            if bottom.sum() > 0:
+                used = bottom > 0 if name == "presence_accuracy" else np.ones(len(fields), dtype=bool)
+                found = ratio_interval(top, bottom, groups, seed=derive_seed(name, structure))
+                n_groups = len(set(groups[used].tolist()))
+                metrics.append(
+                    Metric(
+                        name=name, structure=structure, images=int(used.sum()), groups=n_groups, **found._asdict()
+                    )
+                )
+    return tuple(metrics)
+
+
+def _column(examinations: Sequence[Examination], concept: str, name: str) -> Floats:
+    return np.array([getattr(seen.measurements[concept], name) for seen in examinations], dtype=float)

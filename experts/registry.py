@@ -1,0 +1,105 @@
+"""Which experts there are: architectures that can be loaded, and trained experts in folders.
+
+A user's package adds an architecture by an entry point in the group `vlmalign.experts` whose name is the
+architecture's and whose object is a function `load(folder: Path) -> Expert`.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from experts.protocol import Expert, ExpertCard, ExpertLoader
+from vlmalign.records import DataError
+
+GROUP = "vlmalign.experts"
+BUILT_IN = {"segmentation": "experts.segmentation:load_segmentation"}
+
+
+class ExpertListing(NamedTuple):
+    """One row of the list of experts.
+
+    Attributes:
+        name: an architecture's name, or a trained expert's `name@version`.
+        origin: `built in`, `entry point of <distribution>`, or `trained`.
+        folder: where a trained expert is.
+        card: a trained expert's card.
+    """
+
+    name: str
+    origin: str
+    folder: Path | None = None
+    card: ExpertCard | None = None
+
+
+def list_experts(folder: str | Path | None = None) -> list[ExpertListing]:
+    """Architectures that can be loaded or, with `folder`, the trained experts in it and below it.
+
+    Raises:
+        DataError: no such folder, or an `expert.json` in it is not readable.
+
+    Example:
+        >>> [listing.name for listing in list_experts() if listing.origin == "built in"]
+        ['segmentation']
+    """
+    if folder is None:
+        found = [ExpertListing(name, "built in") for name in sorted(BUILT_IN)]
+        for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name):
+            origin = point.dist.name if point.dist else "unknown"
+            found.append(ExpertListing(point.name, f"entry point of {origin}"))
+        return found
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError("no such folder", "Check the path.", file=folder)
+    listings = []
+    for file in sorted(folder.rglob("expert.json")):
+        card = read_card(file.parent)
+        listings.append(ExpertListing(card.id, "trained", file.parent, card))
+    return listings
+
+
+def read_card(folder: str | Path) -> ExpertCard:
+    """The card of a trained expert, without loading its weights.
+
+    Raises:
+        DataError: the folder holds no readable `expert.json`.
+    """
+    file = Path(folder) / "expert.json"
+    try:
+        return ExpertCard.model_validate_json(json.dumps(json.loads(file.read_bytes())["card"]))
+    except FileNotFoundError:
+        raise DataError(
+            "not a trained expert: expert.json is missing",
+            "Give the folder that `vlmalign train expert` wrote; run that again if it was stopped.",
+            file=folder,
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"expert.json is not readable ({error})", "Train the expert again with --overwrite.", file=file
+        ) from None
+
+
+def load_expert(folder: str | Path) -> Expert:
+    """Load a trained expert of any known architecture.
+
+    Raises:
+        DataError: the folder is incomplete or damaged, or nothing here loads its architecture.
+    """
+    folder = Path(folder)
+    architecture = read_card(folder).architecture
+    points = {point.name: point for point in metadata.entry_points(group=GROUP)}
+    if architecture in BUILT_IN:
+        point = metadata.EntryPoint(architecture, BUILT_IN[architecture], GROUP)
+    elif architecture in points:
+        point = points[architecture]
+    else:
+        known = ", ".join(sorted({*BUILT_IN, *points}))
+        raise DataError(
+            f"architecture {architecture!r} is not installed (known: {known})",
+            f"Install the package that provides it through an entry point in the group {GROUP!r}.",
+            file=folder / "expert.json",
+            field="card.architecture",
+        )
+    return cast(ExpertLoader, point.load())(folder)

@@ -1,0 +1,141 @@
+"""Running an expert over a Case folder: images in, Finding records out."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from experts.progress import progress_bar
+from experts.protocol import Examination, Expert, Measured
+from experts.registry import load_expert
+from vlmalign.records import Case, DatasetBuild, Finding, ImageRef, RecordFolder, Region
+from vlmalign.records.finding import Status
+
+CERTAIN = (0.2, 0.8)  # a probability strictly between the two is uncertain
+
+
+def run_expert(
+    expert_folder: str | Path,
+    cases_folder: str | Path,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    batch_size: int = 64,
+) -> Path:
+    """Write what an expert finds in every image of a Case folder.
+
+    Each image gets one Finding for each of the expert's concepts, with value, standard deviation, status,
+    probability (counts) and the label image. The manifest counts the findings of each status, and the
+    cases of groups that the expert was trained on, where its findings are better than elsewhere.
+
+    Args:
+        expert_folder: what `train_expert` wrote, or a folder of a user's architecture.
+        cases_folder: the cases; references are not looked at.
+        out: the Finding folder; the same call continues an interrupted run.
+        overwrite: replace a folder built with other settings.
+        batch_size: cases a batch; part of the settings, since batches are the units of a continued run.
+
+    Returns:
+        The Finding folder.
+
+    Raises:
+        DataError: the expert, a case or an image cannot be read, or `out` holds something else.
+        ValueError: `batch_size` below 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}: at least 1 is required")
+    expert = load_expert(expert_folder)
+    source = RecordFolder(cases_folder, Case)
+    config = {"expert": expert.card.id, "cases_sha256": source.sha256, "batch_size": batch_size}
+    notes = {"expert": expert.card.id, "limits": " ".join(expert.card.limits)}
+    data_use = source.manifest.data_use
+    with DatasetBuild(out, "finding", config, overwrite=overwrite, notes=notes, data_use=data_use) as build:
+        if build.finished:
+            return build.path
+        cases = list(source)
+        with progress_bar(f"Running {expert.card.id}", len(cases)) as show:
+            for start in range(0, len(cases), batch_size):
+                unit = f"cases-{start}"
+                if not build.has(unit):
+                    _examine(build, unit, expert, source, cases[start : start + batch_size])
+                show(min(start + batch_size, len(cases)), "")
+    return build.path
+
+
+def _examine(
+    build: DatasetBuild, unit: str, expert: Expert, source: RecordFolder[Case], cases: Sequence[Case]
+) -> None:
+    places = [(case, number, ref) for case in cases for number, ref in enumerate(case.images)]
+    examinations = expert.examine([source.image(ref) for _, _, ref in places])
+    findings: list[Finding] = []
+    counts: Counter[str] = Counter(
+        cases_of_training_groups=sum(case.group_id in expert.card.training_groups for case in cases)
+    )
+    for (case, number, ref), examination in zip(places, examinations, strict=True):
+        stem = case.id if len(case.images) == 1 else f"{case.id}/{number}"
+        image = build.adopt(ref, source.path)
+        found = findings_of(examination, image, _store(build, examination.labels), stem, case.id, expert.card.id)
+        findings += found
+        counts.update(f"status_{finding.status}" for finding in found)
+    build.commit(unit, findings, counts)
+
+
+def _store(build: DatasetBuild, labels: NDArray[np.uint8] | None) -> str | None:
+    if labels is None:
+        return None
+    buffer = io.BytesIO()
+    Image.fromarray(labels).save(buffer, "PNG")
+    return build.add_image(buffer.getvalue()).path
+
+
+def findings_of(
+    examination: Examination, image: ImageRef, mask: str | None, stem: str, case_id: str, expert: str
+) -> list[Finding]:
+    """The findings of one image, one for each measurement.
+
+    Args:
+        examination: what the expert said.
+        image: the image, already in the folder.
+        mask: path of the label image in the folder.
+        stem: start of the ids.
+        case_id: the image's case.
+        expert: name@version.
+    """
+    return [
+        Finding(
+            id=f"{stem}/{concept}",
+            image=image,
+            concept=concept,
+            status=status_of(measured),
+            value=measured.value,
+            unit="1",
+            region=Region(mask=mask, label=examination.label_of[concept])
+            if mask is not None and concept in examination.label_of
+            else None,
+            probability=measured.probability,
+            std=measured.std,
+            expert=expert,
+            case_id=case_id,
+        )
+        for concept, measured in examination.measurements.items()
+    ]
+
+
+def status_of(measured: Measured) -> Status:
+    """Present, absent, or uncertain where P(count >= 1) lies between 0.2 and 0.8; by value without one.
+
+    Example:
+        >>> [status_of(Measured(1.0, 0.1, p)) for p in (0.1, 0.5, 0.9)] + [status_of(Measured(0.0, 0.1))]
+        ['absent', 'uncertain', 'present', 'absent']
+    """
+    if measured.probability is None:
+        return "present" if measured.value > 0 else "absent"
+    if CERTAIN[0] < measured.probability < CERTAIN[1]:
+        return "uncertain"
+    return "present" if measured.probability >= CERTAIN[1] else "absent"

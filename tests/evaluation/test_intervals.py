@@ -1,0 +1,191 @@
+import numpy as np
+import pytest
+
+from vlmalign.evaluation.intervals import cluster_estimate, paired_difference
+
+
+def test_few_equal_groups_give_the_t_interval_on_their_means():
+    # group means 0.5, 1, 0, 0.5: mean 0.5, sd sqrt(1/6) = 0.40825, se 0.204124, t(3) = 3.182446
+    values = [1, 0, 1, 1, 0, 0, 0, 1]
+    estimate = cluster_estimate(values, list("aabbccdd"), proportion=False)
+    assert estimate.mean == 0.5
+    assert estimate.low == pytest.approx(0.5 - 0.649613, abs=1e-5)
+    assert estimate.high == pytest.approx(0.5 + 0.649613, abs=1e-5)
+    assert (estimate.n, estimate.n_groups) == (8, 4)
+
+
+def test_the_interval_of_a_proportion_stays_between_zero_and_one():
+    estimate = cluster_estimate([1, 0, 1, 1, 0, 0, 0, 1], list("aabbccdd"))
+    assert (estimate.low, estimate.high) == (0.0, 1.0)
+
+
+def test_the_mean_is_over_items_also_when_groups_differ_in_size():
+    estimate = cluster_estimate([1, 1, 1, 0], ["a", "a", "a", "b"])
+    assert estimate.mean == 0.75
+
+
+def test_many_groups_give_a_bootstrap_interval_close_to_the_normal_one():
+    # 400 singletons, half of them 1: se = 0.5 / sqrt(400) = 0.025
+    estimate = cluster_estimate([0, 1] * 200, range(400))
+    assert "bootstrap" in estimate.method
+    assert estimate.low == pytest.approx(0.5 - 0.049, abs=0.006)
+    assert estimate.high == pytest.approx(0.5 + 0.049, abs=0.006)
+
+
+def test_a_bootstrap_keeps_groups_together():
+    # ten copies of each of 40 values carry no more than the 40 do
+    values = [0, 1] * 20
+    alone = cluster_estimate(values, range(40))
+    copied = cluster_estimate(np.repeat(values, 10), np.repeat(np.arange(40), 10))
+    assert (alone.low, alone.high) == (copied.low, copied.high)
+
+
+def test_the_bootstrap_is_seeded():
+    values, groups = list(np.random.default_rng(0).random(50)), range(50)
+    assert cluster_estimate(values, groups, seed=1) == cluster_estimate(values, groups, seed=1)
+    assert cluster_estimate(values, groups, seed=1) != cluster_estimate(values, groups, seed=2)
+
+
+def test_no_event_in_ten_groups_leaves_thirty_one_per_cent_possible():
+    # 1 - 0.025 ** (1 / 10)
+    estimate = cluster_estimate([0] * 50, [i % 10 for i in range(50)])
+    assert (estimate.mean, estimate.low) == (0.0, 0.0)
+    assert estimate.high == pytest.approx(0.308497, abs=1e-6)
+
+
+def test_only_events_in_ten_groups_leave_sixty_nine_per_cent_possible():
+    estimate = cluster_estimate([1] * 50, [i % 10 for i in range(50)])
+    assert (estimate.mean, estimate.high) == (1.0, 1.0)
+    assert estimate.low == pytest.approx(0.691503, abs=1e-6)
+
+
+def test_excluded_values_are_counted_and_never_zeros():
+    estimate = cluster_estimate([1, None, 0.5, None], list("abcd"), excluded=2)
+    assert estimate.mean == 0.75
+    assert (estimate.n, estimate.n_groups, estimate.excluded) == (2, 2, 4)
+
+
+def test_nothing_scored_has_no_mean_and_no_interval():
+    estimate = cluster_estimate([None, None], ["a", "b"])
+    assert (estimate.mean, estimate.low, estimate.high, estimate.excluded) == (None, None, None, 2)
+
+
+def test_a_single_group_has_a_mean_but_no_interval():
+    estimate = cluster_estimate([1, 0, 1, 1], ["a"] * 4)
+    assert (estimate.mean, estimate.low, estimate.n_groups) == (0.75, None, 1)
+
+
+@pytest.mark.parametrize("values", [[0.5, float("nan")], [0.5, float("inf")]])
+def test_a_number_that_is_not_finite_is_refused(values):
+    with pytest.raises(ValueError, match="None"):
+        cluster_estimate(values, ["a", "b"])
+
+
+def test_lists_of_different_length_are_refused():
+    with pytest.raises(ValueError, match="groups"):
+        cluster_estimate([1, 0], ["a"])
+    with pytest.raises(ValueError, match="pair them"):
+        paired_difference([1, 0], [1], ["a", "b"])
+
+
+def test_a_proportion_above_one_is_refused():
+    with pytest.raises(ValueError, match="1.5"):
+        cluster_estimate([0.5, 1.5], ["a", "b"], proportion=True)
+
+
+def test_seeds_are_the_units_when_there_are_several():
+    # seed means 0.2, 0.4, 0.6: mean 0.4, se 0.2 / sqrt(3) = 0.11547, t(2) = 4.302653
+    values = [0.1, 0.3, 0.3, 0.5, 0.5, 0.7]
+    estimate = cluster_estimate(values, list("ababab"), seeds=[1, 1, 2, 2, 3, 3], proportion=False)
+    assert estimate.mean == pytest.approx(0.4)
+    assert estimate.high - estimate.mean == pytest.approx(0.496828, abs=1e-5)
+    assert estimate.n_groups == 6
+
+
+def test_groups_that_recur_under_every_seed_widen_the_interval_when_called_crossed():
+    # all variation lies between the two groups, none between the seeds
+    values, groups, seeds = [0.0, 1.0] * 3, list("ab") * 3, [1, 1, 2, 2, 3, 3]
+    nested = cluster_estimate(values, groups, seeds=seeds, proportion=False)
+    crossed = cluster_estimate(values, groups, seeds=seeds, crossed=True, proportion=False)
+    assert (nested.low, nested.high) == (0.5, 0.5)
+    assert crossed.high - crossed.low > 1
+    assert crossed.n_groups == 2
+
+
+def test_a_paired_difference_is_antisymmetric():
+    rng = np.random.default_rng(3)
+    a, b, groups = list(rng.random(60)), list(rng.random(60)), [i // 4 for i in range(60)]
+    for seeds in (None, [i // 12 for i in range(60)]):
+        forth, back = paired_difference(a, b, groups, seeds), paired_difference(b, a, groups, seeds)
+        assert (forth.mean, forth.low, forth.high) == pytest.approx((-back.mean, -back.high, -back.low))
+
+
+def test_a_paired_difference_leaves_out_an_item_that_either_side_lacks():
+    estimate = paired_difference([1, None, 1, 0], [0, 0, None, 0], list("abcd"))
+    assert (estimate.mean, estimate.n, estimate.excluded) == (0.5, 2, 2)
+
+
+def test_two_arms_that_never_differ_are_not_known_to_be_equal():
+    estimate = paired_difference([1, 0] * 10, [1, 0] * 10, range(20))
+    assert estimate.mean == 0
+    assert estimate.high == pytest.approx(1 - 0.025 ** (1 / 20))
+    assert estimate.low == -estimate.high
+
+
+def test_pairing_removes_what_the_items_share():
+    rng = np.random.default_rng(0)
+    difficulty = rng.random(200)
+    a, b = difficulty + 0.05, difficulty
+    paired = paired_difference(list(a + rng.normal(0, 0.01, 200)), list(b), range(200))
+    assert paired.low > 0.04
+    assert cluster_estimate(list(a), range(200)).low < cluster_estimate(list(b), range(200)).high
+
+
+def _clustered(rng, n_groups, size, spread=0.15):
+    """Binary items whose chance of 1 varies by group around 0.5 (uniform, +- spread * sqrt(3))."""
+    chance = 0.5 + spread * np.sqrt(3) * rng.uniform(-1, 1, n_groups)
+    return (rng.random((n_groups, size)) < chance[:, None]).astype(float)
+
+
+def _coverage(draw, truth, repeats=400):
+    hits = 0
+    for i in range(repeats):
+        estimate = draw(np.random.default_rng(i))
+        hits += estimate.low <= truth <= estimate.high
+    return hits / repeats
+
+
+@pytest.mark.parametrize("n_groups", [8, 40])
+def test_clustered_intervals_cover_at_the_stated_rate(n_groups):
+    def draw(rng):
+        return cluster_estimate(_clustered(rng, n_groups, 6).ravel(), np.repeat(np.arange(n_groups), 6))
+
+    assert 0.90 <= _coverage(draw, 0.5) <= 0.98
+
+
+def test_intervals_that_ignore_the_groups_do_not_cover():
+    def draw(rng):
+        return cluster_estimate(_clustered(rng, 4, 40, spread=0.25).ravel(), range(160))
+
+    assert _coverage(draw, 0.5, repeats=60) < 0.85
+
+
+def test_paired_differences_over_five_nested_seeds_cover_at_the_stated_rate():
+    def draw(rng):
+        effect = 0.1 + rng.normal(0, 0.05, 5)  # training seeds differ in what they bring
+        b = np.stack([_clustered(rng, 6, 5) for _ in range(5)])  # (seed, group, item)
+        a = b + effect[:, None, None] + rng.normal(0, 0.1, (5, 6, 1)) + rng.normal(0, 0.3, b.shape)
+        seeds, groups = np.repeat(np.arange(5), 30), np.tile(np.repeat(np.arange(6), 5), 5)
+        return paired_difference(list(a.ravel()), list(b.ravel()), list(groups), list(seeds))
+
+    assert 0.90 <= _coverage(draw, 0.1) <= 0.98
+
+
+def test_crossed_seeds_and_groups_cover_at_the_stated_rate_where_nested_ones_do_not():
+    def difference(rng, crossed):
+        d = 0.1 + rng.normal(0, 0.02, (5, 1, 1)) + rng.normal(0, 0.15, (1, 8, 1)) + rng.normal(0, 0.1, (5, 8, 4))
+        seeds, groups = np.repeat(np.arange(5), 32), np.tile(np.repeat(np.arange(8), 4), 5)
+        return paired_difference(list(d.ravel()), [0.0] * 160, list(groups), list(seeds), crossed=crossed)
+
+    assert 0.90 <= _coverage(lambda rng: difference(rng, True), 0.1, repeats=300) <= 0.995
+    assert _coverage(lambda rng: difference(rng, False), 0.1, repeats=300) < 0.85

@@ -1,0 +1,241 @@
+"""`vlmalign build`: turn cases, findings and candidates into training records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+
+from vlmalign.cli.commands import stage_command
+
+
+app = typer.Typer(no_args_is_help=True, help="Builders: demonstrations, preference pairs, edits, controls.")
+
+Bank = Literal["train", "test"]
+
+
+def _logic(name: str) -> Any:
+    from vlmalign.clinical import load_logic
+
+    return load_logic(name)
+
+
+def _rules(pairing: Mapping[str, Any] | None, weights: Mapping[str, Any] | None) -> dict[str, Any]:
+    from data_builders import PairingConfig, ScoreWeights
+
+    return {"pairing": PairingConfig(**(pairing or {})), "weights": ScoreWeights(**(weights or {}))}
+
+
+@stage_command(app, "captions")
+def captions(cases: Path, out: Path, seed: int = 0, keep: float = 0.8, overwrite: bool = False) -> None:
+    """General captions without clinical terms, for pre-training a small model from nothing."""
+    from data_builders import build_captions
+
+    build_captions(cases, out, seed=seed, keep=keep, overwrite=overwrite)
+
+
+@stage_command(app, "noisy-reports")
+def noisy_reports(
+    cases: Path,
+    out: Path,
+    logic: str,
+    seed: int = 0,
+    omit: float = 0.10,
+    wrong: float = 0.06,
+    unsupported: dict[str, float] | None = None,
+    hidden: dict[str, float] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Simulate the labels that hospitals have: reports with omissions, errors and unsupported statements."""
+    from data_builders import write_noisy_reports
+
+    write_noisy_reports(
+        cases, out, logic=_logic(logic), seed=seed, omit=omit, wrong=wrong, unsupported=unsupported,
+        hidden=hidden, overwrite=overwrite,
+    )  # fmt: skip
+
+
+@stage_command(app, "filter-unsupported")
+def filter_unsupported(cases: Path, out: Path, logic: str, overwrite: bool = False) -> None:
+    """Cut the statements that no single image supports, of the kinds that the logic lists, from reports."""
+    from data_builders import filter_unsupported as run
+
+    run(cases, out, logic=_logic(logic), overwrite=overwrite)
+
+
+@stage_command(app, "known-findings")
+def known_findings(cases: Path, out: Path, overwrite: bool = False) -> None:
+    """Write the findings that annotations give (masks, boxes) as an expert would have written them."""
+    from data_builders import build_known_findings
+
+    build_known_findings(cases, out, overwrite=overwrite)
+
+
+@stage_command(app, "demonstrations")
+def demonstrations(
+    cases: Path,
+    out: Path,
+    logic: str,
+    kinds: Sequence[str] = ("report", "conversation"),
+    findings: Sequence[Path] = (),
+    orders: dict[str, float] | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> None:
+    """Supervised examples from labelled reports or, with --findings, from an expert's findings."""
+    from data_builders import build_demonstrations
+
+    build_demonstrations(
+        cases, out, logic=_logic(logic), kinds=kinds, findings=list(findings) or None,  # type: ignore[arg-type]
+        orders=orders, seed=seed, overwrite=overwrite,
+    )  # fmt: skip
+
+
+@stage_command(app, "symbolic-pairs")
+def symbolic_pairs(
+    cases: Path,
+    candidates: Path,
+    out: Path,
+    logic: str,
+    pairing: dict[str, Any] | None = None,
+    weights: dict[str, float] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Preference pairs by clinical logic, where the reference findings are known."""
+    from data_builders import build_symbolic_pairs
+
+    build_symbolic_pairs(
+        cases, candidates, out, logic=_logic(logic), **_rules(pairing, weights), overwrite=overwrite
+    )
+
+
+@stage_command(app, "expert-pairs")
+def expert_pairs(
+    cases: Path,
+    candidates: Path,
+    findings: Sequence[Path],
+    out: Path,
+    logic: str,
+    pairing: dict[str, Any] | None = None,
+    weights: dict[str, float] | None = None,
+    min_probability: float = 0.8,
+    overwrite: bool = False,
+) -> None:
+    """Preference pairs by an expert's findings; what it is unsure of is not used."""
+    from data_builders import build_expert_pairs
+
+    build_expert_pairs(
+        cases, candidates, list(findings), out, logic=_logic(logic), **_rules(pairing, weights),
+        min_probability=min_probability, overwrite=overwrite,
+    )  # fmt: skip
+
+
+@stage_command(app, "edits")
+def edits(
+    cases: Path,
+    candidates: Path,
+    findings: Sequence[Path],
+    out: Path,
+    logic: str,
+    seed: int = 0,
+    min_probability: float = 0.8,
+    overwrite: bool = False,
+) -> None:
+    """Supervised examples: the policy's own answers with the expert's claims written in."""
+    from data_builders import build_edits
+
+    build_edits(
+        cases, candidates, list(findings), out, logic=_logic(logic), seed=seed,
+        min_probability=min_probability, overwrite=overwrite,
+    )  # fmt: skip
+
+
+@stage_command(app, "edit-pairs")
+def edit_pairs(
+    cases: Path,
+    candidates: Path,
+    findings: Sequence[Path],
+    out: Path,
+    logic: str,
+    seed: int = 0,
+    min_probability: float = 0.8,
+    overwrite: bool = False,
+) -> None:
+    """Preference pairs: the edited answer over the policy's own."""
+    from data_builders import build_edit_pairs
+
+    build_edit_pairs(
+        cases, candidates, list(findings), out, logic=_logic(logic), seed=seed,
+        min_probability=min_probability, overwrite=overwrite,
+    )  # fmt: skip
+
+
+@stage_command(app, "best-of-n")
+def best_of_n(pairs: Path, out: Path, overwrite: bool = False) -> None:
+    """Supervised examples: the very answers that preference pairs choose."""
+    from data_builders import build_best_of_n
+
+    build_best_of_n(pairs, out, overwrite=overwrite)
+
+
+@stage_command(app, "shuffled-pairs")
+def shuffled_pairs(pairs: Path, out: Path, seed: int = 0, overwrite: bool = False) -> None:
+    """Negative control: the same pairs with their images permuted among groups."""
+    from data_builders import build_shuffled
+
+    build_shuffled(pairs, out, seed=seed, overwrite=overwrite)
+
+
+@stage_command(app, "role-swapped")
+def role_swapped(
+    cases: Path,
+    out: Path,
+    logic: str,
+    n_items: int,
+    findings: Sequence[Path] = (),
+    candidates: Path | None = None,
+    concepts: Sequence[str] = (),
+    differ: Literal["any", "one"] = "any",
+    same_wording: bool = False,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> None:
+    """Two pictures, the same two texts, the preference reversed: text alone gives exactly one half."""
+    from data_builders import build_role_swapped
+
+    build_role_swapped(
+        cases, out, logic=_logic(logic), n_items=n_items, answers=list(findings) or "reference",
+        candidates=candidates, concepts=list(concepts) or None, differ=differ, same_wording=same_wording,
+        seed=seed, overwrite=overwrite,
+    )  # fmt: skip
+
+
+@stage_command(app, "templates")
+def templates(
+    cases: Path,
+    findings: Sequence[Path],
+    out: Path,
+    logic: str,
+    seed: int = 0,
+    min_probability: float = 0.8,
+    overwrite: bool = False,
+) -> None:
+    """Candidates written from an expert's findings alone: the reference line that needs no model."""
+    from data_builders import build_templates
+
+    build_templates(
+        cases, list(findings), out, logic=_logic(logic), seed=seed, min_probability=min_probability,
+        overwrite=overwrite,
+    )  # fmt: skip
+
+
+
+
+@stage_command(app, "prompts")
+def prompts(cases: Sequence[Path], out: Path, max_cases: int | None = None, overwrite: bool = False) -> None:
+    """Join folders of cases and remove every answer: what a policy is asked, and all that pairing may see."""
+    from data_builders import build_prompts
+
+    build_prompts(list(cases), out, max_cases=max_cases, overwrite=overwrite)

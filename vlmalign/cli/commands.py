@@ -1,0 +1,89 @@
+"""From a stage's signature to a command: plain parameters become options, mappings are reached by --set."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import typer
+
+from vlmalign.cli.console import console
+from vlmalign.cli.stages import merge, parse_settings, run_stage, stage
+
+HELP = {
+    "cases": "folder of cases",
+    "candidates": "folder of candidates",
+    "findings": "folder of findings; may be repeated",
+    "pairs": "folder of preference pairs",
+    "out": "folder to write; the same command again continues or does nothing",
+    "logic": "clinical logic: a shipped name or a YAML file of your own",
+    "seed": "of every random choice",
+    "overwrite": "start anew where the folder was built with other settings",
+    "min_probability": "how sure a finding must be to be used",
+}
+
+
+def stage_command(app: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as a stage and as a command of `app`, both called `name`."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        app.command(name)(_command(name, function))
+        return stage(name)(function)
+
+    return register
+
+
+def _command(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    hints = get_type_hints(function)
+    parameters, in_mappings = [], []
+    for key, parameter in inspect.signature(function).parameters.items():
+        if _is_mapping(hints[key]):
+            in_mappings.append(key)
+            continue
+        option = typer.Option(help=HELP.get(key, key.replace("_", " ")))
+        default = parameter.default
+        if default == ():
+            default = []
+        parameters.append(
+            inspect.Parameter(
+                key, inspect.Parameter.KEYWORD_ONLY, default=default,
+                annotation=Annotated[_plain(hints[key]), option],
+            )  # fmt: skip
+        )
+    about = f"a further setting, e.g. --set {in_mappings[0]}.KEY=VALUE" if in_mappings else "a setting, key=value"
+    parameters.append(
+        inspect.Parameter(
+            "set_", inspect.Parameter.KEYWORD_ONLY, default=[],
+            annotation=Annotated[list[str], typer.Option("--set", help=about)],
+        )  # fmt: skip
+    )
+
+    def command(**given: Any) -> None:
+        settings = parse_settings(given.pop("set_"))
+        run_stage(name, merge(given, settings))
+        console.print(f"wrote {given['out']}", markup=False)
+
+    command.__doc__ = function.__doc__
+    command.__name__ = function.__name__
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
+
+
+def _is_mapping(hint: Any) -> bool:
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(_is_mapping(item) for item in get_args(hint))
+    origin = get_origin(hint) or hint
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def _plain(hint: Any) -> Any:
+    """The type as the command line library knows it: sequences are lists."""
+    if get_origin(hint) is Sequence:
+        return list[get_args(hint)[0]]  # type: ignore[misc]
+    return hint
+
+

@@ -1,0 +1,60 @@
+"""`vlmalign data`: look after dataset folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vlmalign.cli.console import console, errors
+
+app = typer.Typer(no_args_is_help=True, help="Validate, describe and export dataset folders.")
+
+
+@app.command()
+def validate(folder: Path) -> None:
+    """Check a dataset folder: schema, ids, counts, hashes, and every image. Exit code 1 on problems."""
+    from vlmalign.records import read_manifest
+    from vlmalign.records.validation import validate_folder
+
+    problems = validate_folder(folder)
+    for problem in problems:
+        errors.print(str(problem), style="red", markup=False)
+    if problems:
+        errors.print(f"{len(problems)} problems in {folder}", markup=False)
+        raise typer.Exit(1)
+    manifest = read_manifest(folder)
+    counts = ", ".join(f"{name} {n}" for name, n in sorted(manifest.counts.items()))
+    console.print(f"{folder}: sound ({manifest.kind}; {counts})", markup=False)
+
+
+@app.command()
+def stats(folder: Path) -> None:
+    """Describe a dataset folder as JSON: records, groups, splits, lengths, what was left out."""
+    from vlmalign.records.validation import folder_stats
+
+    console.print_json(json.dumps(folder_stats(folder)))
+
+
+@app.command()
+def leakage(
+    train: Annotated[list[Path], typer.Option(help="a training folder; may be repeated")],
+    test: Annotated[list[Path], typer.Option(help="an evaluation folder; may be repeated")],
+    max_bits: Annotated[int, typer.Option(help="near-duplicate limit of the 64-bit picture hash")] = 2,
+) -> None:
+    """Refuse training folders that share a group or a near-duplicate image with evaluation folders."""
+    from vlmalign.records.leakage import check_no_leakage
+
+    check_no_leakage(train, test, max_bits=max_bits)
+    console.print("no shared group, no near-duplicate image")
+
+
+@app.command("export-trl")
+def export_trl(folder: Path, out: Path) -> None:
+    """Write preference pairs as one Parquet file that TRL's DPOTrainer reads as it is."""
+    from vlmalign.data.trl_parquet import export_trl_parquet
+
+    export_trl_parquet(folder, out)
+    console.print(f"wrote {out}", markup=False)

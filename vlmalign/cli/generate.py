@@ -1,0 +1,162 @@
+"""`vlmalign generate`: a model answers cases; its answers are written as candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from vlmalign.cli.console import track
+from vlmalign.cli.stages import stage
+
+Kind = Literal["report", "conversation"]
+
+
+@stage("generate")
+def generate(
+    model: Annotated[Path, typer.Argument(help="folder of a model that from_pretrained loads")],
+    cases: Annotated[Path, typer.Argument(help="folder of cases")],
+    out: Annotated[Path, typer.Argument(help="folder of candidates to write")],
+    n: Annotated[int, typer.Option(help="answers per case")] = 4,
+    temperature: Annotated[float, typer.Option(help="0 is greedy")] = 1.0,
+    top_p: float = 1.0,
+    max_new_tokens: Annotated[int, typer.Option(help="per assistant turn")] = 128,
+    seed: int = 0,
+    kind: Annotated[
+        Kind, typer.Option(help="answer the case's prompt, or the clinical logic's questions in turn")
+    ] = "report",
+    logic: Annotated[str, typer.Option(help="clinical logic of a conversation: a name or a YAML file")] = "",
+    concepts: Annotated[list[str] | None, typer.Option("--concept", help="ask only these")] = None,
+    batch_size: Annotated[int, typer.Option(help="cases per batch")] = 32,
+    limit: Annotated[int | None, typer.Option(help="only the first so many cases")] = None,
+    blank_images: Annotated[bool, typer.Option(help="control: grey pictures instead of the real ones")] = False,
+    overwrite: bool = False,
+) -> None:
+    """Sample answers of a model to cases (seeded) and write them as candidates. Resumable."""
+    from vlmalign.records import Case, DatasetBuild, RecordFolder
+
+    if temperature == 0 and n != 1:
+        raise ValueError(f"n is {n} at temperature 0: greedy answers are all the same, use n 1")
+    if kind == "conversation" and not logic:
+        raise ValueError("kind is 'conversation' but no logic is given: pass --logic NAME")
+    folder = RecordFolder(cases, Case)
+    policy = policy_id(model)
+    config = {
+        "stage": "generate", "policy": policy, "cases": folder.sha256, "n": n, "temperature": temperature,
+        "top_p": top_p, "max_new_tokens": max_new_tokens, "seed": seed, "kind": kind, "logic": logic,
+        "concepts": concepts, "batch_size": batch_size, "limit": limit, "blank_images": blank_images,
+    }  # fmt: skip
+    with DatasetBuild(out, "candidate", config, overwrite=overwrite) as build:
+        if build.finished:
+            return
+        records = list(folder)[:limit]
+        sampler = _Sampler(model, policy, config)
+        batches = [records[i : i + batch_size] for i in range(0, len(records), batch_size)]
+        for batch in track(batches, f"generate {Path(out).name}"):
+            unit = batch[0].id
+            if not build.has(unit):
+                images = [[folder.image(ref) for ref in case.images] for case in batch]
+                answers = list(sampler.answer(batch, images))
+                unfinished = sum(not answer.finished for answer in answers)
+                build.commit(unit, answers, {"unfinished": unfinished})
+
+
+def policy_id(model: str | Path) -> str:
+    """Name of a model folder and a hash of its weights, e.g. `dpo@1f3a9c0b2d4e`."""
+    from vlmalign.records.hashing import config_hash, sha256_file
+
+    folder = Path(model)
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise FileNotFoundError(f"{folder} holds no *.safetensors weights. Pass the `model` folder of a run.")
+    digest = config_hash([sha256_file(path) for path in weights])
+    name = folder.parent.name if folder.name == "model" else folder.name
+    return f"{name}@{digest[:12]}"
+
+
+class _Sampler:
+    """A loaded model with its sampling settings."""
+
+    def __init__(self, model: Path, policy: str, config: dict[str, Any]) -> None:
+        from vlmalign.clinical import load_logic
+        from vlmalign.models import load_vlm
+
+        self.vlm = load_vlm(model)
+        self.policy = policy
+        self.config = config
+        self.logic = load_logic(config["logic"]) if config["logic"] else None
+
+    def answer(self, cases: Sequence[Any], images: list[list[Any]]) -> Iterator[Any]:
+        """Candidates of a batch of cases, in order, samples of one case together."""
+        from vlmalign.records.hashing import derive_seed
+
+        if self.config["blank_images"]:
+            from vlmalign.data import blank_image
+
+            images = [[blank_image(image) for image in group] for group in images]
+        seeds = [
+            [derive_seed(self.config["seed"], case.id, sample) for sample in range(self.config["n"])]
+            for case in cases
+        ]
+        if self.config["kind"] == "report":
+            return self._reports(cases, images, seeds)
+        return self._conversations(cases, images, seeds)
+
+    def _reports(self, cases: Sequence[Any], images: list[list[Any]], seeds: list[list[int]]) -> Iterator[Any]:
+        from vlmalign.data import encode_prompts
+        from vlmalign.models import sample_responses
+        from vlmalign.records import assistant
+
+        prompts = encode_prompts(self.vlm.processor, [case.messages for case in cases], images)
+        drawn = sample_responses(self.vlm, prompts, seeds=seeds, **self._settings())
+        for case, samples, own_seeds in zip(cases, drawn, seeds, strict=True):
+            for i, sample in enumerate(samples):
+                yield self._candidate(case, i, own_seeds[i], [assistant(sample.text)], [sample], {})
+
+    def _conversations(
+        self, cases: Sequence[Any], images: list[list[Any]], seeds: list[list[int]]
+    ) -> Iterator[Any]:
+        from vlmalign.clinical import question_text
+        from vlmalign.data import encode_prompts
+        from vlmalign.models import sample_conversations
+        from vlmalign.records import assistant, user
+
+        assert self.logic is not None
+        concepts = self.config["concepts"] or [question.concept for question in self.logic.questions]
+        asked = [[question_text(self.logic, c, seed=own[0]) for c in concepts] for own in seeds]
+        first = [(user(q[0], images=len(case.images)),) for case, q in zip(cases, asked, strict=True)]
+        prompts = encode_prompts(self.vlm.processor, first, images)
+        drawn = sample_conversations(
+            self.vlm, prompts, [q[1:] for q in asked], seeds=seeds, **self._settings()
+        )
+        for case, questions, conversations, own_seeds in zip(cases, asked, drawn, seeds, strict=True):
+            for i, conversation in enumerate(conversations):
+                messages = [assistant(conversation.turns[0].text)]
+                for question, turn in zip(questions[1:], conversation.turns[1:], strict=True):
+                    messages += [user(question), assistant(turn.text)]
+                extra = {"concepts": concepts, "first_question": questions[0]}
+                yield self._candidate(case, i, own_seeds[i], messages, conversation.turns, extra)
+
+    def _settings(self) -> dict[str, Any]:
+        return {key: self.config[key] for key in ("temperature", "top_p", "max_new_tokens")}
+
+    def _candidate(
+        self, case: Any, i: int, seed: int, messages: list[Any], turns: Sequence[Any], extra: dict[str, Any]
+    ) -> Any:
+        from vlmalign.records import Candidate, Sampling
+
+        return Candidate(
+            id=f"{case.id}/{self.config['kind']}/{i}",
+            case_id=case.id,
+            group_id=case.group_id,
+            messages=tuple(messages),
+            policy=self.policy,
+            sampling=Sampling(**self._settings(), sample=i),
+            seed=seed,
+            logp=sum(turn.logp for turn in turns),
+            tokens=sum(len(turn.token_ids) for turn in turns),
+            finished=all(turn.finished for turn in turns),
+            extra=extra,
+        )

@@ -1,0 +1,71 @@
+"""The `vlmalign` command. Modules are imported inside the verbs, so that --help answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from vlmalign import __version__
+from vlmalign.cli import data, demo, evaluate, experts, export, generate, preview, recipes, score, source, train
+from vlmalign.cli import build as build_verbs
+from vlmalign.cli.console import console, errors
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Make vision-language models say true things about images, without paid human feedback. "
+    "Research use only; not for clinical decisions.",
+    epilog="Start with [bold]vlmalign demo[/]; its stages are recipes: [bold]vlmalign recipes list[/].",
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        console.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="print it"),
+) -> None:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+app.command("demo")(demo.demo)
+app.add_typer(data.app, name="data")
+app.add_typer(source.app, name="source")
+app.add_typer(experts.app, name="experts")
+app.add_typer(build_verbs.app, name="build")
+app.command("generate")(generate.generate)
+app.command("sft")(train.sft)
+app.command("reward")(train.reward)
+app.command("dpo")(train.dpo)
+app.command("score")(score.score)
+app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(recipes.app, name="recipes")
+app.command("preview")(preview.preview)
+app.command("export")(export.export)
+
+
+def main() -> None:
+    """Run the command line; expected errors are one plain message and exit code 2."""
+    try:
+        app()
+    except (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, ImportError) as error:
+        if os.environ.get("VLMALIGN_TRACEBACK"):
+            raise
+        errors.print(f"[red]error:[/] ", end="")
+        errors.print(str(error), markup=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("stopped; the same command continues from here")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

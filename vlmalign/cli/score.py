@@ -1,0 +1,50 @@
+"""`vlmalign score`: a reward scores candidates, or both sides of pairs, and writes judgements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vlmalign.cli.console import console
+from vlmalign.cli.stages import parse_settings, stage
+
+
+def score(
+    reward: Annotated[str, typer.Argument(help="scalar, symbolic, expert_verified, or an installed reward")],
+    out: Annotated[Path, typer.Option(help="folder of judgements to write")],
+    cases: Annotated[Path | None, typer.Option(help="folder of cases")] = None,
+    candidates: Annotated[Path | None, typer.Option(help="folder of candidates to these cases")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="folder of preference pairs, instead of both")] = None,
+    set_: Annotated[
+        list[str], typer.Option("--set", help="a setting of the reward, e.g. --set run=runs/reward")
+    ] = [],  # noqa: B006
+    overwrite: bool = False,
+) -> None:
+    """Score candidates (or pairs) with any reward. What cannot be scored is written as invalid, with why."""
+    run_score(reward, out, cases, candidates, pairs, parse_settings(set_), overwrite)
+    console.print(f"wrote {out}", markup=False)
+
+
+@stage("score")
+def run_score(
+    reward: str,
+    out: Path,
+    cases: Path | None = None,
+    candidates: Path | None = None,
+    pairs: Path | None = None,
+    settings: dict[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Score candidates or pairs; exactly one of (cases and candidates) and pairs is given."""
+    if (pairs is None) == (cases is None or candidates is None):
+        raise ValueError("give either cases and candidates, or pairs")
+    from vlmalign.rewards import load_reward, score_candidates, score_pairs
+
+    scorer = load_reward(reward, **(settings or {}))
+    if pairs is not None:
+        score_pairs(scorer, pairs, out, overwrite=overwrite)
+    else:
+        assert cases is not None and candidates is not None
+        score_candidates(scorer, cases, candidates, out, overwrite=overwrite)

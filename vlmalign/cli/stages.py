@@ -1,0 +1,152 @@
+"""Stages: one function each, called by a command line verb, by a recipe, or by the demo.
+
+A stage reads dataset folders and writes one. Its function's signature is at once its command line
+options and the keys that a recipe may set.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ConfigDict, ValidationError, validate_call
+
+STAGES: dict[str, Callable[..., Any]] = {}
+
+
+def stage(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as the stage `name`."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        STAGES[name] = function
+        return function
+
+    return register
+
+
+class StageError(ValueError):
+    """A recipe or a configuration that cannot be run; the message names the key and the remedy."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One stage with its settings, variables filled in."""
+
+    stage: str
+    about: str
+    config: dict[str, Any]
+
+
+def load_recipe(text: str, variables: Mapping[str, Any] | None = None, *, name: str = "recipe") -> Recipe:
+    """Read a recipe and fill `${variable}` in its values.
+
+    Args:
+        text: YAML with the keys `stage`, `about`, `vars` (defaults) and `config`.
+        variables: values that replace the defaults in `vars`; unknown names are refused.
+        name: for error messages.
+
+    Example:
+        >>> load_recipe("{stage: sft, vars: {root: runs}, config: {out: '${root}/sft'}}").config
+        {'out': 'runs/sft'}
+    """
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise StageError(f"{name}: not valid YAML ({error}). Correct the file.") from None
+    if not isinstance(data, dict) or "stage" not in data or "config" not in data:
+        raise StageError(f"{name}: a recipe is a mapping with the keys 'stage' and 'config'.")
+    _refuse_unknown(data, {"stage", "about", "vars", "config"}, name)
+    defaults = data.get("vars") or {}
+    given = dict(variables or {})
+    _refuse_unknown(given, set(defaults), f"{name}, vars")
+    return Recipe(data["stage"], data.get("about", ""), _fill(data["config"], {**defaults, **given}, name))
+
+
+def _fill(value: Any, variables: Mapping[str, Any], name: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _fill(item, variables, name) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill(item, variables, name) for item in value]
+    if not isinstance(value, str) or "$" not in value:
+        return value
+    whole = value[2:-1] if value.startswith("${") and value.endswith("}") else None
+    if whole in variables:
+        return variables[whole]
+    try:
+        return string.Template(value).substitute(variables)
+    except (KeyError, ValueError):
+        raise StageError(f"{name}: {value!r} names a variable that 'vars' does not define.") from None
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), sorted(known), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}."
+            raise StageError(f"{where}: unknown key {key!r}; {hint}")
+
+
+def run_stage(name: str, config: Mapping[str, Any]) -> Any:
+    """Check a configuration against the stage's signature, then run the stage."""
+    load_stages()
+    if name not in STAGES:
+        near = difflib.get_close_matches(name, sorted(STAGES), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else ""
+        raise StageError(f"unknown stage {name!r}; {hint} Stages: {', '.join(sorted(STAGES))}.")
+    function = STAGES[name]
+    parameters = inspect.signature(function).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        _refuse_unknown(config, set(parameters), f"stage {name!r}")
+    try:
+        return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)(**config)
+    except ValidationError as error:
+        if error.title != function.__name__:
+            raise
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise StageError(f"stage {name!r}, key {key!r}: {first['msg']} (got {first['input']!r}).") from None
+
+
+def load_stages() -> None:
+    """Import the modules that define stages."""
+    from vlmalign.cli import build, evaluate, experts, generate, score, source, train  # noqa: F401
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """`["a=1", "b.c=x"]` -> `{"a": 1, "b": {"c": "x"}}`, values read as YAML.
+
+    Example:
+        >>> parse_settings(["loss.beta=0.1", "out=runs/x"])
+        {'loss': {'beta': 0.1}, 'out': 'runs/x'}
+    """
+    result: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise StageError(f"--set {setting!r}: expected key=value.")
+        place = result
+        *parents, last = key.split(".")
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = yaml.safe_load(value)
+    return result
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` written over it, nested mappings merged."""
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        result[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def as_path(value: str | Path) -> Path:
+    """A path with `~` expanded."""
+    return Path(value).expanduser()

@@ -1,0 +1,64 @@
+"""`vlmalign sft | reward | dpo CONFIG.yaml`: the offline training stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vlmalign.cli.console import console
+from vlmalign.cli.stages import StageError, load_recipe, merge, parse_settings, run_stage, stage
+from vlmalign.recipes import read_recipe
+
+Config = Annotated[Path, typer.Argument(help="a recipe: YAML with stage, vars and config")]
+Settings = Annotated[list[str], typer.Option("--set", help="a setting, e.g. --set learning_rate=1e-4")]
+Variables = Annotated[list[str], typer.Option("--var", help="a variable of the recipe, e.g. --var seed=1")]
+
+
+@stage("sft")
+def run_sft(**config: Any) -> None:
+    """Supervised fine-tuning on demonstrations."""
+    from vlmalign.training import SftConfig, train_sft
+
+    train_sft(SftConfig(**config))
+
+
+@stage("reward")
+def run_reward(**config: Any) -> None:
+    """Train a scalar reward model on preferences."""
+    from vlmalign.training import RewardConfig, train_reward
+
+    train_reward(RewardConfig(**config))
+
+
+@stage("dpo")
+def run_dpo(**config: Any) -> None:
+    """Direct preference optimisation."""
+    from vlmalign.training import DpoConfig, train_dpo
+
+    train_dpo(DpoConfig(**config))
+
+
+def _train(verb: str, config: Path, settings: list[str], variables: list[str]) -> None:
+    recipe = load_recipe(read_recipe(config), parse_settings(variables), name=str(config))
+    if recipe.stage != verb:
+        raise StageError(f"{config}: this is a recipe of stage {recipe.stage!r}, not of {verb!r}.")
+    merged = merge(recipe.config, parse_settings(settings))
+    run_stage(verb, merged)
+    console.print(f"wrote {merged['out']}", markup=False)
+
+
+def sft(config: Config, set_: Settings = [], var: Variables = []) -> None:  # noqa: B006
+    """Teach a model from demonstrations (supervised fine-tuning)."""
+    _train("sft", config, set_, var)
+
+
+def reward(config: Config, set_: Settings = [], var: Variables = []) -> None:  # noqa: B006
+    """Train a scalar reward model from preference pairs (Bradley-Terry)."""
+    _train("reward", config, set_, var)
+
+
+def dpo(config: Config, set_: Settings = [], var: Variables = []) -> None:  # noqa: B006
+    """Align a model with preference pairs (direct preference optimisation)."""
+    _train("dpo", config, set_, var)

@@ -1,0 +1,173 @@
+"""Record folders as a torch dataset of encoded examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Literal, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from vlmalign.data.collate import is_token_entry
+from vlmalign.data.encode import (
+    EncodedResponse,
+    Example,
+    Prompt,
+    encode_demonstration,
+    encode_preference,
+    encode_prompt,
+    prompt_text,
+)
+from vlmalign.records import DataError, Demonstration, Preference, RecordFolder
+
+R = TypeVar("R", Demonstration, Preference)
+_ENCODERS: dict[type, Callable[..., Example]] = {
+    Demonstration: encode_demonstration,
+    Preference: encode_preference,
+}
+
+
+class DataSource(BaseModel):
+    """One dataset folder with its share in training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(min_length=1, description="dataset folder")
+    repeat: int = Field(1, ge=1, description="how often its records are seen in one epoch")
+    weight: float = Field(1.0, gt=0, description="factor of its records' losses")
+
+
+class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
+    """Encoded examples of one or more folders, in order, repeats after one another.
+
+    Texts are encoded when the dataset is made, so that a bad record is refused before training starts.
+    Images are decoded when an example is first read; the processed pixels are kept in memory up to a limit.
+
+    Args:
+        sources: the folders.
+        record_type: `Demonstration` or `Preference`.
+        processor: of the model.
+        stops: ids that end a turn (`stop_tokens`).
+        max_length: longest prompt + response in tokens, image tokens included; a longer one is refused.
+        cache_megabytes: limit of the kept pixels.
+        purpose: records of split `test` are refused for training.
+
+    Raises:
+        DataError: a folder or record that cannot be used; the message names it.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[DataSource],
+        record_type: type[R],
+        processor: Any,
+        *,
+        stops: frozenset[int] | None = None,
+        max_length: int | None = None,
+        cache_megabytes: int = 2048,
+        purpose: Literal["training", "evaluation"] = "training",
+    ) -> None:
+        self.processor = processor
+        self.max_length = max_length
+        self.folders: list[RecordFolder[R]] = []
+        self.records: list[R] = []
+        self._folder_of: list[int] = []
+        self._weights: list[float] = []
+        self._order: list[int] = []
+        self._encoded: list[Example] = []
+        self._cache = _PromptCache(cache_megabytes * 2**20)
+        for source in sources:
+            self._add(source, record_type, stops, purpose)
+
+    def _add(self, source: DataSource, record_type: type[R], stops: frozenset[int] | None, purpose: str) -> None:
+        folder = RecordFolder(source.path, record_type)
+        first = len(self.records)
+        for record in folder:
+            if purpose == "training" and record.split == "test":
+                raise DataError(
+                    "the record is of split 'test'",
+                    "Train on other records, or build the folder from training cases.",
+                    file=folder.path,
+                    record=record.id,
+                    field="split",
+                )
+            self.records.append(record)
+            self._folder_of.append(len(self.folders))
+            self._weights.append(source.weight)
+            self._encoded.append(_ENCODERS[record_type](self.processor, record, {}, stops))
+        if len(self.records) == first:
+            raise DataError("the folder has no records", "Leave it out.", file=folder.path)
+        self.folders.append(folder)
+        self._order += [i for _ in range(source.repeat) for i in range(first, len(self.records))]
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, index: int) -> Example:
+        """The example at a place of the epoch (repeats count)."""
+        return self.example(self._order[index])
+
+    def key(self, record: int) -> str:
+        """Name of a record that is unique over folders: hash of the folder's records, then the id."""
+        return f"{self.folders[self._folder_of[record]].sha256[:12]}:{self.records[record].id}"
+
+    def example(self, record: int) -> Example:
+        """The example of a record, by its number (repeats do not count)."""
+        encoded = self._encoded[record]
+        prompt = self._prompt(record)
+        self._check_length(prompt["input_ids"].shape[1], encoded.responses, encoded.id)
+        return Example(
+            self.key(record), prompt, encoded.responses, encoded.weight * self._weights[record], encoded.margin
+        )
+
+    def check_all(self) -> None:
+        """Read every example once, so that a long or damaged one is refused before training."""
+        for record in range(len(self.records)):
+            self.example(record)
+
+    def _prompt(self, number: int) -> Prompt:
+        record, folder = self.records[number], self.folders[self._folder_of[number]]
+        pictures = tuple(ref.sha256 for ref in record.images)
+        text = prompt_text(self.processor, record.prompt)
+        prompt = self._cache.get(text, pictures)
+        if prompt is None:
+            prompt = encode_prompt(self.processor, record.prompt, [folder.image(ref) for ref in record.images])
+            prompt = self._cache.put(text, pictures, prompt)
+        return prompt
+
+    def _check_length(self, prompt: int, responses: tuple[EncodedResponse, ...], record: str) -> None:
+        longest = prompt + max(len(response) for response in responses)
+        if self.max_length is not None and longest > self.max_length:
+            raise DataError(
+                f"prompt ({prompt} tokens) and response are {longest} tokens, max_length is {self.max_length}",
+                "Raise max_length or leave the record out; nothing is truncated.",
+                record=record,
+            )
+
+
+class _PromptCache:
+    """Processed prompts by text and pictures; prompts about the same pictures share their pixels."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.bytes = 0
+        self._prompts: dict[tuple[str, tuple[str, ...]], Prompt] = {}
+        self._pixels: dict[tuple[str, ...], dict[str, Tensor]] = {}
+
+    def get(self, text: str, pictures: tuple[str, ...]) -> Prompt | None:
+        return self._prompts.get((text, pictures))
+
+    def put(self, text: str, pictures: tuple[str, ...], prompt: Prompt) -> Prompt:
+        tokens = prompt["input_ids"]
+        pixels = {k: v for k, v in prompt.items() if not is_token_entry(k, v, tokens)}
+        if pictures in self._pixels:
+            prompt = {**prompt, **self._pixels[pictures]}
+        else:
+            size = sum(value.nbytes for value in pixels.values())
+            if self.bytes + size > self.limit:
+                return prompt
+            self.bytes += size
+            self._pixels[pictures] = pixels
+        self._prompts[text, pictures] = prompt
+        return prompt

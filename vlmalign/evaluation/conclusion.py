@@ -1,0 +1,86 @@
+"""What an interval allows one to say, in words."""
+
+from __future__ import annotations
+
+from scipy import stats
+
+from vlmalign.evaluation.estimate import Estimate
+
+
+def conclude(difference: Estimate, margin: float) -> str:
+    """The conclusion that a difference's interval allows.
+
+    Args:
+        difference: of two arms, in shares (0.02 is two points), higher being better.
+        margin: differences inside plus or minus this are of no practical interest.
+
+    Returns:
+        "benefit" (lower end above 0), "harm" (upper end below 0), "none above x points" (neither, and the
+        whole interval within the margin), or "undecided".
+
+    Raises:
+        ValueError: the margin is not positive.
+
+    Example:
+        >>> conclude(Estimate(0.01, -0.01, 0.018, 400, 40, 0, "t"), margin=0.02)
+        'none above 2 points'
+    """
+    if margin <= 0:
+        raise ValueError(f"margin is {margin}: give the smallest difference of interest, e.g. 0.02 for 2 points")
+    if difference.low is None or difference.high is None:
+        return "undecided"
+    if difference.low > 0:
+        return "benefit"
+    if difference.high < 0:
+        return "harm"
+    if -margin <= difference.low and difference.high <= margin:
+        return f"none above {100 * margin:g} points"
+    return "undecided"
+
+
+def explain(difference: Estimate, margin: float, *, name: str, subject: str = "whole-report accuracy") -> str:
+    """One plain sentence on a difference: what it says, its interval, and what it could have shown.
+
+    Args:
+        difference: as for `conclude`.
+        margin: as for `conclude`.
+        name: what was done, e.g. "the whole path (dpo against sft_more)".
+        subject: what was measured.
+
+    Example:
+        >>> explain(Estimate(0.2, 0.12, 0.28, 400, 40, 0, "t"), 0.02, name="The whole path")
+        'The whole path raised whole-report accuracy by 20.0 points (95% interval +12.0 to +28.0).'
+    """
+    if difference.mean is None:
+        return f"{name}: nothing could be compared ({difference.excluded} items excluded)."
+    if difference.low is None or difference.high is None:
+        return f"{name}: {100 * difference.mean:+.1f} points, without an interval ({difference.method})."
+    interval = f"95% interval {100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
+    verdict = conclude(difference, margin)
+    if verdict in ("benefit", "harm"):
+        verb = "raised" if verdict == "benefit" else "lowered"
+        return f"{name} {verb} {subject} by {100 * abs(difference.mean):.1f} points ({interval})."
+    if verdict == "undecided":
+        detectable = smallest_detectable(difference)
+        tail = "" if detectable is None else f" An effect of {100 * detectable:.0f} points would have shown."
+        return f"{name}: no conclusion on {subject}, {100 * difference.mean:+.1f} points ({interval}).{tail}"
+    return f"{name} changed {subject} by no more than {100 * margin:g} points either way ({interval})."
+
+
+def smallest_detectable(difference: Estimate, power: float = 0.8) -> float | None:
+    """The smallest true effect that such data show with this power: (z_0.975 + z_power) * se.
+
+    The standard error is taken from the 95 % interval, half its width over 1.96; for a t interval on few
+    clusters this is larger than the plain standard error, as it should be.
+
+    Returns:
+        The effect in the units of the difference, or None without an interval.
+
+    Example:
+        >>> round(smallest_detectable(Estimate(0.0, -0.098, 0.098, 400, 40, 0, "t")), 2)  # se = 0.05
+        0.14
+    """
+    if difference.low is None or difference.high is None:
+        return None
+    standard_error = (difference.high - difference.low) / 2 / stats.norm.ppf(0.975)
+    return float((stats.norm.ppf(0.975) + stats.norm.ppf(power)) * standard_error)

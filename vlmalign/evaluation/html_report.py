@@ -1,0 +1,199 @@
+"""The report that a person looks at: one self-contained HTML file, readable offline, on paper, and in the dark."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from vlmalign.evaluation import plots
+from vlmalign.evaluation.estimate import Estimate
+from vlmalign.evaluation.report_metrics import Span
+from vlmalign.evaluation.report_view import (
+    EXPERT_TITLES,
+    REWARD_TITLES,
+    conclusions,
+    cost_rows,
+    flat_rows,
+    metric_table,
+    score_table,
+)
+from vlmalign.evaluation.results import check_results
+
+
+class ExampleAnswer(NamedTuple):
+    """What one arm answered to an example, cut into spans (see `mark_report`)."""
+
+    arm: str
+    spans: Sequence[Span]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture with what is true of it and the answers of two or more arms, shown side by side.
+
+    Attributes:
+        title: e.g. the case id.
+        image: PNG, JPEG or SVG bytes.
+        question: the prompt.
+        answers: one per arm.
+        truth: concept -> value.
+        note: why it was chosen; say so if it was not drawn at random.
+    """
+
+    title: str
+    image: bytes
+    question: str
+    answers: Sequence[ExampleAnswer]
+    truth: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure with a caption that says n; `dark` is its version for a dark page."""
+
+    title: str
+    caption: str
+    image: bytes
+    dark: bytes | None = None
+
+
+def render_report(
+    results: Mapping[str, Any],
+    examples: Sequence[Example],
+    figures: Sequence[Figure],
+    out: str | Path,
+    *,
+    title: str = "Does the model say true things?",
+    margin: float = 0.02,
+) -> Path:
+    """Write the report.
+
+    Sections of which the results hold nothing are left out and named as missing. All text is escaped and the
+    page forbids scripts and every outside address, as candidates' texts are not to be trusted.
+
+    Args:
+        results: as in results.json. Beside its schema these keys are shown where present: `source`, `config`,
+            `counts`, `seeds`, `flops`, `notes` (a list of sentences for the limits).
+        examples: pictures with answers.
+        figures: further figures; those of arms, comparisons and best of N are made here.
+        out: the file to write; replaced in one step.
+        title: of the page.
+        margin: differences below it are of no interest, in shares.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ValueError: the results break the schema, or an image is of no known kind.
+    """
+    check_results(results)
+    environment = Environment(
+        loader=PackageLoader("vlmalign.evaluation", "templates"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["data_uri"] = data_uri
+    reward = results.get("reward_model") or {}
+    html = environment.get_template("report.html.j2").render(
+        title=title,
+        results={**dict.fromkeys(("source", "seed", "seeds", "n_groups", "notes")), **results},
+        margin=margin,
+        headline=conclusions(results.get("comparisons"), margin),
+        arms=metric_table(results.get("arms")),
+        sampled=metric_table(results.get("sampled")),
+        baselines=metric_table(results.get("baselines")),
+        reward=score_table(reward, REWARD_TITLES),
+        expert=score_table(results.get("expert"), EXPERT_TITLES),
+        costs=cost_rows(results),
+        counts=flat_rows(results.get("counts")),
+        setup=[row for key in ("source", "seed", "seeds", "versions", "config")
+               for row in flat_rows({key: results.get(key)})],
+        missing=_missing(results, examples),
+        own={**dict.fromkeys(("arms", "comparisons", "best_of_n")), **standard_figures(results, margin)},
+        figures=figures,
+        examples=examples,
+    )  # fmt: skip
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f".{out.name}.part")
+    part.write_text(html, encoding="utf-8")
+    os.replace(part, out)
+    return out
+
+
+def standard_figures(results: Mapping[str, Any], margin: float) -> dict[str, Figure]:
+    """Figures that the results alone can give: `arms`, `comparisons`, `best_of_n`, each if it can be made."""
+    figures = {}
+    arms = _pick(results.get("arms"), "whole_report_accuracy")
+    if arms:
+        references = _pick(results.get("baselines"), "whole_report_accuracy")
+        if "expert_only" in arms:
+            references = {"expert_only": arms.pop("expert_only"), **references}
+        figures["arms"] = _both(
+            "Whole reports right",
+            f"Points: mean; bars: 95% interval. {_counts([*arms.values(), *references.values()])}"
+            + (" Hollow: references that were not trained for this comparison." if references else ""),
+            lambda dark: plots.forest_plot(arms, label="whole reports right", references=references, dark=dark),
+        )  # fmt: skip
+    differences = {name.replace("_minus_", " − "): Estimate.from_dict(s)
+                   for name, s in (results.get("comparisons") or {}).items()}  # fmt: skip
+    if differences:
+        figures["comparisons"] = _both(
+            "Differences between arms", "Paired differences on the same items with 95% intervals. "
+            + _counts(list(differences.values())),
+            lambda dark: plots.comparison_plot(differences, margin=margin, dark=dark),
+        )  # fmt: skip
+    raw = (results.get("reward_model") or {}).get("best_of_n") or {}
+    curve = {n: {k: Estimate.from_dict(s) for k, s in point.items()} for n, point in raw.items()}
+    if curve:
+        everything = [e for point in curve.values() for e in point.values()]
+        figures["best_of_n"] = _both(
+            "Best of N",
+            "Truth of the candidate picked among N; exact expectation over subsets, bands: 95% interval. "
+            + _counts(everything),
+            lambda dark: plots.best_of_n_plot(curve, dark=dark),
+        )  # fmt: skip
+    return figures
+
+
+def data_uri(image: bytes) -> str:
+    """A `data:` address that holds the image.
+
+    Example:
+        >>> data_uri(b"<svg/>")
+        'data:image/svg+xml;base64,PHN2Zy8+'
+    """
+    kinds = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"<?xml", "svg+xml"), (b"<svg", "svg+xml"))
+    for start, kind in kinds:
+        if image.startswith(start):
+            return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+    raise ValueError(f"an image starts with {image[:8]!r}: give the bytes of a PNG, JPEG or SVG file")
+
+
+def _both(title: str, caption: str, draw: Any) -> Figure:
+    return Figure(title, caption, draw(False), draw(True))
+
+
+def _pick(arms: Mapping[str, Mapping[str, Any]] | None, metric: str) -> dict[str, Estimate]:
+    return {name: Estimate.from_dict(m[metric]) for name, m in (arms or {}).items() if metric in m}
+
+
+def _counts(estimates: Sequence[Estimate]) -> str:
+    ns, groups = {e.n for e in estimates}, {e.n_groups for e in estimates if e.n_groups}
+    items = f"n = {min(ns):,}" if len(ns) == 1 else f"n = {min(ns):,} to {max(ns):,}"
+    where = "" if not groups else f" in {max(groups):,} groups"
+    return f"{items}{where}, {sum(e.excluded for e in estimates):,} values excluded."
+
+
+def _missing(results: Mapping[str, Any], examples: Sequence[Example]) -> list[str]:
+    names = {"arms": "arms", "comparisons": "comparisons", "baselines": "baselines",
+             "sampled": "sampled answers (T = 1)",
+             "reward_model": "reward model", "expert": "expert", "seconds": "seconds per stage"}  # fmt: skip
+    found = [title for key, title in names.items() if not results.get(key)]
+    return found if examples else [*found, "examples"]

@@ -1,0 +1,243 @@
+"""From results.json to what the page shows: rows, cells and sentences, ready to be printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from vlmalign.evaluation.aggregate import QUANTITIES
+from vlmalign.evaluation.conclusion import explain, smallest_detectable
+from vlmalign.evaluation.estimate import Estimate
+from vlmalign.evaluation.results import LOWER_IS_BETTER
+
+#: metric -> (title, what it says)
+METRIC_TITLES = {
+    "whole_report_accuracy": (
+        "Whole report right",
+        "every in-scope claim and the impression right, nothing unsupported",
+    ),
+    "question_accuracy": ("Questions right", "asked one by one, the model being fed its own answers"),
+    "balanced_accuracy": ("Balanced accuracy", "mean over concepts of the mean recall of their values"),
+    "conversation_accuracy": ("Whole conversation right", "every answer of a conversation right"),
+    "in_scope_accuracy": ("In-scope claims right", "concepts that the expert can verify; omitted is wrong"),
+    "out_of_scope_accuracy": ("Out-of-scope claims right", "concepts that the expert cannot see"),
+    "unsupported_known": (
+        "Unsupported, known kind",
+        "reports with a statement no image supports, of a listed kind",
+    ),
+    "unsupported_unknown": ("Unsupported, unknown kind", "of a kind that no filter of the pipeline knows"),
+    "omissions": ("Omitted", "known concepts of which the report says nothing"),
+    "path_consistency": ("Consistent path", "the answers can all be true together"),
+    "invalid_rate": ("Invalid", "nothing could be read, or the answer was cut off"),
+    "answer_tokens": ("Answer length", "tokens"),
+    "unrecognised": ("Unread sentences", "per report: neither a claim nor a known statement"),
+    "question_balanced_accuracy": ("Questions, balanced", "mean over concepts of the mean recall of their values"),
+    "unparsed_answers": ("Unread answers", "share of the questions; counted as wrong"),
+    "conversation_consistency": ("Consistent conversation", "its answers can all be true together"),
+    "conversation_invalid_rate": ("Invalid conversation", "no answer could be read, or it was cut off"),
+    "conversation_tokens": ("Conversation length", "tokens"),
+}
+LESS_IS_BETTER = LOWER_IS_BETTER | {"unrecognised", "unparsed_answers", "conversation_invalid_rate"}
+ARM_NOTES = {
+    "sft": "the common start",
+    "sft_more": "more training on the noisy labels",
+    "sft_clean": "labels without known unsupported statements",
+    "sft_best_of_n": "imitates the answers that DPO gets as chosen",
+    "sft_edited": "its own answer, corrected by the expert's findings",
+    "dpo": "preference pairs from the expert's findings",
+    "dpo_shuffled": "negative control: images permuted across pairs",
+    "expert_only": "template filled from the expert's findings",
+    "majority_class": "commonest label, whatever the image",
+    "random": "values drawn uniformly",
+    "text_only": "the model without the image",
+}
+COMPARISON_TITLES = {
+    "dpo_minus_sft_more": ("The whole path", "dpo against sft_more", "whole-report accuracy"),
+    "dpo_minus_sft_best_of_n": ("Preferences as such", "dpo against sft_best_of_n", "whole-report accuracy"),
+    "dpo_minus_sft_edited": ("Preferences rather than editing", "dpo against sft_edited", "whole-report accuracy"),
+    "dpo_shuffled_minus_sft_more_in_scope": (
+        "Pairs with the wrong image", "dpo_shuffled against sft_more, a control", "in-scope accuracy"),
+}  # fmt: skip
+#: name -> (title, unit)
+REWARD_TITLES = {
+    "role_swapped": ("Role-swapped pairs, image seen", "%"),
+    "role_swapped_blanked": ("Role-swapped pairs, image blanked", "%"),
+    "seen_minus_blanked": ("Seen minus blanked, paired", "points"),
+}
+EXPERT_TITLES = {
+    "dice": ("Segmentation, Dice (0 to 1)", ""),
+    "count_mae": ("Counting, mean absolute error", "per field"),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure as it is printed; `low`, `high`, `at` place a bar on a scale of 0 to 100, if it is a share."""
+
+    value: str
+    interval: str
+    counts: str
+    at: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table."""
+
+    title: str
+    note: str
+    cells: Sequence[Cell | None]
+    tag: str = ""
+    counts: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its column heads, each a name and a note."""
+
+    columns: Sequence[tuple[str, str]]
+    rows: Sequence[Row] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ConclusionView:
+    """A comparison in words."""
+
+    title: str
+    about: str
+    verdict: str
+    kind: str
+    sentence: str
+    cell: Cell
+    detectable: str
+
+
+def cell_of(score: Mapping[str, Any] | None, *, share: bool = True, signed: bool = False) -> Cell | None:
+    """Print one score; None stays None and shows as a dash.
+
+    Example:
+        >>> cell_of({"mean": 0.5, "low": 0.4, "high": 0.6, "n": 10, "excluded": 2}).value
+        '50.0'
+    """
+    if score is None:
+        return None
+    estimate = Estimate.from_dict(score)
+    parts = [f"n {estimate.n:,}"] if "n" in score else []
+    parts += [f"{estimate.n_groups:,} groups"] if estimate.n_groups else []
+    parts += [f"{estimate.excluded:,} excluded"] if estimate.excluded else []
+    counts = " · ".join(parts)
+    if estimate.mean is None:
+        return Cell("–", "nothing scored", counts)
+    scale = 100 if share else 1
+    form = "+.1f" if signed else ".1f" if share or abs(estimate.mean) >= 10 else ".3g"
+    interval = "no interval"
+    low = high = None
+    if estimate.low is not None and estimate.high is not None:
+        interval = f"{scale * estimate.low:{form}} to {scale * estimate.high:{form}}"
+        low, high = 100 * estimate.low, 100 * estimate.high
+    barred = share and not signed and 0 <= estimate.mean <= 1
+    bar = (100 * estimate.mean, low, high) if barred else (None, None, None)
+    return Cell(_minus(f"{scale * estimate.mean:{form}}"), _minus(interval), counts, *bar)
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def metric_table(arms: Mapping[str, Mapping[str, Any]] | None) -> Table | None:
+    """Metrics down, arms across; metrics that this package does not name come last, as they are."""
+    if not arms:
+        return None
+    present = dict.fromkeys(name for metrics in arms.values() for name in metrics)
+    names = [m for m in METRIC_TITLES if m in present] + [m for m in present if m not in METRIC_TITLES]
+    rows = []
+    for name in names:
+        title, note = METRIC_TITLES.get(name, (name.replace("_", " "), ""))
+        tag = "less is better" if name in LESS_IS_BETTER else ""
+        share = name in METRIC_TITLES and name not in QUANTITIES
+        cells = [cell_of(arm.get(name), share=share) for arm in arms.values()]
+        rows.append(_counts_once(Row(title, note, cells, tag)))
+    return Table([(arm, ARM_NOTES.get(arm, "")) for arm in arms], rows)
+
+
+def _counts_once(row: Row) -> Row:
+    """Counts that are the same in all cells are told in the row's head only."""
+    counts = {cell.counts for cell in row.cells if cell is not None}
+    if len(counts) != 1:
+        return row
+    cells = [None if cell is None else replace(cell, counts="") for cell in row.cells]
+    return replace(row, cells=cells, counts=counts.pop())
+
+
+def conclusions(comparisons: Mapping[str, Mapping[str, Any]] | None, margin: float) -> list[ConclusionView]:
+    """Each comparison in words; the verdict is the one in the results, not made again.
+
+    A comparison may hold the `margin` by which it was concluded; else `margin` is used for its sentence.
+    """
+    views = []
+    for name, score in (comparisons or {}).items():
+        title, about, subject = COMPARISON_TITLES.get(name, (name.replace("_", " "), "", "the metric"))
+        difference = Estimate.from_dict(score)
+        verdict = str(score.get("conclusion", "not concluded"))
+        kind = verdict if verdict in ("benefit", "harm", "undecided") else "none"
+        detectable = smallest_detectable(difference)
+        cell = cell_of(score, signed=True)
+        assert cell is not None
+        sentence = explain(difference, score.get("margin", margin), name=title, subject=subject).replace(
+            " -", " −"
+        )
+        shown = "" if detectable is None else f"{100 * detectable:.1f}"
+        views.append(ConclusionView(title, about, verdict, kind, sentence, cell, shown))
+    return views
+
+
+def score_table(
+    scores: Mapping[str, Any] | None, titles: Mapping[str, tuple[str, str]] | None = None
+) -> Table | None:
+    """Named scores, one to a line; what is not a score (a curve) is left aside.
+
+    Args:
+        scores: name -> score.
+        titles: name -> (title, unit); a unit of "%" or "points" says that the score is a share.
+    """
+    rows = []
+    for name, score in (scores or {}).items():
+        if not isinstance(score, Mapping) or not {"mean", "low", "high"} <= set(score):
+            continue
+        title, unit = (titles or {}).get(name, (name.replace("_", " "), ""))
+        cell = cell_of(score, share=unit in ("%", "points"), signed=unit == "points")
+        ties = score.get("ties")
+        tied = ties.get("mean") if isinstance(ties, Mapping) else None
+        rows.append(Row(title, "" if tied is None else f"ties {100 * tied:.1f} %", [cell], unit))
+    return Table([("", "")], rows) if rows else None
+
+
+def cost_rows(results: Mapping[str, Any]) -> list[tuple[str, str, float, str]]:
+    """Stage, seconds, share of the longest stage in per cent, FLOPs."""
+    seconds, flops = results.get("seconds") or {}, results.get("flops") or {}
+    longest = max([*seconds.values(), 1e-9])
+    rows = []
+    for stage in dict.fromkeys([*seconds, *flops]):
+        spent = seconds.get(stage)
+        shown = "–" if spent is None else f"{spent:,.1f}"
+        rows.append((stage.replace("_", " "), shown, 100 * (spent or 0) / longest, _flops(flops.get(stage))))
+    return rows
+
+
+def _flops(number: float | None) -> str:
+    if number is None:
+        return "–"
+    for power, prefix in ((15, "P"), (12, "T"), (9, "G")):
+        if number >= 10**power:
+            return f"{number / 10**power:.2f} {prefix}FLOP"
+    return f"{number:.3g} FLOP"
+
+
+def flat_rows(section: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """A nested section as lines of name and value, for configurations, versions and counts."""
+    if isinstance(section, Mapping):
+        return [row for key, value in section.items() for row in flat_rows(value, f"{prefix}{key}.")]
+    return [(prefix.rstrip("."), str(section))] if section is not None else []

@@ -1,0 +1,27 @@
+"""Refusing tensors of the wrong shape by name."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def check_per_example(**tensors: Tensor) -> None:
+    """Require one number per example, the same number of examples in all tensors.
+
+    Raises:
+        ValueError: naming the tensor whose shape is not that of the first, (B,).
+    """
+    expected = None
+    for name, tensor in tensors.items():
+        if tensor.ndim != 1:
+            batch = tuple(tensor.shape[:1])
+            raise ValueError(
+                f"{name} has shape {tuple(tensor.shape)}, expected {batch or '(B,)'}: sum over tokens first."
+            )
+        if expected is None:
+            expected = (name, tensor.shape)
+        elif tensor.shape != expected[1]:
+            raise ValueError(
+                f"{name} has shape {tuple(tensor.shape)}, expected {tuple(expected[1])} like {expected[0]}: "
+                "pass the same examples in the same order."
+            )

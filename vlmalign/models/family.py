@@ -1,0 +1,127 @@
+"""What differs between model families: token types, positions, and who sees whom inside a prompt."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vlmalign.models.batch import align_left
+from vlmalign.models.loading import backbone_of, unwrap
+
+MROPE = frozenset({"qwen2_vl", "qwen2_5_vl", "qwen3_vl"})
+# Families whose packed forward is proved equal to the plain one by tests.
+PROVED = MROPE | {
+    "gemma3",
+    "idefics3",
+    "internvl",
+    "llava",
+    "llava_next",
+    "llava_onevision",
+    "paligemma",
+}
+
+
+@dataclass(frozen=True)
+class PromptLayout:
+    """Prompts made ready for a family.
+
+    Attributes:
+        inputs: processor output, prompts ending in the last column, with every token type the model takes.
+        positions: position ids of the prompt tokens, (B, P), or (3, B, P) for M-RoPE.
+        start: position of the first response token, (B,).
+        both_ways: pairs of prompt tokens that see each other in both directions, (B, P, P), or None.
+        window: width of the sliding attention window of some layers, or None.
+    """
+
+    inputs: dict[str, Tensor]
+    positions: Tensor
+    start: Tensor
+    both_ways: Tensor | None
+    window: int | None
+
+    @property
+    def width(self) -> int:
+        """P."""
+        return self.inputs["input_ids"].shape[1]
+
+    def response_positions(self, offset: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Position ids `start + offset`.
+
+        Args:
+            offset: how far behind the first response token, (rows, T).
+            rows: which prompt each row belongs to; default: one row per prompt.
+        """
+        start = self.start if rows is None else self.start[rows]
+        positions = start[:, None] + offset
+        return positions.expand(3, *positions.shape) if self.positions.ndim == 3 else positions
+
+
+def model_type(model: nn.Module) -> str:
+    """The family's name in its configuration."""
+    return str(unwrap(model).config.model_type)
+
+
+def image_token_id(model: nn.Module) -> int:
+    """Id of the placeholder of one image token; -1, which no token has, if the configuration names none."""
+    config = unwrap(model).config
+    for name in ("image_token_id", "image_token_index"):
+        if getattr(config, name, None) is not None:
+            return int(getattr(config, name))
+    return -1
+
+
+def token_type_of_responses(model: nn.Module, name: str) -> int:
+    """The value of a token-type field on response tokens: text, or PaliGemma's causal suffix."""
+    return 1 if name == "token_type_ids" and model_type(model) == "paligemma" else 0
+
+
+def lay_out(model: nn.Module, prompts: dict[str, Tensor]) -> PromptLayout:
+    """Align the prompts to the left and compute what the family needs beside them.
+
+    Args:
+        model: a Hugging Face image-text model, possibly wrapped.
+        prompts: processor output for B prompts, padded on either side.
+    """
+    inputs = align_left(prompts)
+    family = model_type(model)
+    _add_token_types(model, inputs)
+    real = inputs["attention_mask"].bool()
+    if family in MROPE:
+        positions = _mrope_positions(model, inputs)
+        start = positions.masked_fill(~real, -1).amax((0, 2)) + 1
+    else:
+        first = 1 if family == "paligemma" else 0
+        positions = (real.long().cumsum(1) - 1).clamp(min=0) + first
+        start = real.sum(1) + first
+    both_ways = None
+    if family == "paligemma":
+        prefix = real & (inputs["token_type_ids"] == 0)
+        both_ways = prefix[:, :, None] & prefix[:, None, :]
+    elif family == "gemma3":
+        image = inputs["token_type_ids"] == 1
+        starts = image & ~torch.nn.functional.pad(image, (1, 0))[:, :-1]
+        run = starts.long().cumsum(1)  # one number per image
+        both_ways = image[:, :, None] & image[:, None, :] & (run[:, :, None] == run[:, None, :])
+    window = (
+        getattr(unwrap(model).config.get_text_config(), "sliding_window", None) if family == "gemma3" else None
+    )
+    return PromptLayout(inputs, positions, start, both_ways, window)
+
+
+def _add_token_types(model: nn.Module, inputs: dict[str, Tensor]) -> None:
+    accepted = inspect.signature(backbone_of(model).forward).parameters
+    ids = inputs["input_ids"]
+    image = (ids == image_token_id(model)).long()
+    if "mm_token_type_ids" in accepted and "mm_token_type_ids" not in inputs:
+        inputs["mm_token_type_ids"] = image
+    if "token_type_ids" in accepted and "token_type_ids" not in inputs:
+        inputs["token_type_ids"] = torch.zeros_like(ids) if model_type(model) == "paligemma" else image
+
+
+def _mrope_positions(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+    names = ("input_ids", "mm_token_type_ids", "image_grid_thw", "video_grid_thw", "attention_mask")
+    positions, _ = backbone_of(model).get_rope_index(**{name: inputs[name] for name in names if name in inputs})
+    return positions

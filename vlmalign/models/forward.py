@@ -1,0 +1,233 @@
+"""The shared-prefix forward: log-probabilities of responses, the prompt and its images computed once."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vlmalign.models.batch import PromptBatch
+from vlmalign.models.family import PROVED, PromptLayout, lay_out, model_type, token_type_of_responses
+from vlmalign.models.images import PER_TOKEN, images_per_prompt, select_prompts
+from vlmalign.models.loading import unwrap
+from vlmalign.models.packed import pack_rows
+
+Mode = Literal["packed", "cached", "plain"]
+
+logger = logging.getLogger(__name__)
+
+
+class ResponseOutput(NamedTuple):
+    """What a forward gives for each response token.
+
+    Attributes:
+        logps: log-probability of the token given all before it, (N, T) float32; 0 where not real.
+        hidden: final hidden state (after the last norm) at the token, (N, T, H); 0 where not real; or None.
+        mode: the mode that was used, which for a family that cannot be packed is not the one asked for.
+    """
+
+    logps: Tensor | None
+    hidden: Tensor | None
+    mode: str
+
+
+def forward_responses(
+    model: nn.Module,
+    batch: PromptBatch,
+    *,
+    mode: Mode = "packed",
+    logps: bool = True,
+    hidden: bool = False,
+) -> ResponseOutput:
+    """Score every response of a batch.
+
+    `packed` runs one row per prompt that holds all its responses, and is what training uses; `cached` runs
+    the prompts into a key-value cache and the responses after it, without gradients; `plain` runs one row
+    per response as any library does, and is the reference the others are tested against. All give the same
+    numbers. Packing a family that is not in `PROVED` is compared with `plain` on its first batch; on a
+    mismatch `plain` is used from then on, and logged.
+
+    Args:
+        model: a Hugging Face image-text model or its backbone without output layer, possibly wrapped
+            (DDP, PEFT).
+        batch: B prompts with N responses.
+        mode: how to compute.
+        logps: whether log-probabilities are wanted; they need an output layer.
+        hidden: whether hidden states are wanted.
+
+    Raises:
+        ValueError: an unknown mode, placeholders that do not fit the images, or log-probabilities of a
+            backbone.
+
+    Example:
+        >>> from vlmalign.models.tiny import build_tiny_llava
+        >>> vlm = build_tiny_llava(["a b"], image_size=24, hidden=16, layers=1, vision_hidden=16,
+        ...                        vision_layers=1, heads=2)
+        >>> prompts = {"input_ids": torch.tensor([[1, 3, 3, 3, 3, 6]]), "attention_mask": torch.ones(1, 6).long(),
+        ...            "pixel_values": torch.zeros(1, 3, 24, 24)}
+        >>> ids = torch.tensor([[40, 41], [42, 2]])
+        >>> batch = PromptBatch(prompts, ids, ids > 0, ids > 0, torch.tensor([0, 0]))
+        >>> packed = forward_responses(vlm.model, batch).logps
+        >>> torch.allclose(packed, forward_responses(vlm.model, batch, mode="plain").logps, atol=1e-5)
+        True
+    """
+    if mode not in _RUNS:
+        raise ValueError(f"mode is {mode!r}, expected one of {sorted(_RUNS)}: correct it.")
+    if logps and unwrap(model).get_output_embeddings() is None:
+        raise ValueError(
+            "the model has no output layer for log-probabilities: pass logps=False or the whole model."
+        )
+    images_per_prompt(model, batch.prompts)
+    if mode == "packed" and not _can_pack(model, batch):
+        mode = "plain"
+    return _RUNS[mode](model, lay_out(model, batch.prompts), batch, logps, hidden)
+
+
+def sequence_logps(output: ResponseOutput, batch: PromptBatch) -> Tensor:
+    """Log-probability of each response's own (assistant) tokens, (N,)."""
+    if output.logps is None:
+        raise ValueError("the output has no log-probabilities: call forward_responses with logps=True.")
+    return (output.logps * batch.loss_mask).sum(1)
+
+
+# -- the three modes ------------------------------------------------------------------------------
+
+
+def _packed(
+    model: nn.Module, layout: PromptLayout, batch: PromptBatch, logps: bool, hidden: bool
+) -> ResponseOutput:
+    rows = pack_rows(model, layout, batch)
+    row = batch.prompt_index[:, None]
+    logits, states = _call(model, rows.inputs, rows.keep if logps else None, hidden)
+    values = states_of = None
+    if logits is not None:
+        values = _token_logps(logits, row, rows.predicted_at, batch)
+    if states is not None:
+        states_of = states[row, rows.columns] * batch.response_mask[..., None]
+    return ResponseOutput(values, states_of, "packed")
+
+
+def _plain(
+    model: nn.Module, layout: PromptLayout, batch: PromptBatch, logps: bool, hidden: bool
+) -> ResponseOutput:
+    inputs: dict[str, Any] = select_prompts(model, layout.inputs, batch.prompt_index)
+    offset = torch.arange(batch.response_ids.shape[1], device=batch.response_ids.device)
+    prompt_positions = layout.positions[..., batch.prompt_index, :]
+    response_positions = layout.response_positions(offset.expand_as(batch.response_ids), batch.prompt_index)
+    inputs["position_ids"] = torch.cat([prompt_positions, response_positions], -1)
+    for name in PER_TOKEN:
+        if name in inputs:
+            inputs[name] = torch.cat([inputs[name], _response_field(model, name, batch).to(inputs[name].dtype)], 1)
+    keep = torch.arange(layout.width - 1, inputs["input_ids"].shape[1] - 1, device=offset.device)
+    logits, states = _call(model, inputs, keep if logps else None, hidden)
+    row = torch.arange(batch.n_responses, device=offset.device)[:, None]
+    values = None if logits is None else _token_logps(logits, row, offset.expand_as(batch.response_ids), batch)
+    if states is not None:
+        states = states[:, layout.width :] * batch.response_mask[..., None]
+    return ResponseOutput(values, states, "plain")
+
+
+@torch.no_grad()
+def _cached(
+    model: nn.Module, layout: PromptLayout, batch: PromptBatch, logps: bool, hidden: bool
+) -> ResponseOutput:
+    index, ids = batch.prompt_index, batch.response_ids
+    first = model(
+        **layout.inputs, position_ids=layout.positions, use_cache=True, **({"logits_to_keep": 1} if logps else {})
+    )
+    cache = first.past_key_values
+    cache.batch_select_indices(index)
+    offset = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    inputs = {
+        "input_ids": ids,
+        "attention_mask": torch.cat([layout.inputs["attention_mask"][index], batch.response_mask.long()], 1),
+        "position_ids": layout.response_positions(offset, index),
+        "past_key_values": cache,
+    }
+    logits, states = _call(model, inputs, offset[0] if logps else None, hidden)
+    values = None
+    if logits is not None:
+        logits = torch.cat([first.logits[index], logits[:, :-1]], 1)
+        row = torch.arange(len(index), device=ids.device)[:, None]
+        values = _token_logps(logits, row, offset, batch)
+    if states is not None:
+        states = states * batch.response_mask[..., None]
+    return ResponseOutput(values, states, "cached")
+
+
+_RUNS: dict[str, Any] = {"packed": _packed, "plain": _plain, "cached": _cached}
+
+
+def _call(
+    model: nn.Module, inputs: dict[str, Any], keep: Tensor | None, hidden: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Logits at `keep` columns (rows, Q, V), final hidden states (rows, L, H); None where not wanted."""
+    inputs = {"use_cache": "past_key_values" in inputs, **inputs}
+    if unwrap(model).get_output_embeddings() is None:
+        return None, model(**inputs).last_hidden_state
+    output = model(**inputs, logits_to_keep=1 if keep is None else keep, output_hidden_states=hidden)
+    return (None if keep is None else output.logits), (output.hidden_states[-1] if hidden else None)
+
+
+def _token_logps(logits: Tensor, row: Tensor, column: Tensor, batch: PromptBatch) -> Tensor:
+    """Log softmax in float32, taken at `logits[row, column, token]`; (N, T), 0 where not real."""
+    logits = logits.float()
+    chosen = logits[row, column, batch.response_ids]
+    values = chosen - logits.logsumexp(-1)[row, column]
+    return torch.where(batch.response_mask, values, 0.0)
+
+
+def _response_field(model: nn.Module, name: str, batch: PromptBatch) -> Tensor:
+    if name == "input_ids":
+        return batch.response_ids
+    if name == "attention_mask":
+        return batch.response_mask
+    return torch.full_like(batch.response_ids, token_type_of_responses(model, name))
+
+
+# -- may this family be packed? -------------------------------------------------------------------
+
+_VERDICTS: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
+_TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+
+
+def _can_pack(model: nn.Module, batch: PromptBatch) -> bool:
+    if model_type(model) in PROVED:
+        return True
+    inner = unwrap(model)
+    if inner not in _VERDICTS:
+        _VERDICTS[inner] = _packed_equals_plain(model, batch)
+    return _VERDICTS[inner]
+
+
+@torch.no_grad()
+def _packed_equals_plain(model: nn.Module, batch: PromptBatch) -> bool:
+    """Compare both on this batch, dropout off; an unlisted family may break in any way, so errors count too."""
+    training, name = model.training, model_type(model)
+    logps = unwrap(model).get_output_embeddings() is not None
+    model.eval()
+    try:
+        layout = lay_out(model, batch.prompts)
+        pair = [run(model, layout, batch, logps, not logps) for run in (_packed, _plain)]
+        a, b = (out.logps if logps else out.hidden for out in pair)
+        assert a is not None and b is not None
+        difference = float((a - b).abs().max())
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        logger.warning("family %r cannot be packed (%s): the plain forward is used for it.", name, error)
+        return False
+    finally:
+        model.train(training)
+    limit = _TOLERANCE.get(next(model.parameters()).dtype, 1e-3)
+    if not difference <= limit:
+        logger.warning(
+            "family %r: the packed forward differs from the plain one by %.1e (limit %.0e): plain is used.",
+            name,
+            difference,
+            limit,
+        )
+        return False
+    logger.info("family %r is not listed; packed equals plain to %.1e on its first batch.", name, difference)
+    return True

@@ -1,0 +1,204 @@
+"""A vision-language model with its processor, from and to a folder; safetensors only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+REWARD_HEAD = "reward_head.safetensors"
+
+
+@dataclass
+class VLM:
+    """A model and the processor that makes its inputs."""
+
+    model: Any
+    processor: Any
+
+    @property
+    def tokenizer(self) -> Any:
+        """The processor's tokenizer."""
+        return self.processor.tokenizer
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Low-rank adaptation of the language model's linear layers (Hu et al. 2021).
+
+    Attributes:
+        r: rank.
+        alpha: scale; the update is `alpha / r * B A`.
+        dropout: on the adapter's input.
+        targets: "language" for all linear layers of the language model, or the last parts of their names
+            (`("q_proj", "v_proj")`). The vision tower and the projector are never adapted, so that their
+            features can be cached.
+    """
+
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    targets: Literal["language"] | tuple[str, ...] = "language"
+
+    def __post_init__(self) -> None:
+        if self.r < 1:
+            raise ValueError(f"LoRA rank r is {self.r}, expected at least 1: raise it, or use no LoRA.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"LoRA dropout is {self.dropout}, expected a probability in [0, 1): lower it.")
+
+
+def unwrap(model: nn.Module) -> Any:
+    """The Hugging Face model inside DDP, torch.compile and PEFT wrappers; its config and class are needed."""
+    inner: Any = model
+    while True:
+        if hasattr(inner, "_orig_mod"):
+            inner = inner._orig_mod
+        elif type(inner).__name__ in ("DistributedDataParallel", "FullyShardedDataParallel", "DeepSpeedEngine"):
+            inner = inner.module
+        elif hasattr(inner, "get_base_model"):
+            inner = inner.get_base_model()
+        else:
+            return inner
+
+
+def backbone_of(model: nn.Module) -> Any:
+    """The model without its output layer."""
+    inner = unwrap(model)
+    return inner.model if inner.get_output_embeddings() is not None else inner
+
+
+def language_model_of(model: nn.Module) -> nn.Module:
+    """The text decoder inside the model."""
+    backbone = backbone_of(model)
+    for name in ("language_model", "text_model"):
+        if hasattr(backbone, name):
+            return getattr(backbone, name)
+    raise ValueError(f"{type(backbone).__name__} has no language_model or text_model: use a supported family.")
+
+
+def load_vlm(
+    path: str | Path, *, lora: LoraSettings | None = None, dtype: str = "float32", device: str = "cpu"
+) -> VLM:
+    """Load a model and its processor.
+
+    Args:
+        path: a folder, or the name of a model on the Hugging Face hub ("owner/name").
+        lora: adapt the language model; everything else is then frozen.
+        dtype: "float32", "bfloat16" or "float16".
+        device: where to.
+
+    Raises:
+        FileNotFoundError: no such folder or hub model, or one without safetensors weights.
+        ValueError: another kind of checkpoint, or weights that do not fit the model.
+    """
+    check_folder(path)
+    if (Path(path) / REWARD_HEAD).exists():
+        raise ValueError(f"{path} holds a reward model, expected a language model: load it with RewardModel.load.")
+    model = load_model(AutoModelForImageTextToText, path, dtype)
+    vlm = VLM(model=model.to(device).eval(), processor=AutoProcessor.from_pretrained(path))
+    if lora is not None:
+        vlm.model = add_lora(vlm.model, lora)
+    return vlm
+
+
+def load_model(auto: Any, path: str | Path, dtype: str) -> Any:
+    """Load weights of class `auto`, refusing any that are missing, left over or of another shape."""
+    types = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype not in types:
+        raise ValueError(f"dtype is {dtype!r}, expected one of {sorted(types)}: correct it.")
+    try:
+        model, found = auto.from_pretrained(
+            path,
+            dtype=types[dtype],
+            use_safetensors=True,
+            attn_implementation="sdpa",
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below with the others
+        )
+    except OSError as error:
+        raise FileNotFoundError(
+            f"{path} holds no loadable safetensors model ({error}): check the path; convert .bin weights first."
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is no image-text checkpoint that transformers knows ({error}): give another model."
+        ) from error
+    for kind in ("missing", "unexpected", "mismatched"):
+        names = sorted(str(name) for name in found[f"{kind}_keys"])
+        if names:
+            raise ValueError(
+                f"{path} has {len(names)} {kind} weights for {type(model).__name__}, e.g. {names[:3]}: "
+                "its config.json and its weights are of different models; restore the folder."
+            )
+    return model
+
+
+def check_folder(path: str | Path) -> None:
+    """Refuse a path that is meant as a folder and holds no model."""
+    text, folder = str(path), Path(path)
+    looks_local = isinstance(path, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(
+                f"{folder} has no config.json, expected a model folder: give the one that holds the weights."
+            )
+    elif looks_local:
+        raise FileNotFoundError(f"{folder} is no folder, expected one with a model: check the path.")
+
+
+def save_vlm(vlm: VLM, path: str | Path) -> None:
+    """Write model and processor as a folder that `load_vlm` reads; LoRA updates are added into the weights."""
+    inner = unwrap(vlm.model)
+    inner.save_pretrained(path, state_dict=merged_state_dict(inner))
+    vlm.processor.save_pretrained(path)
+
+
+def add_lora(model: nn.Module, settings: LoraSettings) -> Any:
+    """Wrap the model with PEFT; only the adapters of the language model are trainable afterwards.
+
+    Raises:
+        ValueError: no linear layer of the language model has such a name.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    inside = set(language_model_of(model).modules())
+    names = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        and module in inside
+        and (settings.targets == "language" or name.rsplit(".", 1)[-1] in settings.targets)
+    ]
+    if not names:
+        raise ValueError(
+            f"LoRA targets are {settings.targets}, but no linear layer of the language model has such a name: "
+            "use 'language' or names like 'q_proj'."
+        )
+    config = LoraConfig(
+        r=settings.r, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=names, bias="none"
+    )
+    return get_peft_model(model, config)  # type: ignore[arg-type]
+
+
+def merged_state_dict(module: nn.Module) -> dict[str, Tensor]:
+    """The weights with every LoRA update added in, under the names they have without LoRA."""
+    from peft.tuners.lora import LoraLayer
+
+    layers: dict[str, Any] = {
+        name: layer for name, layer in module.named_modules() if isinstance(layer, LoraLayer)
+    }
+    state = {}
+    for key, value in module.state_dict().items():
+        owner = next((key[: key.index(mark)] for mark in (".base_layer.", ".lora_") if mark in key), None)
+        if owner not in layers:
+            state[key] = value
+        elif ".base_layer." in key:
+            layer = layers[owner]
+            if key.endswith(".weight"):
+                value = value + sum(layer.get_delta_weight(name).to(value.dtype) for name in layer.active_adapters)
+            state[key.replace(".base_layer.", ".")] = value
+    return state

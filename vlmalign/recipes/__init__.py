@@ -1,0 +1,34 @@
+"""Recipes: YAML files, one per stage, that a user can list, copy, change and run."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+__all__ = ["read_recipe", "recipe_names"]
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes shipped with the package, sorted.
+
+    Example:
+        >>> "smear-dpo" in recipe_names()
+        True
+    """
+    folder = resources.files("vlmalign.recipes")
+    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def read_recipe(name: str | Path) -> str:
+    """Text of a shipped recipe, or of a YAML file of one's own.
+
+    Raises:
+        FileNotFoundError: naming the recipes there are.
+    """
+    if str(name) in recipe_names():
+        return (resources.files("vlmalign.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
+    if Path(name).is_file():
+        return Path(name).read_text(encoding="utf-8")
+    raise FileNotFoundError(
+        f"no recipe and no file is called {str(name)!r}. Shipped recipes: {', '.join(recipe_names())}"
+    )

@@ -1,0 +1,27 @@
+"""Rewards: one protocol, and what scores answers by it."""
+
+from vlmalign.rewards.best_of_n import BestOfN, best_of_n
+from vlmalign.rewards.claims import ClaimWeights, claim_score
+from vlmalign.rewards.expert_verified import ExpertVerifiedReward
+from vlmalign.rewards.pair_scoring import score_pairs
+from vlmalign.rewards.protocol import Reward, RewardOutput
+from vlmalign.rewards.registry import list_rewards, load_reward
+from vlmalign.rewards.scalar import ScalarReward
+from vlmalign.rewards.scoring import score_candidates
+from vlmalign.rewards.symbolic import SymbolicReward
+
+__all__ = [
+    "BestOfN",
+    "ClaimWeights",
+    "ExpertVerifiedReward",
+    "Reward",
+    "RewardOutput",
+    "ScalarReward",
+    "SymbolicReward",
+    "best_of_n",
+    "claim_score",
+    "list_rewards",
+    "load_reward",
+    "score_candidates",
+    "score_pairs",
+]

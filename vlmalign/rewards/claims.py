@@ -1,0 +1,78 @@
+"""The score of a text whose claims were held against known answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from vlmalign.clinical import Verification
+from vlmalign.clinical.schema import RESERVED
+
+
+@dataclass(frozen=True)
+class ClaimWeights:
+    """What the claims of a text are worth.
+
+    With c correct, w wrong and o omitted concepts and u unsupported statements, of K concepts whose answer
+    is known, the score is `(c - wrong * w - omitted * o - unsupported * u) / K`, less `inconsistent` if no
+    valid path agrees with all claims. A text that says everything rightly, and no more, scores 1.
+
+    Attributes:
+        wrong: penalty of a wrong claim.
+        omitted: penalty of a known concept that the text does not mention.
+        unsupported: penalty of a statement that no image supports.
+        inconsistent: penalty of a text that contradicts itself or the logic.
+    """
+
+    wrong: float = 1.0
+    omitted: float = 0.25
+    unsupported: float = 0.5
+    inconsistent: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 0:
+                raise ValueError(f"{name} is {value}: a penalty is subtracted, give a number of at least 0")
+
+
+def claim_score(found: Verification, weights: ClaimWeights, known: int) -> float | None:
+    """Score of a text, or None if none of its claims could be checked.
+
+    Args:
+        found: its claims against the known answers.
+        weights: what they are worth.
+        known: K, the number of compared concepts whose answer is known; a hedged claim gains nothing of it.
+
+    Example:
+        >>> found = Verification(correct=("focus", "stain"), wrong=("leukocyte",), unverified=(), omitted=("platelets",),
+        ...                      hedged=(), unsupported=(), unrecognised=0, consistent=True, parsed=True)
+        >>> claim_score(found, ClaimWeights(), known=4)
+        0.1875
+    """
+    if not found.correct and not found.wrong:
+        return None
+    score = (
+        len(found.correct)
+        - weights.wrong * len(found.wrong)
+        - weights.omitted * len(found.omitted)
+        - weights.unsupported * len(found.unsupported)
+    )
+    return score / known - (0.0 if found.consistent else weights.inconsistent)
+
+
+def known_concepts(answers: Mapping[str, str], concepts: Iterable[str] | None) -> int:
+    """Number of compared concepts whose answer is known.
+
+    Args:
+        answers: concept -> value; states such as `uncertain` are not known.
+        concepts: those compared, None for all.
+    """
+    wanted = set(answers) if concepts is None else set(concepts)
+    return sum(value not in RESERVED for concept, value in answers.items() if concept in wanted)
+
+
+def claim_counts(found: Verification) -> dict[str, float]:
+    """Counts of claims by what became of them, for a judgement's components."""
+    names = ("correct", "wrong", "omitted", "unverified", "hedged", "unsupported")
+    counts = {name: float(len(getattr(found, name))) for name in names}
+    return {**counts, "unrecognised": float(found.unrecognised), "consistent": float(found.consistent)}

@@ -1,0 +1,92 @@
+"""Scoring a folder of preference pairs: one judgement for each side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vlmalign.records import Candidate, Case, DatasetBuild, Message, Preference, RecordFolder, Sampling
+from vlmalign.rewards.protocol import Reward
+from vlmalign.rewards.scoring import judge_candidates
+
+SIDES = ("chosen", "rejected")
+
+
+def score_pairs(
+    reward: Reward,
+    pairs: str | Path,
+    out: str | Path,
+    *,
+    criterion: str | None = None,
+    pairs_per_batch: int = 16,
+    overwrite: bool = False,
+) -> Path:
+    """Write a judgement of the chosen and of the rejected answer of every pair. Resumable.
+
+    The judgements' candidate ids are `<pair id>/chosen` and `<pair id>/rejected`.
+
+    Args:
+        reward: what scores; it never learns which side was chosen.
+        pairs: folder of preferences.
+        out: folder of judgements to write.
+        criterion: what the score is of; default the reward's name without its version.
+        pairs_per_batch: pairs that are scored together.
+        overwrite: start anew.
+
+    Returns:
+        `out`.
+
+    Raises:
+        DataError: a folder that cannot be used.
+    """
+    folder = RecordFolder(pairs, Preference)
+    criterion = criterion or reward.name.partition("@")[0]
+    config = {
+        "stage": "score_pairs",
+        "reward": reward.name,
+        "criterion": criterion,
+        "pairs": folder.sha256,
+        "pairs_per_batch": pairs_per_batch,
+    }
+    with DatasetBuild(out, "judgement", config, overwrite=overwrite) as build:
+        if build.finished:
+            return Path(out)
+        records = list(folder)
+        for start in range(0, len(records), pairs_per_batch):
+            batch = records[start : start + pairs_per_batch]
+            if build.has(batch[0].id):
+                continue
+            cases = [pair_case(pair) for pair in batch for _ in SIDES]
+            sides = [side_candidate(pair, side) for pair in batch for side in SIDES]
+            images = None
+            if reward.needs_images:
+                images = [pictures for pair in batch for pictures in 2 * [[folder.image(r) for r in pair.images]]]
+            judged, invalid = judge_candidates(reward, criterion, cases, sides, images)
+            build.commit(batch[0].id, judged, {"invalid": invalid})
+    return Path(out)
+
+
+def pair_case(pair: Preference) -> Case:
+    """The prompt of a pair as a case."""
+    return Case(
+        id=pair.case_id,
+        images=pair.images,
+        messages=pair.prompt,
+        domain="any",
+        split=pair.split,
+        group_id=pair.group_id,
+        group_kind="any",
+    )
+
+
+def side_candidate(pair: Preference, side: str) -> Candidate:
+    """One side of a pair as a candidate."""
+    turns: tuple[Message, ...] = getattr(pair, side)
+    return Candidate(
+        id=f"{pair.id}/{side}",
+        case_id=pair.case_id,
+        group_id=pair.group_id,
+        messages=turns,
+        policy="pair",
+        sampling=Sampling(max_new_tokens=1),
+        seed=0,
+    )

@@ -1,0 +1,29 @@
+"""Offline training: supervised fine-tuning, reward models, direct preference optimisation."""
+
+from vlmalign.training.config import (
+    DpoConfig,
+    Lora,
+    RewardConfig,
+    SftConfig,
+    StageConfig,
+    load_config,
+    make_config,
+)
+from vlmalign.training.dpo import train_dpo
+from vlmalign.training.reward import train_reward
+from vlmalign.training.runs import RunFolder
+from vlmalign.training.sft import train_sft
+
+__all__ = [
+    "DpoConfig",
+    "Lora",
+    "RewardConfig",
+    "RunFolder",
+    "SftConfig",
+    "StageConfig",
+    "load_config",
+    "make_config",
+    "train_dpo",
+    "train_reward",
+    "train_sft",
+]

@@ -1,0 +1,53 @@
+"""A stage's settings in the words of `transformers.TrainingArguments`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import TrainingArguments
+
+from vlmalign.training.config import StageConfig
+
+_SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+
+
+def training_arguments(config: StageConfig, folder: Path, steps: int) -> TrainingArguments:
+    """Arguments for the library's trainer.
+
+    Args:
+        config: of the stage.
+        folder: for checkpoints.
+        steps: optimiser steps in all.
+    """
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=_SCHEDULES[config.lr_schedule],
+        warmup_steps=int(-(-steps * config.warmup // 1)),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        bf16=config.dtype == "mixed",
+        activation_checkpointing=config.gradient_checkpointing,
+        logging_steps=config.logging_steps,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        eval_strategy="steps" if config.eval_steps else "no",
+        eval_steps=config.eval_steps,
+        save_strategy="steps" if config.save_steps else "no",
+        save_steps=config.save_steps or steps,
+        seed=config.seed,
+        use_cpu=config.device == "cpu",
+        report_to=list(config.report_to),
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=config.device != "cpu" and torch.cuda.is_available(),
+    )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # one process drives one device: more of them need `accelerate launch`
+    return arguments

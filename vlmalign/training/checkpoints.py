@@ -1,0 +1,80 @@
+"""Checkpoints that are whole or absent: written aside, then renamed into place.
+
+A folder `checkpoint-N` holds the trained parameters (safetensors, names of the model in memory), the
+optimiser's and scheduler's state, the random generators' state and the trainer's counters.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+PREFIX = "checkpoint-"
+PARTIAL = ".partial"
+WEIGHTS = "trained.safetensors"
+
+
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, newest first; half-written ones are not among them."""
+    if not folder.is_dir():
+        return []
+    found = [p for p in folder.iterdir() if p.is_dir() and p.name.startswith(PREFIX)]
+    found = [p for p in found if p.name.removeprefix(PREFIX).isdigit()]
+    return sorted(found, key=step_of, reverse=True)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimiser step a checkpoint was taken after."""
+    return int(checkpoint.name.removeprefix(PREFIX))
+
+
+def place_checkpoint(folder: Path, step: int, keep: int) -> None:
+    """Rename a finished checkpoint from its partial place, then delete all but the newest `keep`."""
+    name = f"{PREFIX}{step}"
+    replace_folder(folder / PARTIAL / name, folder / name)
+    for old in complete_checkpoints(folder)[keep:]:
+        shutil.rmtree(old)
+
+
+def replace_folder(partial: Path, target: Path) -> None:
+    """Put a finished folder in its place; after a kill there is the old one, the new one or none."""
+    for path in partial.rglob("*"):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+    if target.exists():
+        shutil.rmtree(target)
+    os.replace(partial, target)
+
+
+def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The parameters that training changes, by name; frozen ones come from the starting model again."""
+    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def save_trained(model: nn.Module, folder: Path) -> None:
+    """Write the trained parameters."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.cpu().contiguous() for name, value in trained_tensors(model).items()}
+    save_file(tensors, folder / WEIGHTS)
+
+
+def load_trained(model: nn.Module, folder: Path) -> None:
+    """Read the trained parameters back into a model.
+
+    Raises:
+        ValueError: the checkpoint holds other parameters than the model trains.
+    """
+    saved = load_file(folder / WEIGHTS)
+    trained = trained_tensors(model)
+    if differing := sorted(saved.keys() ^ trained.keys()):
+        raise ValueError(
+            f"{folder} and the model differ in {len(differing)} trained parameters, e.g. {differing[0]!r}. "
+            "Continue with the versions that began the run, or overwrite it."
+        )
+    for name, value in trained.items():
+        value.copy_(saved[name])

@@ -1,0 +1,208 @@
+"""Settings of the offline stages; every contradiction is refused here, before anything is loaded."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from vlmalign.data.datasets import DataSource
+
+Part = Literal["vision", "projector", "language"]
+C = TypeVar("C", bound="StageConfig")
+
+
+class Lora(BaseModel):
+    """Low-rank adapters: only they are trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: int = Field(16, ge=1, description="inner width of an adapter")
+    alpha: float = Field(32.0, gt=0, description="an adapter's output is scaled by alpha / rank")
+    dropout: float = Field(0.0, ge=0, lt=1, description="on an adapter's input")
+    targets: tuple[str, ...] | None = Field(
+        None, description="names of linear layers; default: all of the language model, none of the vision tower"
+    )
+
+
+class StageConfig(BaseModel):
+    """What all offline stages share. The length of training is exactly one of epochs, max_steps, max_flops."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(min_length=1, description="a folder or Hub id of a model, or a run folder (its `model`)")
+    data: tuple[DataSource, ...] = Field(
+        min_length=1, description="dataset folders: paths, or mappings with path, repeat, weight"
+    )
+    eval_data: tuple[DataSource, ...] = Field(
+        (), description="folders of the same kind to report the loss on; may share no group and image with data"
+    )
+    out: str = Field(min_length=1, description="run folder to write")
+    seed: int = Field(0, ge=0, description="of data order, dropout and new weights")
+
+    epochs: float | None = Field(None, gt=0, description="passes over data")
+    max_steps: int | None = Field(None, ge=1, description="optimiser steps")
+    max_flops: float | None = Field(
+        None, gt=0, description="floating point operations, all passes counted; sets the number of steps"
+    )
+    batch_size: int = Field(8, ge=1, description="prompts per forward pass and device")
+    gradient_accumulation: int = Field(1, ge=1, description="forward passes per optimiser step")
+
+    learning_rate: float = Field(1e-5, gt=0, description="peak learning rate of AdamW")
+    lr_schedule: Literal["constant", "linear", "cosine"] = Field("cosine", description="after the warm-up")
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps with a rising learning rate")
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW, on matrices only")
+    max_grad_norm: float = Field(1.0, ge=0, description="the gradient is scaled down to this norm; 0: never")
+
+    freeze: tuple[Part, ...] = Field((), description="parts that are not trained")
+    lora: Lora | None = Field(None, description="train low-rank adapters instead of the weights")
+    dtype: Literal["float32", "mixed", "bfloat16"] = Field(
+        "float32", description="of weights and computation; mixed: float32 weights, bfloat16 computation"
+    )
+    gradient_checkpointing: bool = Field(False, description="compute activations twice to save memory")
+    device: Literal["auto", "cpu"] = Field("auto", description="auto: the accelerator, if there is one")
+
+    max_length: int | None = Field(
+        None, ge=1, description="refuse records longer than this many tokens, image tokens included"
+    )
+    near_duplicate_bits: int = Field(
+        0, ge=0, le=32, description="images of eval_data this near to one of data are refused; 0: equal files only"
+    )
+    save_steps: int | None = Field(None, ge=1, description="steps between checkpoints; default: none")
+    keep_checkpoints: int = Field(1, ge=1, description="older checkpoints are deleted")
+    logging_steps: int = Field(10, ge=1, description="steps between two lines of metrics.jsonl")
+    eval_steps: int | None = Field(None, ge=1, description="steps between evaluations; default: at the end only")
+    report_to: tuple[Literal["tensorboard", "wandb"], ...] = Field((), description="also log there")
+
+    @field_validator("data", "eval_data", "anchor_data", mode="before", check_fields=False)
+    @classmethod
+    def _paths_are_sources(cls, value: Any) -> Any:
+        items = [value] if isinstance(value, (str, Path, Mapping)) else value
+        if not isinstance(items, (list, tuple)):
+            return value
+        return tuple({"path": str(item)} if isinstance(item, (str, Path)) else item for item in items)
+
+    @field_validator("model", "out", mode="before")
+    @classmethod
+    def _paths_are_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, Path) else value
+
+    @model_validator(mode="after")
+    def _no_contradictions(self) -> StageConfig:
+        lengths = {name: getattr(self, name) for name in ("epochs", "max_steps", "max_flops")}
+        given = [name for name, value in lengths.items() if value is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"{' and '.join(given) or 'none of epochs, max_steps and max_flops'} given: set exactly one of them"
+            )
+        if self.lora and "language" in self.freeze:
+            raise ValueError("lora trains the language model and freeze names it: drop one of the two")
+        if self.lora and self.freeze:
+            raise ValueError("lora already freezes all weights but its own: drop freeze")
+        if len(set(self.freeze)) == 3:
+            raise ValueError("freeze names all three parts, so nothing is trained: leave one out")
+        if self.eval_steps is not None and not self.eval_data:
+            raise ValueError("eval_steps is set and eval_data is empty: give eval_data or drop eval_steps")
+        return self
+
+
+class SftConfig(StageConfig):
+    """Supervised fine-tuning on demonstrations."""
+
+
+class RewardConfig(StageConfig):
+    """A scalar reward model, from preferences by Bradley-Terry."""
+
+    use_margin: bool = Field(False, description="require r(chosen) - r(rejected) to exceed the pair's margin")
+    centring: float = Field(
+        0.0, ge=0, description="factor of (r(chosen) + r(rejected))^2, which keeps rewards near zero"
+    )
+
+
+class DpoConfig(StageConfig):
+    """Direct preference optimisation; the reference is the policy as the stage began."""
+
+    beta: float = Field(0.1, gt=0, description="strength of the pull to the reference")
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="probability that a pair's label is wrong")
+    sft_weight: float = Field(0.0, ge=0, description="factor of the token loss on the chosen answers")
+    anchor_data: tuple[DataSource, ...] = Field(
+        (), description="demonstrations mixed in, one per pair, to keep what SFT taught"
+    )
+    anchor_weight: float = Field(0.0, ge=0, description="factor of their token loss")
+
+    @model_validator(mode="after")
+    def _anchor_is_whole(self) -> DpoConfig:
+        if bool(self.anchor_data) != (self.anchor_weight > 0):
+            raise ValueError(
+                f"anchor_data has {len(self.anchor_data)} folders and anchor_weight is {self.anchor_weight}: "
+                "set both, or neither"
+            )
+        return self
+
+
+def make_config(config_type: type[C], settings: Mapping[str, Any], *, where: str = "settings") -> C:
+    """Check settings, with an error that names the key and the remedy.
+
+    Args:
+        config_type: `SftConfig`, `RewardConfig` or `DpoConfig`.
+        settings: the keys.
+        where: file or other place, for the message.
+
+    Raises:
+        ValueError: an unknown key (with the nearest known one), a bad value, a contradiction.
+
+    Example:
+        >>> make_config(SftConfig, {"model": "m", "data": "d", "out": "o", "epoch": 1})
+        Traceback (most recent call last):
+        ...
+        ValueError: settings: unknown key 'epoch'. Did you mean 'epochs'?
+    """
+    try:
+        return config_type.model_validate(dict(settings))
+    except ValidationError as error:
+        raise ValueError(f"{where}: {_explain(error, config_type)}") from None
+
+
+def load_config(path: str | Path, config_type: type[C]) -> C:
+    """Read a stage's settings from a YAML file.
+
+    Raises:
+        ValueError: naming file, key and remedy.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file. Check the path.")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML ({error}). Correct the file.") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: expected `key: value` lines. Correct the file.")
+    return make_config(config_type, settings, where=str(path))
+
+
+def _explain(error: ValidationError, config_type: type[BaseModel]) -> str:
+    errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    first = errors[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(config_type, first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(sorted(known))}."
+        return f"unknown key {key!r}. {hint}"
+    if first["type"] == "missing":
+        return f"key {key!r} is missing. Add it."
+    message = first["msg"].removeprefix("Value error, ")
+    if not key:
+        return message + "."
+    return f"key {key!r} is {first['input']!r}: {message}. Correct the value."
+
+
+def _fields_at(config_type: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    if not place:
+        return list(config_type.model_fields)
+    return list((Lora if place[0] == "lora" else DataSource).model_fields)

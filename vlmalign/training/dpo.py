@@ -1,0 +1,197 @@
+"""Direct preference optimisation: raise the chosen answer over the rejected one, relative to the start."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from vlmalign.data import Example, ExampleDataset, collate, pad_token, stop_tokens
+from vlmalign.losses import dpo_loss, sft_loss
+from vlmalign.models import batch_flops, forward_responses, save_vlm, sequence_logps
+from vlmalign.records import Demonstration, Preference
+from vlmalign.training.budget import mean_step_cost
+from vlmalign.training.config import DpoConfig
+from vlmalign.training.order import AnchoredOrder, EpochOrder
+from vlmalign.training.policy import load_policy
+from vlmalign.training.reference import FILE, Reference, reference_of
+from vlmalign.training.runs import RunFolder
+from vlmalign.training.schedule import planned_steps
+from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
+
+
+def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
+    """Align a model with preference pairs.
+
+    The loss of a step is the mean over its pairs, each weighted, of the DPO loss, plus `sft_weight` times the
+    chosen answer's mean token loss, plus `anchor_weight` times that of one demonstration per pair. The
+    reference is the policy as the stage began: its log-probabilities are computed once and kept in the run
+    folder. A complete run is left as it is; a stopped one continues.
+
+    Args:
+        config: settings.
+        overwrite: delete an earlier run in the folder and start anew.
+
+    Returns:
+        The run folder; its `model` is what `from_pretrained` loads.
+
+    Raises:
+        DataError: a folder or record that cannot be trained on.
+        FileExistsError: the folder holds another run.
+    """
+    # 1. The run folder: a complete run is not repeated.
+    run = RunFolder("dpo", config, overwrite=overwrite)
+    if run.finished:
+        return run.path
+
+    # 2. The starting model and the data.
+    vlm = load_policy(config)
+    load = partial(ExampleDataset, processor=vlm.processor, stops=stop_tokens(vlm), max_length=config.max_length)
+    pairs: ExampleDataset[Preference] = load(config.data, Preference)
+    held_out = load(config.eval_data, Preference, purpose="evaluation") if config.eval_data else None
+    anchors = load(config.anchor_data, Demonstration) if config.anchor_data else None
+    if config.max_length is not None:
+        for data in filter(None, (pairs, anchors)):
+            data.check_all()
+    collator = partial(collate_with_anchors, pad_token_id=pad_token(vlm.processor))
+
+    # 3. The reference: before the first step, policy and reference are the same.
+    with PartialState().main_process_first():
+        reference = reference_of(
+            vlm.model,
+            [pairs, *([held_out] if held_out else [])],
+            run.path / FILE,
+            collator=collator,
+            batch_size=config.batch_size,
+            autocast=config.dtype == "mixed",
+        )
+
+    # 4. The order of the data, and how long to train: the reference pass counts towards max_flops.
+    dataset: Dataset[Any] = pairs
+    order: EpochOrder | AnchoredOrder = EpochOrder(len(pairs), config.seed)
+    if anchors is not None:
+        dataset, order = AnchoredPairs(pairs, anchors), AnchoredOrder(len(pairs), len(anchors), config.seed)
+
+    def cost(batch: Batch) -> float:
+        own = batch_flops(vlm.model, batch["batch"], training=True)
+        return own + (batch_flops(vlm.model, batch["anchor"]["batch"], training=True) if "anchor" in batch else 0)
+
+    if config.max_flops is not None:
+        step_cost = mean_step_cost(
+            order,
+            dataset.__getitem__,
+            collator,
+            cost,
+            batch_size=config.batch_size,
+            accumulation=config.gradient_accumulation,
+        )
+        left = config.model_copy(update={"max_flops": config.max_flops - reference.flops})
+        steps = planned_steps(left, len(pairs), step_cost)
+    else:
+        steps = planned_steps(config, len(pairs), 0.0)
+
+    # 5. Train, save, close the run.
+    trainer = DpoTrainer(
+        run,
+        vlm.model,
+        reference=reference,
+        steps=steps,
+        dataset=dataset,
+        order=order,
+        collator=collator,
+        cost=cost,
+        eval_dataset=held_out,
+    )
+    return trainer.fit(
+        lambda folder: save_vlm(vlm, folder), {"stage": "dpo", "flops": {"reference": reference.flops}}
+    )
+
+
+class DpoTrainer(StageTrainer):
+    """DPO loss of pairs, with optional token losses beside it."""
+
+    def __init__(self, *args: Any, reference: Reference, **kwargs: Any) -> None:
+        self.reference = reference
+        super().__init__(*args, **kwargs)
+
+    def count_items(self, batch: Batch) -> Tensor | int:
+        """Pairs."""
+        return len(batch["ids"])
+
+    def batch_loss(self, model: nn.Module, batch: Batch) -> BatchLoss:
+        """Sum over pairs, weighted."""
+        config = self.run.config
+        assert isinstance(config, DpoConfig)
+        responses = batch["batch"]
+        output = forward_responses(model, responses)
+        assert output.logps is not None
+        policy = sequence_logps(output, responses).view(-1, 2)
+        reference = self.reference.of(batch["ids"]).to(policy.device)
+        result = dpo_loss(
+            *policy.unbind(1), *reference.unbind(1), beta=config.beta, label_smoothing=config.label_smoothing
+        )
+        losses = result.losses
+        signals = _signals(result, policy.detach(), reference, responses.loss_mask)
+        if config.sft_weight:
+            chosen = sft_loss(output.logps[::2], responses.loss_mask[::2])
+            losses = losses + config.sft_weight * chosen.losses
+            signals["chosen_token_loss"] = (chosen.losses.sum(), len(losses))
+        total = (losses * batch["weights"]).sum()
+        if "anchor" in batch:
+            anchor = batch["anchor"]
+            logps = forward_responses(model, anchor["batch"]).logps
+            assert logps is not None
+            kept = sft_loss(logps, anchor["batch"].loss_mask).losses
+            total = total + config.anchor_weight * (kept * anchor["weights"]).sum()
+            signals["anchor_token_loss"] = (kept.sum(), len(kept))
+        return BatchLoss(total, signals)
+
+
+@torch.no_grad()
+def _signals(result: Any, policy: Tensor, reference: Tensor, loss_mask: Tensor) -> dict[str, Any]:
+    """What to watch: `kl` is the mean of log(reference / policy) over the pairs' answers, in nats per answer.
+
+    It estimates KL(reference || policy) as far as the answers were sampled from the reference.
+    """
+    n = len(policy)
+    lengths = loss_mask.sum(1)
+    return {
+        "dpo_loss": (result.losses.sum(), n),
+        "accuracy": ((result.margins > 0).sum(), n),
+        "margin": (result.margins.sum(), n),
+        "chosen_reward": (result.chosen_rewards.sum(), n),
+        "rejected_reward": (result.rejected_rewards.sum(), n),
+        "chosen_logp": (policy[:, 0].sum(), n),
+        "rejected_logp": (policy[:, 1].sum(), n),
+        "kl": ((reference - policy).sum(), 2 * n),
+        "chosen_tokens": (lengths[::2].sum(), n),
+        "rejected_tokens": (lengths[1::2].sum(), n),
+    }
+
+
+class AnchoredPairs(Dataset[tuple[Example, Example]]):
+    """Pairs, each read together with a demonstration."""
+
+    def __init__(self, pairs: ExampleDataset[Preference], anchors: ExampleDataset[Demonstration]) -> None:
+        self.pairs = pairs
+        self.anchors = anchors
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: tuple[int, int]) -> tuple[Example, Example]:
+        """Pair and demonstration."""
+        return self.pairs[index[0]], self.anchors[index[1]]
+
+
+def collate_with_anchors(items: list[Any], pad_token_id: int) -> Any:
+    """A batch of pairs; where they come with demonstrations, those as a batch of their own under `anchor`."""
+    if isinstance(items[0], Example):
+        return collate(items, pad_token_id)
+    pairs, anchors = zip(*items, strict=True)
+    return {**collate(pairs, pad_token_id), "anchor": collate(anchors, pad_token_id)}

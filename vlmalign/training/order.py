@@ -1,0 +1,68 @@
+"""The order of the data: a function of seed and epoch alone, so that a resumed run sees the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import Sampler
+
+from vlmalign.records.hashing import derive_seed
+
+
+def permutation(n: int, *parts: object) -> list[int]:
+    """A random order of 0..n-1 that depends on `parts` only.
+
+    Example:
+        >>> permutation(5, 0, "order", 0) == permutation(5, 0, "order", 0)
+        True
+    """
+    generator = torch.Generator().manual_seed(derive_seed(*parts))
+    return torch.randperm(n, generator=generator).tolist()
+
+
+class EpochOrder(Sampler[int]):
+    """Each epoch in its own random order."""
+
+    def __init__(self, n: int, seed: int) -> None:
+        self.n = n
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; the trainer calls it before each."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self) -> Iterator[int]:
+        yield from permutation(self.n, self.seed, "order", self.epoch)
+
+
+class AnchoredOrder(Sampler[tuple[int, int]]):
+    """Pairs of an example and an anchor example; anchors go round in random order without end.
+
+    Every anchor is used before one is used again, over epochs too.
+    """
+
+    def __init__(self, n: int, anchors: int, seed: int) -> None:
+        self.examples = EpochOrder(n, seed)
+        self.anchors = anchors
+        self.seed = seed
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; the trainer calls it before each."""
+        self.examples.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        drawn = self.examples.epoch * len(self.examples)
+        rounds: dict[int, list[int]] = {}
+        for place, example in enumerate(self.examples, start=drawn):
+            number, offset = divmod(place, self.anchors)
+            if number not in rounds:
+                rounds = {number: permutation(self.anchors, self.seed, "anchors", number)}
+            yield example, rounds[number][offset]

@@ -1,0 +1,39 @@
+"""The model a stage begins with."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import PartialState
+from transformers import set_seed
+
+from vlmalign.models import VLM, LoraSettings, load_vlm
+from vlmalign.training.config import StageConfig
+from vlmalign.training.freezing import freeze_parts
+from vlmalign.training.runs import model_folder
+
+
+def stage_device(config: StageConfig) -> torch.device:
+    """Where a stage runs."""
+    return PartialState(cpu=config.device == "cpu").device
+
+
+def load_policy(config: StageConfig) -> VLM:
+    """Load the starting model as the configuration says: adapters, frozen parts, precision, device.
+
+    The random generators are seeded first, so that new weights depend on the seed only.
+    """
+    set_seed(config.seed)
+    lora = None
+    if config.lora is not None:
+        lora = LoraSettings(
+            r=config.lora.rank,
+            alpha=config.lora.alpha,
+            dropout=config.lora.dropout,
+            targets=config.lora.targets or "language",
+        )
+    dtype = "bfloat16" if config.dtype == "bfloat16" else "float32"
+    vlm = load_vlm(model_folder(config.model), lora=lora, dtype=dtype, device=str(stage_device(config)))
+    freeze_parts(vlm.model, config.freeze)
+    if config.gradient_checkpointing:
+        vlm.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return vlm

@@ -1,0 +1,121 @@
+"""Log-probabilities of all answers under the policy as the stage began: computed once, kept in a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vlmalign.data import ExampleDataset, TrainingBatch
+from vlmalign.models import batch_flops, forward_responses, sequence_logps
+from vlmalign.records import Preference
+
+FILE = "reference.safetensors"
+
+
+class Reference:
+    """Reference log-probabilities by pair.
+
+    Attributes:
+        flops: floating point operations of computing them.
+    """
+
+    def __init__(self, keys: Sequence[str], logps: Tensor, flops: float) -> None:
+        if logps.shape != (len(keys), 2):
+            raise ValueError(f"logps has shape {tuple(logps.shape)}, expected ({len(keys)}, 2): chosen, rejected")
+        self.row = {key: row for row, key in enumerate(keys)}
+        self.logps = logps
+        self.flops = flops
+
+    def of(self, keys: Sequence[str]) -> Tensor:
+        """Log-probabilities of the chosen and rejected answers of B pairs, (B, 2)."""
+        return self.logps[[self.row[key] for key in keys]]
+
+    def check_covers(self, keys: Sequence[str], where: Path) -> None:
+        """Refuse a reference that lacks a pair or a number.
+
+        Raises:
+            ValueError: naming a pair that is missing.
+        """
+        missing = [key for key in keys if key not in self.row or not self.of([key]).isfinite().all()]
+        if missing:
+            raise ValueError(
+                f"{where} has no reference log-probabilities of {len(missing)} of {len(keys)} pairs, e.g. "
+                f"{missing[0]!r}. Delete the file to compute them again."
+            )
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        partial = path.with_name(path.name + ".partial")
+        metadata = {"keys": json.dumps(list(self.row)), "flops": repr(self.flops)}
+        save_file({"logps": self.logps}, partial, metadata=metadata)
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Reference:
+        """Read the file."""
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            return cls(json.loads(metadata["keys"]), file.get_tensor("logps"), float(metadata["flops"]))
+
+
+def reference_of(
+    model: nn.Module,
+    datasets: Sequence[ExampleDataset[Preference]],
+    path: Path,
+    *,
+    collator: Callable[[list[Any]], TrainingBatch],
+    batch_size: int,
+    autocast: bool = False,
+) -> Reference:
+    """Read the reference of all pairs, or compute it with the model as it is now.
+
+    Args:
+        model: the policy, before its first step.
+        datasets: pairs.
+        path: of the file.
+        collator: examples -> batch.
+        batch_size: pairs per forward pass.
+        autocast: compute in bfloat16, as training will.
+
+    Raises:
+        ValueError: a file that does not cover all pairs.
+    """
+    keys = list(dict.fromkeys(data.key(i) for data in datasets for i in range(len(data.records))))
+    if not path.exists():
+        _compute(model, datasets, keys, collator, batch_size, autocast).save(path)
+    reference = Reference.load(path)
+    reference.check_covers(keys, path)
+    return reference
+
+
+@torch.no_grad()
+def _compute(
+    model: nn.Module,
+    datasets: Sequence[ExampleDataset[Preference]],
+    keys: Sequence[str],
+    collator: Callable[[list[Any]], TrainingBatch],
+    batch_size: int,
+    autocast: bool,
+) -> Reference:
+    device = next(model.parameters()).device
+    model.eval()
+    reference = Reference(keys, torch.full((len(keys), 2), float("nan")), 0.0)
+    for data in datasets:
+        for start in range(0, len(data.records), batch_size):
+            numbers = range(start, min(start + batch_size, len(data.records)))
+            inputs = collator([data.example(i) for i in numbers])
+            batch = inputs["batch"].to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+                output = forward_responses(model, batch)
+            rows = [reference.row[key] for key in inputs["ids"]]
+            reference.logps[rows] = sequence_logps(output, batch).view(-1, 2).float().cpu()
+            reference.flops += batch_flops(model, batch, training=False)
+    return reference

@@ -1,0 +1,130 @@
+"""A scalar reward model from pairs: the chosen answer gets the higher number."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vlmalign.data import ExampleDataset, collate, pad_token, stop_tokens
+from vlmalign.losses import bradley_terry_loss
+from vlmalign.models import RewardModel, batch_flops
+from vlmalign.records import DataError, Preference
+from vlmalign.training.budget import mean_step_cost
+from vlmalign.training.config import RewardConfig
+from vlmalign.training.order import EpochOrder
+from vlmalign.training.policy import load_policy
+from vlmalign.training.runs import RunFolder
+from vlmalign.training.schedule import planned_steps
+from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
+
+
+def train_reward(config: RewardConfig, *, overwrite: bool = False) -> Path:
+    """Train a scalar reward model by Bradley-Terry.
+
+    The loss of a step is the mean over its pairs, each weighted. A complete run is left as it is; a stopped
+    one continues.
+
+    Args:
+        config: settings; `model` is a vision-language model, whose output layer is replaced.
+        overwrite: delete an earlier run in the folder and start anew.
+
+    Returns:
+        The run folder; `ScalarReward` and `RewardModel.load` (its `model`) read it.
+
+    Raises:
+        DataError: a folder or record that cannot be trained on, e.g. one without a margin if margins are used.
+        FileExistsError: the folder holds another run.
+    """
+    # 1. The run folder: a complete run is not repeated.
+    run = RunFolder("reward", config, overwrite=overwrite)
+    if run.finished:
+        return run.path
+
+    # 2. The starting model and the data.
+    vlm = load_policy(config)
+    load = partial(
+        ExampleDataset,
+        record_type=Preference,
+        processor=vlm.processor,
+        stops=stop_tokens(vlm),
+        max_length=config.max_length,
+    )
+    data = load(config.data)
+    held_out = load(config.eval_data, purpose="evaluation") if config.eval_data else None
+    if config.use_margin:
+        _check_margins(data, held_out)
+    if config.max_length is not None:
+        data.check_all()
+    reward = RewardModel(vlm)
+    order = EpochOrder(len(data), config.seed)
+    collator = partial(collate, pad_token_id=pad_token(vlm.processor))
+
+    # 3. How long to train.
+    def cost(batch: Batch) -> float:
+        return batch_flops(reward.backbone, batch["batch"], training=True)
+
+    step_cost = 0.0
+    if config.max_flops is not None:
+        step_cost = mean_step_cost(
+            order,
+            data.__getitem__,
+            collator,
+            cost,
+            batch_size=config.batch_size,
+            accumulation=config.gradient_accumulation,
+        )
+    steps = planned_steps(config, len(data), step_cost)
+
+    # 4. Train, save, close the run.
+    trainer = RewardTrainer(
+        run,
+        reward,
+        steps=steps,
+        dataset=data,
+        order=order,
+        collator=collator,
+        cost=cost,
+        eval_dataset=held_out,
+    )
+    return trainer.fit(reward.save, {"stage": "reward"})
+
+
+def _check_margins(*datasets: ExampleDataset[Preference] | None) -> None:
+    for data in datasets:
+        for record in data.records if data is not None else ():
+            if record.margin is None:
+                raise DataError(
+                    "use_margin is set and the pair has no margin",
+                    "Build the pairs with margins, or drop use_margin.",
+                    record=record.id,
+                    field="margin",
+                )
+
+
+class RewardTrainer(StageTrainer):
+    """Bradley-Terry loss of pairs."""
+
+    def count_items(self, batch: Batch) -> Tensor | int:
+        """Pairs."""
+        return len(batch["ids"])
+
+    def batch_loss(self, model: nn.Module, batch: Batch) -> BatchLoss:
+        """Sum over pairs, weighted."""
+        config = self.run.config
+        assert isinstance(config, RewardConfig)
+        rewards = model(batch["batch"])
+        chosen, rejected = rewards.view(-1, 2).unbind(1)
+        margins = batch["margins"] if config.use_margin else None
+        loss = bradley_terry_loss(chosen, rejected, margins, centring=config.centring)
+        with torch.no_grad():
+            n = len(loss.margins)
+            signals = {
+                "accuracy": ((loss.margins > 0).sum(), n),
+                "ties": ((loss.margins == 0).sum(), n),
+                "margin": (loss.margins.sum(), n),
+                "reward": (rewards.sum(), 2 * n),
+            }
+        return BatchLoss((loss.losses * batch["weights"]).sum(), signals)

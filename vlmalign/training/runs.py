@@ -1,0 +1,182 @@
+"""The run folder: what was asked, with which data and versions, how it went, and the model.
+
+```
+config.yaml      the resolved settings
+provenance.json  stage, versions, hashes of data and starting model
+metrics.jsonl    one line per logging step
+checkpoints/     while training
+model/           what from_pretrained loads
+summary.json     the last file written: its presence says that the run is complete
+```
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vlmalign.records import read_manifest
+from vlmalign.records.hashing import config_hash, sha256_file
+from vlmalign.records.leakage import check_no_leakage
+from vlmalign.records.manifest import write_atomic
+from vlmalign.training.config import StageConfig
+
+CONFIG, PROVENANCE, METRICS, SUMMARY = "config.yaml", "provenance.json", "metrics.jsonl", "summary.json"
+CHECKPOINTS, MODEL = "checkpoints", "model"
+PACKAGES = ("vlmalign", "torch", "transformers", "accelerate", "peft", "safetensors", "numpy")
+
+
+class RunFolder:
+    """A stage's output folder, new, unfinished or complete.
+
+    Args:
+        stage: name of the stage.
+        config: its settings; `config.out` is the folder.
+        overwrite: delete an earlier run there and start anew.
+
+    Raises:
+        FileExistsError: the folder holds another run, or something else.
+        DataError: data and evaluation data share a group or an image, or a folder is missing.
+    """
+
+    def __init__(self, stage: str, config: StageConfig, *, overwrite: bool = False) -> None:
+        self.path = Path(config.out)
+        self.config = config
+        check_no_leakage(
+            [source.path for source in (*config.data, *_anchors(config))],
+            [source.path for source in config.eval_data],
+            max_bits=config.near_duplicate_bits,
+        )
+        identity = {"stage": stage, "data": data_hashes(config), "model": model_hash(config.model)}
+        if overwrite:
+            self._clear()
+        if self.path.exists() and any(self.path.iterdir()):
+            self._check_same(identity)
+        else:
+            self._create(identity)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is complete."""
+        return (self.path / SUMMARY).is_file()
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints are kept while training."""
+        return self.path / CHECKPOINTS
+
+    @property
+    def model(self) -> Path:
+        """The trained model's folder."""
+        return self.path / MODEL
+
+    def log(self, line: Mapping[str, Any]) -> None:
+        """Append one line to metrics.jsonl."""
+        with open(self.path / METRICS, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop metrics of steps that a resumed run will take again, and a half-written line."""
+        path = self.path / METRICS
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                break
+            if entry["step"] <= step:
+                kept.append(line + "\n")
+        write_atomic(path, "".join(kept).encode())
+
+    def finish(self, summary: Mapping[str, Any]) -> Path:
+        """Write summary.json, which marks the run as complete, and delete its checkpoints."""
+        text = json.dumps(summary, indent=2, sort_keys=True, allow_nan=False)
+        write_atomic(self.path / SUMMARY, (text + "\n").encode())
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        return self.path
+
+    # -- starting -----------------------------------------------------------------------------------
+
+    def _create(self, identity: dict[str, Any]) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.path / CONFIG, _to_yaml(self.config).encode())
+        versions = {name: metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
+        provenance = {**identity, "seed": self.config.seed, "versions": versions}
+        write_atomic(self.path / PROVENANCE, (json.dumps(provenance, indent=2, sort_keys=True) + "\n").encode())
+
+    def _is_ours(self) -> bool:
+        return (self.path / CONFIG).is_file() or not any(self.path.iterdir())
+
+    def _clear(self) -> None:
+        if not self.path.exists():
+            return
+        if not self.path.is_dir() or not self._is_ours():
+            raise FileExistsError(f"{self.path} exists and is not a run folder. Choose another `out`.")
+        shutil.rmtree(self.path)
+
+    def _check_same(self, identity: dict[str, Any]) -> None:
+        if not self._is_ours():
+            raise FileExistsError(f"{self.path} is not empty and is not a run folder. Choose another `out`.")
+        if not (self.path / PROVENANCE).is_file():  # killed between the first two files
+            return self._create(identity)
+        there = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+        here = yaml.safe_load(_to_yaml(self.config))
+        provenance = json.loads((self.path / PROVENANCE).read_text(encoding="utf-8"))
+        changed = [f"{k}: {there.get(k)!r} there, {here.get(k)!r} here" for k in _differing(there, here, {"out"})]
+        changed += [f"content of {k} changed" for k in _differing(provenance, identity, {"seed", "versions"})]
+        if changed:
+            raise FileExistsError(
+                f"{self.path} holds another run ({'; '.join(changed[:4])}). Choose another `out`, or overwrite it."
+            )
+
+
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any], ignore: set[str]) -> list[str]:
+    return sorted(k for k in {*a, *b} - ignore if a.get(k) != b.get(k))
+
+
+def _to_yaml(config: StageConfig) -> str:
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _anchors(config: StageConfig) -> tuple[Any, ...]:
+    return getattr(config, "anchor_data", ())
+
+
+def data_hashes(config: StageConfig) -> dict[str, str]:
+    """SHA-256 of the records of every folder a configuration names, by path."""
+    sources = (*config.data, *config.eval_data, *_anchors(config))
+    return {source.path: read_manifest(source.path).records_sha256 for source in sources}
+
+
+def model_folder(model: str | Path) -> str:
+    """The folder to load: of a run folder its `model`; anything else as it is (a Hub id may follow)."""
+    inside = Path(model) / MODEL
+    return (
+        str(inside)
+        if (inside / "config.json").is_file() or (inside / "adapter_config.json").is_file()
+        else str(model)
+    )
+
+
+def model_hash(model: str | Path) -> str | None:
+    """Hash of a model folder's weights and settings; None for a Hub id.
+
+    Raises:
+        FileNotFoundError: a run that is not complete.
+    """
+    if (Path(model) / CONFIG).is_file() and not (Path(model) / SUMMARY).is_file():
+        raise FileNotFoundError(f"{model} is a run that is not complete. Run its command again to finish it.")
+    folder = Path(model_folder(model))
+    if not folder.is_dir():
+        return None
+    files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".jinja"))
+    return config_hash({p.name: sha256_file(p) for p in files})

@@ -1,0 +1,114 @@
+"""Supervised fine-tuning: minus the log-probability of each token the assistant says."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vlmalign.data import ExampleDataset, collate, pad_token, stop_tokens
+from vlmalign.losses import sft_loss
+from vlmalign.models import batch_flops, forward_responses, save_vlm
+from vlmalign.records import Demonstration
+from vlmalign.training.budget import mean_step_cost
+from vlmalign.training.config import SftConfig
+from vlmalign.training.order import EpochOrder
+from vlmalign.training.policy import load_policy
+from vlmalign.training.runs import RunFolder
+from vlmalign.training.schedule import planned_steps
+from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
+
+
+def train_sft(config: SftConfig, *, overwrite: bool = False) -> Path:
+    """Teach a model the responses of demonstrations.
+
+    The loss is the mean over all tokens that the assistants of a step's demonstrations say, each token
+    weighted like its demonstration. A complete run is left as it is; a stopped one continues.
+
+    Args:
+        config: settings.
+        overwrite: delete an earlier run in the folder and start anew.
+
+    Returns:
+        The run folder; its `model` is what `from_pretrained` loads.
+
+    Raises:
+        DataError: a folder or record that cannot be trained on.
+        FileExistsError: the folder holds another run.
+    """
+    # 1. The run folder: a complete run is not repeated.
+    run = RunFolder("sft", config, overwrite=overwrite)
+    if run.finished:
+        return run.path
+
+    # 2. The starting model and the data.
+    vlm = load_policy(config)
+    load = partial(
+        ExampleDataset,
+        record_type=Demonstration,
+        processor=vlm.processor,
+        stops=stop_tokens(vlm),
+        max_length=config.max_length,
+    )
+    data = load(config.data)
+    held_out = load(config.eval_data, purpose="evaluation") if config.eval_data else None
+    if config.max_length is not None:
+        data.check_all()
+    order = EpochOrder(len(data), config.seed)
+    collator = partial(collate, pad_token_id=pad_token(vlm.processor))
+
+    # 3. How long to train.
+    def cost(batch: Batch) -> float:
+        return batch_flops(vlm.model, batch["batch"], training=True)
+
+    step_cost = 0.0
+    if config.max_flops is not None:
+        step_cost = mean_step_cost(
+            order,
+            data.__getitem__,
+            collator,
+            cost,
+            batch_size=config.batch_size,
+            accumulation=config.gradient_accumulation,
+        )
+    steps = planned_steps(config, len(data), step_cost)
+
+    # 4. Train, save, close the run.
+    trainer = SftTrainer(
+        run,
+        vlm.model,
+        steps=steps,
+        dataset=data,
+        order=order,
+        collator=collator,
+        cost=cost,
+        eval_dataset=held_out,
+    )
+    return trainer.fit(lambda folder: save_vlm(vlm, folder), {"stage": "sft"})
+
+
+class SftTrainer(StageTrainer):
+    """Mean negative log-probability of the assistant's tokens."""
+
+    def count_items(self, batch: Batch) -> Tensor | int:
+        """Tokens in the loss."""
+        return batch["batch"].loss_mask.sum()
+
+    def batch_loss(self, model: nn.Module, batch: Batch) -> BatchLoss:
+        """Sum over tokens, weighted by demonstration."""
+        responses = batch["batch"]
+        logps = forward_responses(model, responses).logps
+        assert logps is not None
+        loss = sft_loss(logps, responses.loss_mask)
+        total = (loss.losses * loss.tokens * batch["weights"]).sum()
+        with torch.no_grad():
+            tokens = loss.tokens.sum()
+            likely = logps.exp()[responses.loss_mask]
+            signals = {
+                "token_probability": (likely.sum(), tokens),
+                "sure_tokens": ((likely > 0.5).sum(), tokens),  # these the model would say when greedy
+                "response_tokens": (tokens, len(loss.tokens)),
+            }
+        return BatchLoss(total, signals)

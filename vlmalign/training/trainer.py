@@ -1,0 +1,268 @@
+"""What the offline stages add to `transformers.Trainer`.
+
+A stage says what its loss is (`batch_loss`) and what it is a mean of (`count_items`). The rest is here:
+the order of the data, losses that are exact under gradient accumulation, health signals, floating point
+operations, checkpoints that are whole or absent, exact resume, and the run folder's files.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import PrinterCallback, Trainer, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+
+from vlmalign.training import checkpoints
+from vlmalign.training.arguments import training_arguments
+from vlmalign.training.progress import EpochCallback, ProgressBar, is_interactive
+from vlmalign.training.runs import RunFolder
+
+Batch = dict[str, Any]
+
+
+class BatchLoss(NamedTuple):
+    """What a stage computes for one batch.
+
+    Attributes:
+        total: loss summed over the batch's items, scalar.
+        signals: name -> (sum, count) of what is logged as a mean.
+    """
+
+    total: Tensor
+    signals: dict[str, tuple[Tensor, Tensor | int]]
+
+
+class StageTrainer(Trainer):
+    """A stage's training loop.
+
+    Args:
+        run: the run folder.
+        model: what is trained.
+        steps: optimiser steps in all.
+        dataset: of examples.
+        order: a sampler with `set_epoch`.
+        collator: list of dataset items -> batch.
+        cost: floating point operations of training on a batch.
+        eval_dataset: examples to report the loss on.
+    """
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        run: RunFolder,
+        model: nn.Module,
+        *,
+        steps: int,
+        dataset: Dataset[Any],
+        order: Any,
+        collator: Callable[[list[Any]], Any],
+        cost: Callable[[Batch], float],
+        eval_dataset: Dataset[Any] | None = None,
+    ) -> None:
+        self.run = run
+        self.order = order
+        self.cost = cost
+        self._signals: dict[str, list[Tensor]] = {}
+        self._use_cache = getattr(getattr(model, "config", None), "use_cache", None)
+        config = run.config
+        super().__init__(
+            model,
+            training_arguments(config, run.checkpoints, steps),
+            data_collator=collator,
+            train_dataset=dataset,
+            eval_dataset=eval_dataset,
+            callbacks=[EpochCallback(order, len(order), config), *([ProgressBar()] if is_interactive() else [])],
+        )
+        self.remove_callback(PrinterCallback)
+
+    # -- what a stage defines ---------------------------------------------------------------------
+
+    def count_items(self, batch: Batch) -> Tensor | int:
+        """How many items the batch's loss is a mean of."""
+        raise NotImplementedError
+
+    def batch_loss(self, model: nn.Module, batch: Batch) -> BatchLoss:
+        """The batch's loss and health signals."""
+        raise NotImplementedError
+
+    # -- running ------------------------------------------------------------------------------------
+
+    def fit(self, save: Callable[[Path], None], summary: Mapping[str, Any]) -> Path:
+        """Train (or continue), evaluate, save the model, and complete the run folder.
+
+        Args:
+            save: writes the model into a folder.
+            summary: what the stage adds to summary.json.
+
+        Returns:
+            The run folder's path.
+        """
+        start = time.perf_counter()
+        newest = next(iter(checkpoints.complete_checkpoints(self.run.checkpoints)), None)
+        resumed = checkpoints.step_of(newest) if newest else 0
+        if self.is_world_process_zero():
+            self.run.forget_after(resumed)
+        if newest and resumed >= self.args.max_steps:  # killed between the last step and the model's saving
+            self._load_from_checkpoint(str(newest))
+            self.state = TrainerState.load_from_json(str(newest / TRAINER_STATE_NAME))
+        else:
+            self.train(resume_from_checkpoint=str(newest) if newest else None)
+        final = self.evaluate() if self.eval_dataset is not None else {}
+        if self._use_cache is not None:
+            self.model.config.use_cache = self._use_cache
+        self.model.eval()
+        if self.is_world_process_zero():
+            partial = self.run.model.with_name(self.run.model.name + checkpoints.PARTIAL)
+            shutil.rmtree(partial, ignore_errors=True)
+            save(partial)
+            checkpoints.replace_folder(partial, self.run.model)
+            self.run.finish(self._summary(summary, final, resumed, time.perf_counter() - start))
+        self.accelerator.wait_for_everyone()
+        return self.run.path
+
+    def _summary(
+        self, extra: Mapping[str, Any], final: Mapping[str, float], resumed: int, seconds: float
+    ) -> dict[str, Any]:
+        flops = {"training": self.state.total_flos, **extra.get("flops", {})}
+        return {
+            **extra,
+            "steps": self.state.global_step,
+            "epochs": self.state.epoch,
+            "examples": len(self.train_dataset),
+            "trained_parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            "flops": {**flops, "total": sum(flops.values())},
+            "last": next((entry for entry in reversed(self.state.log_history) if "loss" in entry), {}),
+            "evaluation": dict(final),
+            "resumed_from_step": resumed,
+            "seconds_of_this_session": round(seconds, 2),
+        }
+
+    # -- data -----------------------------------------------------------------------------------------
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return self.order
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Tensor]:
+        """The batches of one optimiser step, and how many items they have in all, over processes."""
+        samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        items = torch.as_tensor(sum(self.count_items(batch) for batch in samples), device=device)
+        return samples, self.accelerator.gather(items).sum()
+
+    # -- loss -----------------------------------------------------------------------------------------
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The batch's share of the optimiser step's mean loss."""
+        assert num_items_in_batch is not None
+        result = self.batch_loss(model, inputs)
+        loss = result.total / num_items_in_batch * self.accelerator.num_processes
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"step {self.state.global_step + 1}: the loss is {loss.item()} on records {list(inputs['ids'])[:8]}. "
+                "Lower learning_rate, or check these records."
+            )
+        self._record(result)
+        return loss
+
+    def _record(self, result: BatchLoss) -> None:
+        for name, (total, count) in result.signals.items():
+            pair = torch.stack([total.detach().float(), torch.as_tensor(count, device=total.device).float()])
+            self._signals.setdefault(name, []).append(pair)
+
+    def _drain(self) -> dict[str, float]:
+        """Means of the signals since the last call, over processes."""
+        means = {}
+        for name, pairs in self._signals.items():
+            total, count = self.accelerator.reduce(torch.stack(pairs).sum(0)).tolist()
+            if count:
+                means[name] = total / count
+        self._signals = {}
+        return means
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Mean loss and signals on the evaluation data."""
+        training, self._signals = self._signals, {}
+        model = self.model_wrapped
+        was_training = model.training
+        model.eval()
+        totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.args.device))
+        with torch.no_grad():
+            for batch in self.get_eval_dataloader(eval_dataset):
+                with self.compute_loss_context_manager():
+                    result = self.batch_loss(model, batch)
+                self._record(result)
+                totals["loss"] += result.total
+                totals["items"] += self.count_items(batch)
+        model.train(was_training)
+        total, items = self.accelerator.reduce(torch.stack([totals["loss"], totals["items"]])).tolist()
+        means = {"loss": total / items, **self._drain()}
+        self._signals = training
+        logs = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
+        self.log(dict(logs))
+        return logs
+
+    # -- bookkeeping ----------------------------------------------------------------------------------
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the health signals, and write a line of metrics.jsonl."""
+        if "loss" in logs:
+            logs.update(self._drain())
+        if "train_runtime" in logs:
+            return  # the library's closing statistics; summary.json has ours
+        super().log(logs, start_time)
+        if self.is_world_process_zero():
+            finite = {k: v if math.isfinite(v) else None for k, v in logs.items()}
+            self.run.log({"step": self.state.global_step, **finite})
+
+    def floating_point_ops(self, inputs: Batch) -> float:  # type: ignore[override]
+        """Counted into `state.total_flos`, which checkpoints keep."""
+        return self.cost(inputs)
+
+    # -- checkpoints ------------------------------------------------------------------------------------
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self.run.checkpoints / checkpoints.PARTIAL)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        if self.is_world_process_zero():
+            shutil.rmtree(self.run.checkpoints / checkpoints.PARTIAL, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            keep = self.run.config.keep_checkpoints
+            checkpoints.place_checkpoint(self.run.checkpoints, self.state.global_step, keep)
+        self.accelerator.wait_for_everyone()
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        # The library would also pickle its arguments, and rename parameters to their names on the Hub,
+        # which its own resume then does not find.
+        assert output_dir is not None
+        if state_dict is not None:
+            raise NotImplementedError(
+                "sharded training (FSDP, DeepSpeed) cannot be checkpointed yet: drop save_steps"
+            )
+        if self.args.should_save:
+            checkpoints.save_trained(self.accelerator.unwrap_model(self.model), Path(output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        checkpoints.load_trained(self.accelerator.unwrap_model(self.model), Path(resume_from_checkpoint))
