@@ -6,6 +6,7 @@ from experts.protocol import Examination, Expert, ExpertCard, Measured, Metric
 from experts.registry import ExpertListing, list_experts, load_expert, read_card
 from experts.running import run_expert
 from experts.segmentation import NetworkSettings
+from experts.targets import ellipse_labels
 from experts.training import train_expert
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Metric",
     "NetworkSettings",
     "assess",
+    "ellipse_labels",
     "list_experts",
     "load_expert",
     "read_card",

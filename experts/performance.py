@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from experts.protocol import Examination, Expert, Metric
-from experts.targets import Field, FieldSet
+from experts.targets import Target, TargetSet
 from vlmalign.records.hashing import derive_seed
 
 CERTAIN = (0.2, 0.8)
@@ -26,8 +26,8 @@ class Interval(NamedTuple):
 
 
 def ratio_interval(
-    numerators: Sequence[float],
-    denominators: Sequence[float],
+    numerators: ArrayLike,
+    denominators: ArrayLike,
     groups: Sequence[str],
     *,
     seed: int = 0,
@@ -73,7 +73,7 @@ def dice_terms(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], label: in
     return 2 * int((mine & theirs).sum()), int(mine.sum() + theirs.sum())
 
 
-def examine_fields(expert: Expert, fields: Sequence[Field], batch_size: int = 64) -> list[Examination]:
+def examine_fields(expert: Expert, fields: Sequence[Target], batch_size: int = 64) -> list[Examination]:
     """An expert's examinations of fields at their working resolution."""
     found: list[Examination] = []
     for start in range(0, len(fields), batch_size):
@@ -81,7 +81,7 @@ def examine_fields(expert: Expert, fields: Sequence[Field], batch_size: int = 64
     return found
 
 
-def assess(expert: Expert, data: FieldSet, fields: Sequence[Field]) -> tuple[Metric, ...]:
+def assess(expert: Expert, data: TargetSet, fields: Sequence[Target]) -> tuple[Metric, ...]:
     """Dice, count and cover errors, and presence accuracy of each structure.
 
     Dice is pooled over images. Presence is P(count >= 1) > 0.5 against the truth, on images whose
@@ -97,10 +97,10 @@ def assess(expert: Expert, data: FieldSet, fields: Sequence[Field]) -> tuple[Met
 
 
 def metrics_of(
-    examinations: Sequence[Examination], structures: Sequence[str], fields: Sequence[Field]
+    examinations: Sequence[Examination], structures: Sequence[str], fields: Sequence[Target]
 ) -> tuple[Metric, ...]:
     """The numbers of `assess`, from examinations that are there already."""
-    groups = np.array([field.group for field in fields])
+    groups = [field.group for field in fields]
     metrics: list[Metric] = []
     for k, structure in enumerate(structures, start=1):
         dice = [
@@ -125,7 +125,7 @@ def metrics_of(
             if bottom.sum() > 0:
                 used = bottom > 0 if name == "presence_accuracy" else np.ones(len(fields), dtype=bool)
                 found = ratio_interval(top, bottom, groups, seed=derive_seed(name, structure))
-                n_groups = len(set(groups[used].tolist()))
+                n_groups = len({group for group, kept in zip(groups, used, strict=True) if kept})
                 metrics.append(
                     Metric(
                         name=name, structure=structure, images=int(used.sum()), groups=n_groups, **found._asdict()

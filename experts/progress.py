@@ -18,7 +18,7 @@ from rich.progress import (
 
 
 @contextmanager
-def progress_bar(title: str, total: float, done: float = 0) -> Iterator[Callable[[float, str], None]]:
+def progress_bar(title: str, total: float, done: int = 0) -> Iterator[Callable[[float, str], None]]:
     """Show a bar on stderr while the block runs; the block calls what it is given with (done, note).
 
     Example:

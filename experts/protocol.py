@@ -66,10 +66,12 @@ class ExpertCard(Part):
     domain: str = Field(description="clinical domain of the cases it was trained on")
     structures: tuple[str, ...] = Field(description="in the order of their labels, from 1")
     concepts: tuple[str, ...] = Field(description="what it can assess; nothing else is ever in its findings")
-    performance: tuple[Metric, ...] = Field((), description="on groups that took no part in training")
-    training_data: tuple[str, ...] = Field((), description="hashes of the record files it was trained on")
-    training_groups: tuple[str, ...] = Field((), description="group ids that training, choice or fit has seen")
-    limits: tuple[str, ...] = Field((), description="what it cannot do, for the reader")
+    performance: tuple[Metric, ...] = Field(default=(), description="on groups that took no part in training")
+    training_data: tuple[str, ...] = Field(default=(), description="hashes of the record files it was trained on")
+    training_groups: tuple[str, ...] = Field(
+        default=(), description="group ids that training, choice or fit has seen"
+    )
+    limits: tuple[str, ...] = Field(default=(), description="what it cannot do, for the reader")
 
     @property
     def id(self) -> str:

@@ -115,7 +115,7 @@ def findings_of(
             status=status_of(measured),
             value=measured.value,
             unit="1",
-            region=Region(mask=mask, label=examination.label_of[concept])
+            region=Region(boxes=(), mask=mask, label=examination.label_of[concept])
             if mask is not None and concept in examination.label_of
             else None,
             probability=measured.probability,

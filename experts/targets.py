@@ -22,7 +22,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Field:
+class Target:
     """One image with its target, both at the working resolution.
 
     Attributes:
@@ -39,11 +39,11 @@ class Field:
 
 
 @dataclass(frozen=True)
-class FieldSet:
+class TargetSet:
     """Every field of a Case folder, in file order."""
 
     structures: tuple[str, ...]
-    fields: tuple[Field, ...]
+    fields: tuple[Target, ...]
     modality: str
     domain: str
     sha256: str
@@ -104,7 +104,7 @@ def ellipse_labels(
     return labels
 
 
-def load_fields(folder: str | Path, *, limit: int) -> FieldSet:
+def load_targets(folder: str | Path, *, limit: int) -> TargetSet:
     """Read a Case folder whose reference findings say where each structure lies.
 
     The structures are those of the findings' concepts `<structure>_count`: with masks in the order of
@@ -124,7 +124,7 @@ def load_fields(folder: str | Path, *, limit: int) -> FieldSet:
         raise DataError("the folder holds no case", "Give a folder with training cases.", file=opened.path)
     counted = [_counted(opened.path, case, image) for case in cases for image in case.images]
     structures = _structures(counted)
-    fields: list[Field] = []
+    fields: list[Target] = []
     pairs = [(case, image) for case in cases for image in case.images]
     for (case, ref), found in zip(pairs, counted, strict=True):
         if set(found) != set(structures):
@@ -133,7 +133,7 @@ def load_fields(folder: str | Path, *, limit: int) -> FieldSet:
                 opened.path, case, f"no finding for {missing}, which other cases have", missing[0] + SUFFIX
             )
         fields.append(_field(opened, case, ref, [found[name] for name in structures], limit))
-    return FieldSet(
+    return TargetSet(
         structures=structures,
         fields=tuple(fields),
         modality=cases[0].images[0].modality,
@@ -146,7 +146,7 @@ def load_fields(folder: str | Path, *, limit: int) -> FieldSet:
 def _error(folder: Path, case: Case, rule: str, field: str) -> DataError:
     return DataError(
         rule,
-        "Train on cases whose reference findings hold <structure>_count with value and region for every structure.",
+        "Train on cases whose reference holds <structure>_count with value and region for every structure.",
         file=folder,
         record=case.id,
         field=field,
@@ -186,7 +186,7 @@ def _structures(counted: Sequence[dict[str, Finding]]) -> tuple[str, ...]:
 
 def _field(
     opened: RecordFolder[Case], case: Case, ref: ImageRef, findings: Sequence[Finding], limit: int
-) -> Field:
+) -> Target:
     image = opened.image(ref)
     size = working_size(image.size, limit)
     scale = (size[0] / image.width, size[1] / image.height)
@@ -209,7 +209,7 @@ def _field(
         found = masks[region.mask]
         labels[found == region.label if region.label else found > 0] = k + 1
     counts = tuple(int(f.value) for f in findings if isinstance(f.value, float))
-    return Field(to_array(image, limit), labels, counts, case.group_id)
+    return Target(to_array(image, limit), labels, counts, case.group_id)
 
 
 def split_groups(
@@ -232,8 +232,8 @@ def split_groups(
     names = sorted(set(groups))
     if len(names) < 3:
         raise ValueError(
-            f"the cases come from {len(names)} groups, at least 3 are required: one each to train on, to choose the "
-            "best epoch on and to report on. Give cases of more groups."
+            f"the cases come from {len(names)} groups, at least 3 are required: one each to train on, to choose "
+            "the best epoch on and to report on. Give cases of more groups."
         )
     order = np.random.default_rng(seed).permutation(len(names))
     n_choice = min(max(round(shares[0] * len(names)), 1), len(names) - 2)

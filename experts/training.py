@@ -28,10 +28,11 @@ from experts.segmentation import (
     SegmentationSettings,
     build_network,
     concepts_of,
+    most_likely,
     save_expert,
     weight_version,
 )
-from experts.targets import Field, FieldSet, load_fields, split_groups
+from experts.targets import Target, TargetSet, load_targets, split_groups
 from experts.uncertainty import residual_floor
 from vlmalign.records import Case, DataError, RecordFolder
 from vlmalign.records.hashing import derive_seed
@@ -78,7 +79,7 @@ def train_expert(
     settings = {"config": config.model_dump(mode="json"), "cases_sha256": data_sha256}
     if claim_folder(out, settings, done=CARD, overwrite=overwrite):
         return out
-    data = load_fields(cases_folder, limit=config.size)
+    data = load_targets(cases_folder, limit=config.size)
     shares = (config.choice_share, config.held_out_share)
     parts = split_groups([f.group for f in data.fields], shares, derive_seed(config.seed, "split"))
     learn, choose, held_out = ([f for f in data.fields if f.group in part] for part in parts)
@@ -104,7 +105,7 @@ def train_expert(
     return save_expert(_with_performance(expert, choose, held_out), out)
 
 
-def _fit_scales(data: FieldSet, fields: Sequence[Field], folder: str | Path) -> dict[str, Scale]:
+def _fit_scales(data: TargetSet, fields: Sequence[Target], folder: str | Path) -> dict[str, Scale]:
     scales = {}
     for k, structure in enumerate(data.structures, start=1):
         try:
@@ -116,15 +117,15 @@ def _fit_scales(data: FieldSet, fields: Sequence[Field], folder: str | Path) -> 
     return scales
 
 
-def to_tensors(fields: Sequence[Field], multiple: int) -> tuple[Tensor, Tensor]:
+def to_tensors(fields: Sequence[Target], multiple: int) -> tuple[Tensor, Tensor]:
     """All fields on one square canvas: images (N, 3, S, S) and labels (N, S, S), both uint8.
 
     S is the longest side, rounded up to `multiple`. What is missing is mirrored, image and labels alike,
     so that there is no border that a network could learn.
 
     Example:
-        >>> field = Field(np.zeros((5, 8, 3), np.uint8), np.zeros((5, 8), np.uint8), (0,), "a")
-        >>> [tuple(part.shape) for part in to_tensors([field], 4)]
+        >>> target = Target(np.zeros((5, 8, 3), np.uint8), np.zeros((5, 8), np.uint8), (0,), "a")
+        >>> [tuple(part.shape) for part in to_tensors([target], 4)]
         [(1, 3, 8, 8), (1, 8, 8)]
     """
     side = max(max(field.labels.shape) for field in fields)
@@ -150,7 +151,7 @@ def learning_rate(progress: float, peak: float) -> float:
 
 
 def _fit_network(
-    config: ExpertConfig, data: FieldSet, learn: Sequence[Field], choose: Sequence[Field], out: Path
+    config: ExpertConfig, data: TargetSet, learn: Sequence[Target], choose: Sequence[Target], out: Path
 ) -> State:
     multiple = 2 ** (len(config.network.channels) - 1)
     images, labels = to_tensors(learn, multiple)
@@ -221,7 +222,7 @@ def mean_dice(
     network.eval()
     top, bottom = torch.zeros(n_structures), torch.zeros(n_structures)
     for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        predicted = network((x.float() / 255).contiguous(memory_format=torch.channels_last)).argmax(1)
+        predicted = most_likely(network((x.float() / 255).contiguous(memory_format=torch.channels_last)))
         for k in range(n_structures):
             mine, theirs = predicted == k + 1, y == k + 1
             top[k] += 2 * (mine & theirs).sum()
@@ -257,7 +258,7 @@ def _pack(state: State) -> dict[str, object]:
 
 
 def _with_performance(
-    expert: SegmentationExpert, choose: Sequence[Field], held_out: Sequence[Field]
+    expert: SegmentationExpert, choose: Sequence[Target], held_out: Sequence[Target]
 ) -> SegmentationExpert:
     """Set the floors of the standard deviations from the choice groups, and the card's numbers from the others."""
     structures = expert.card.structures
@@ -279,13 +280,13 @@ def _floor(seen: Sequence[Examination], concept: str, truth: Sequence[float]) ->
     return residual_floor([m.value - t for m, t in zip(found, truth, strict=True)], [m.std for m in found])
 
 
-def _limits(data: FieldSet) -> tuple[str, ...]:
+def _limits(data: TargetSet) -> tuple[str, ...]:
     limits = [
         f"Assesses {', '.join(data.structures)} only; it cannot tell an image of another kind from one of these.",
-        "The probability of presence is the share of eight flips and turns that see the structure, not calibrated.",
+        "The probability of presence is the share of eight flips and turns that see the structure.",
     ]
     if data.boxes_only:
         limits.append(
-            "Learnt from boxes: outlines are ellipses, covers are coarse, unannotated cells count as none."
+            "Learnt from boxes: outlines are ellipses, covers are coarse, cells nobody marked count as none."
         )
     return tuple(limits)

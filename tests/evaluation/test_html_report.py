@@ -77,6 +77,12 @@ def test_a_run_of_ones_own_with_one_metric_is_enough(results, tmp_path):
     text = text_of(page(own, tmp_path=tmp_path))
     assert "In-scope claims right" in text
     assert "Not part of these results: comparisons" in text
+    assert "What was done" not in text
+
+
+def test_a_run_may_tell_its_own_flow(results, tmp_path):
+    own = {"arms": results["arms"], "flow": [["Judge", "a local model ranked the answers"]]}
+    assert "Judge a local model ranked the answers" in text_of(page(own, tmp_path=tmp_path))
 
 
 @pytest.mark.parametrize("section", ["sampled", "baselines", "comparisons", "reward_model", "expert", "seconds",

@@ -80,15 +80,17 @@ def demonstrations(
     logic: str,
     kinds: Sequence[str] = ("report", "conversation"),
     findings: Sequence[Path] = (),
+    from_reference: bool = False,
     orders: dict[str, float] | None = None,
     seed: int = 0,
     overwrite: bool = False,
 ) -> None:
-    """Supervised examples from labelled reports or, with --findings, from an expert's findings."""
+    """Supervised examples from labelled reports, from an expert's findings, or from reference findings."""
     from data_builders import build_demonstrations
 
+    known: Any = "reference" if from_reference else list(findings) or None
     build_demonstrations(
-        cases, out, logic=_logic(logic), kinds=kinds, findings=list(findings) or None,  # type: ignore[arg-type]
+        cases, out, logic=_logic(logic), kinds=kinds, findings=known,  # type: ignore[arg-type]
         orders=orders, seed=seed, overwrite=overwrite,
     )  # fmt: skip
 

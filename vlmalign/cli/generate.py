@@ -11,6 +11,7 @@ import typer
 from vlmalign.cli.console import track
 from vlmalign.cli.stages import stage
 
+MEGAFLOPS = "megaflops"
 Kind = Literal["report", "conversation"]
 
 
@@ -60,7 +61,8 @@ def generate(
                 images = [[folder.image(ref) for ref in case.images] for case in batch]
                 answers = list(sampler.answer(batch, images))
                 unfinished = sum(not answer.finished for answer in answers)
-                build.commit(unit, answers, {"unfinished": unfinished})
+                counts = {"unfinished": unfinished, MEGAFLOPS: sampler.megaflops(answers)}
+                build.commit(unit, answers, counts)
 
 
 def policy_id(model: str | Path) -> str:
@@ -87,6 +89,7 @@ class _Sampler:
         self.policy = policy
         self.config = config
         self.logic = load_logic(config["logic"]) if config["logic"] else None
+        self.prompts: dict[str, Any] = {}
 
     def answer(self, cases: Sequence[Any], images: list[list[Any]]) -> Iterator[Any]:
         """Candidates of a batch of cases, in order, samples of one case together."""
@@ -110,6 +113,7 @@ class _Sampler:
         from vlmalign.records import assistant
 
         prompts = encode_prompts(self.vlm.processor, [case.messages for case in cases], images)
+        self.prompts = prompts
         drawn = sample_responses(self.vlm, prompts, seeds=seeds, **self._settings())
         for case, samples, own_seeds in zip(cases, drawn, seeds, strict=True):
             for i, sample in enumerate(samples):
@@ -128,6 +132,7 @@ class _Sampler:
         asked = [[question_text(self.logic, c, seed=own[0]) for c in concepts] for own in seeds]
         first = [(user(q[0], images=len(case.images)),) for case, q in zip(cases, asked, strict=True)]
         prompts = encode_prompts(self.vlm.processor, first, images)
+        self.prompts = prompts
         drawn = sample_conversations(
             self.vlm, prompts, [q[1:] for q in asked], seeds=seeds, **self._settings()
         )
@@ -138,6 +143,14 @@ class _Sampler:
                     messages += [user(question), assistant(turn.text)]
                 extra = {"concepts": concepts, "first_question": questions[0]}
                 yield self._candidate(case, i, own_seeds[i], messages, conversation.turns, extra)
+
+    def megaflops(self, answers: Sequence[Any]) -> int:
+        """What sampling the last batch cost, in millions of floating point operations."""
+        from vlmalign.models import sampling_flops
+
+        new_tokens = sum(answer.tokens for answer in answers) / len(answers)
+        total = sampling_flops(self.vlm.model, self.prompts, samples=len(answers), new_tokens=new_tokens)
+        return round(total / 1e6)
 
     def _settings(self) -> dict[str, Any]:
         return {key: self.config[key] for key in ("temperature", "top_p", "max_new_tokens")}

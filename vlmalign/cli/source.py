@@ -31,10 +31,14 @@ def build(
     set_: Annotated[
         list[str], typer.Option("--set", help="an option of the source, e.g. --set n_groups=100")
     ] = [],  # noqa: B006
+    on_bad: Annotated[
+        str | None, typer.Option(help="refuse | skip: what to do with annotations that break a rule")
+    ] = None,
     overwrite: bool = False,
 ) -> None:
     """Build a source, e.g.: vlmalign source build bccd --data BCCD --out cases."""
-    source(name=name, out=out, data=data, overwrite=overwrite, options=parse_settings(set_))
+    options = parse_settings(set_) | ({"on_bad": on_bad} if on_bad else {})
+    source(name=name, out=out, data=data, overwrite=overwrite, options=options)
     console.print(f"wrote {out}", markup=False)
 
 

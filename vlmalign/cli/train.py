@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,23 @@ def run_sft(**config: Any) -> None:
     from vlmalign.training import SftConfig, train_sft
 
     train_sft(SftConfig(**config))
+
+
+@stage("sft-matched")
+def run_sft_matched(like: Path, plus: Sequence[Path] = (), **config: Any) -> None:
+    """Supervised fine-tuning for as many operations as the run `like` took and the samplings `plus` cost."""
+    from vlmalign.cli.compute import flops_of_run, flops_of_sampling
+
+    budget = flops_of_run(like) + sum(flops_of_sampling(folder) for folder in plus)
+    run_sft(**config, max_flops=budget)
+
+
+@stage("tower")
+def run_tower(**config: Any) -> None:
+    """Build a small model and train its vision tower from masks."""
+    from vlmalign.training import TowerConfig, pretrain_tower
+
+    pretrain_tower(TowerConfig(**config))
 
 
 @stage("reward")

@@ -20,6 +20,7 @@ from vlmalign.evaluation.report_view import (
     conclusions,
     cost_rows,
     flat_rows,
+    flow_steps,
     metric_table,
     score_table,
 )
@@ -80,7 +81,8 @@ def render_report(
 
     Args:
         results: as in results.json. Beside its schema these keys are shown where present: `source`, `config`,
-            `counts`, `seeds`, `flops`, `notes` (a list of sentences for the limits).
+            `counts`, `seeds`, `flops`, `flow` (a list of pairs, step and what it did), `notes` (a list of
+            sentences for the limits).
         examples: pictures with answers.
         figures: further figures; those of arms, comparisons and best of N are made here.
         out: the file to write; replaced in one step.
@@ -104,6 +106,7 @@ def render_report(
         title=title,
         results={**dict.fromkeys(("source", "seed", "seeds", "n_groups", "notes")), **results},
         margin=margin,
+        flow=flow_steps(results),
         headline=conclusions(results.get("comparisons"), margin),
         arms=metric_table(results.get("arms")),
         sampled=metric_table(results.get("sampled")),

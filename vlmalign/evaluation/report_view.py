@@ -215,6 +215,26 @@ def score_table(
     return Table([("", "")], rows) if rows else None
 
 
+def flow_steps(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was done, step by step: the results' own `flow`, or the demo's where its group counts are given.
+
+    Of a run that tells neither, nothing is said.
+    """
+    if results.get("flow"):
+        return [(str(name), str(text)) for name, text in results["flow"]]
+    groups = results.get("n_groups") or {}
+    if not {"expert", "labelled", "unlabelled", "test"} <= set(groups):
+        return []
+    return [
+        ("Images", f"{groups['unlabelled']} groups unlabelled, {groups['labelled']} with noisy reports"),
+        ("Expert", f"trained on {groups['expert']} annotated groups; sees part of the concepts"),
+        ("Candidates", "sampled from the common start model"),
+        ("Preferences", "claims checked against findings and clinical logic; no hidden answers"),
+        ("Training", "all arms from the same start and the same candidates"),
+        ("Evaluation", f"{groups['test']} held-out groups; every figure with its interval"),
+    ]
+
+
 def cost_rows(results: Mapping[str, Any]) -> list[tuple[str, str, float, str]]:
     """Stage, seconds, share of the longest stage in per cent, FLOPs."""
     seconds, flops = results.get("seconds") or {}, results.get("flops") or {}

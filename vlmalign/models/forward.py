@@ -81,6 +81,9 @@ def forward_responses(
             "the model has no output layer for log-probabilities: pass logps=False or the whole model."
         )
     images_per_prompt(model, batch.prompts)
+    if mode == "packed" and batch.n_responses == batch.n_prompts:
+        # One response per prompt: both layouts are the same rows, and a plain mask allows faster kernels.
+        return _plain(model, lay_out(model, batch.prompts), batch, logps, hidden)._replace(mode="packed")
     if mode == "packed" and not _can_pack(model, batch):
         mode = "plain"
     return _RUNS[mode](model, lay_out(model, batch.prompts), batch, logps, hidden)

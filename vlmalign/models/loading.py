@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from vlmalign.models.builtin import resolve_checkpoint
+
 REWARD_HEAD = "reward_head.safetensors"
 
 
@@ -86,7 +88,8 @@ def load_vlm(
     """Load a model and its processor.
 
     Args:
-        path: a folder, or the name of a model on the Hugging Face hub ("owner/name").
+        path: a folder, the name of a model on the Hugging Face hub ("owner/name"), or `builtin:NAME` for
+            a checkpoint that comes with this package.
         lora: adapt the language model; everything else is then frozen.
         dtype: "float32", "bfloat16" or "float16".
         device: where to.
@@ -95,6 +98,7 @@ def load_vlm(
         FileNotFoundError: no such folder or hub model, or one without safetensors weights.
         ValueError: another kind of checkpoint, or weights that do not fit the model.
     """
+    path = resolve_checkpoint(path)
     check_folder(path)
     if (Path(path) / REWARD_HEAD).exists():
         raise ValueError(f"{path} holds a reward model, expected a language model: load it with RewardModel.load.")

@@ -34,9 +34,9 @@ def best_of_n(judgements: Iterable[Judgement]) -> BestOfN:
             of one candidate.
 
     Example:
-        >>> def judged(name, score):
-        ...     return Judgement(id=name, case_id="c", candidate_ids=(name,), criterion="x", judge="j@1", score=score)
-        >>> best_of_n([judged("a", 0.2), judged("b", 0.9), judged("c", 0.9)]).picks
+        >>> one = Judgement(id="j1", case_id="c", candidate_ids=("a",), criterion="x", judge="j@1", score=0.2)
+        >>> two = one.model_copy(update={"id": "j2", "candidate_ids": ("b",), "score": 0.9})
+        >>> best_of_n([one, two]).picks
         {'c': 'b'}
     """
     of_case: dict[str, dict[str, Judgement]] = defaultdict(dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from vlmalign.clinical import Verification
 from vlmalign.clinical.schema import RESERVED
@@ -35,6 +35,21 @@ class ClaimWeights:
                 raise ValueError(f"{name} is {value}: a penalty is subtracted, give a number of at least 0")
 
 
+def claim_weights(given: ClaimWeights | Mapping[str, float] | None) -> ClaimWeights:
+    """Weights from names and numbers, as settings files have them.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if isinstance(given, ClaimWeights):
+        return given
+    known = [field.name for field in fields(ClaimWeights)]
+    for name in given or {}:
+        if name not in known:
+            raise ValueError(f"weights has no {name!r}: use {', '.join(known)}")
+    return ClaimWeights(**(given or {}))
+
+
 def claim_score(found: Verification, weights: ClaimWeights, known: int) -> float | None:
     """Score of a text, or None if none of its claims could be checked.
 
@@ -44,8 +59,9 @@ def claim_score(found: Verification, weights: ClaimWeights, known: int) -> float
         known: K, the number of compared concepts whose answer is known; a hedged claim gains nothing of it.
 
     Example:
-        >>> found = Verification(correct=("focus", "stain"), wrong=("leukocyte",), unverified=(), omitted=("platelets",),
-        ...                      hedged=(), unsupported=(), unrecognised=0, consistent=True, parsed=True)
+        >>> found = Verification(correct=("focus", "stain"), wrong=("leukocyte",), unverified=(),
+        ...                      omitted=("platelets",), hedged=(), unsupported=(), unrecognised=0,
+        ...                      consistent=True, parsed=True)
         >>> claim_score(found, ClaimWeights(), known=4)
         0.1875
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -11,7 +11,7 @@ from PIL import Image
 from vlmalign.clinical import FoundAnswers, Verification, answers_from_findings, load_logic, verify
 from vlmalign.records import Candidate, Case, Finding, RecordFolder
 from vlmalign.records.hashing import config_hash
-from vlmalign.rewards.claims import ClaimWeights, claim_counts, claim_score, known_concepts
+from vlmalign.rewards.claims import ClaimWeights, claim_counts, claim_score, claim_weights, known_concepts
 from vlmalign.rewards.protocol import RewardOutput, check_aligned
 from vlmalign.rewards.symbolic import parse_candidate
 
@@ -29,7 +29,7 @@ class ExpertVerifiedReward:
     Args:
         logic: name or path of a clinical logic.
         findings: folder of the expert's findings.
-        weights: what claims are worth.
+        weights: what claims are worth; names and numbers, or None for the defaults.
         concepts: only these are compared; default all that the findings settle.
         min_probability: what a finding's best value needs to settle its concept.
     """
@@ -41,12 +41,12 @@ class ExpertVerifiedReward:
         logic: str,
         findings: str | Path,
         *,
-        weights: ClaimWeights | None = None,
+        weights: ClaimWeights | Mapping[str, float] | None = None,
         concepts: Sequence[str] | None = None,
         min_probability: float = 0.8,
     ) -> None:
         self.logic = load_logic(logic)
-        self.weights = weights or ClaimWeights()
+        self.weights = claim_weights(weights)
         self.concepts = None if concepts is None else tuple(concepts)
         self.min_probability = min_probability
         folder = RecordFolder(findings, Finding)

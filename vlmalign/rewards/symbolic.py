@@ -18,7 +18,7 @@ from vlmalign.clinical import (
 from vlmalign.data.encode import candidate_prompt
 from vlmalign.records import Candidate, Case
 from vlmalign.records.hashing import config_hash
-from vlmalign.rewards.claims import ClaimWeights, claim_counts, claim_score, known_concepts
+from vlmalign.rewards.claims import ClaimWeights, claim_counts, claim_score, claim_weights, known_concepts
 from vlmalign.rewards.protocol import RewardOutput, check_aligned
 
 
@@ -44,7 +44,7 @@ class SymbolicReward:
 
     Args:
         logic: name or path of a clinical logic.
-        weights: what claims are worth.
+        weights: what claims are worth; names and numbers, or None for the defaults.
         concepts: only these are compared; default all.
         min_probability: what a finding's best value needs to count as known.
     """
@@ -55,12 +55,12 @@ class SymbolicReward:
         self,
         logic: str,
         *,
-        weights: ClaimWeights | None = None,
+        weights: ClaimWeights | Mapping[str, float] | None = None,
         concepts: Sequence[str] | None = None,
         min_probability: float = 0.8,
     ) -> None:
         self.logic = load_logic(logic)
-        self.weights = weights or ClaimWeights()
+        self.weights = claim_weights(weights)
         self.concepts = None if concepts is None else tuple(concepts)
         self.min_probability = min_probability
         settings = [self.logic.domain, vars(self.weights), self.concepts, min_probability]

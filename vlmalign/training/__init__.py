@@ -13,6 +13,7 @@ from vlmalign.training.dpo import train_dpo
 from vlmalign.training.reward import train_reward
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.sft import train_sft
+from vlmalign.training.tower import TowerConfig, pretrain_tower
 
 __all__ = [
     "DpoConfig",
@@ -21,8 +22,10 @@ __all__ = [
     "RunFolder",
     "SftConfig",
     "StageConfig",
+    "TowerConfig",
     "load_config",
     "make_config",
+    "pretrain_tower",
     "train_dpo",
     "train_reward",
     "train_sft",

@@ -22,7 +22,7 @@ class Lora(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rank: int = Field(16, ge=1, description="inner width of an adapter")
-    alpha: float = Field(32.0, gt=0, description="an adapter's output is scaled by alpha / rank")
+    alpha: int = Field(32, ge=1, description="an adapter's output is scaled by alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="on an adapter's input")
     targets: tuple[str, ...] | None = Field(
         None, description="names of linear layers; default: all of the language model, none of the vision tower"
@@ -96,9 +96,8 @@ class StageConfig(BaseModel):
         lengths = {name: getattr(self, name) for name in ("epochs", "max_steps", "max_flops")}
         given = [name for name, value in lengths.items() if value is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"{' and '.join(given) or 'none of epochs, max_steps and max_flops'} given: set exactly one of them"
-            )
+            found = " and ".join(given) if given else "none of epochs, max_steps and max_flops"
+            raise ValueError(f"{found} given: set exactly one of them")
         if self.lora and "language" in self.freeze:
             raise ValueError("lora trains the language model and freeze names it: drop one of the two")
         if self.lora and self.freeze:

@@ -11,17 +11,17 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from vlmalign.data import Example, ExampleDataset, collate, pad_token, stop_tokens
+from vlmalign.data import Example, ExampleDataset, collate, pad_token
 from vlmalign.losses import dpo_loss, sft_loss
 from vlmalign.models import batch_flops, forward_responses, save_vlm, sequence_logps
 from vlmalign.records import Demonstration, Preference
-from vlmalign.training.budget import mean_step_cost
+from vlmalign.training.budget import steps_of
 from vlmalign.training.config import DpoConfig
+from vlmalign.training.examples import evaluation_examples, training_examples
 from vlmalign.training.order import AnchoredOrder, EpochOrder
 from vlmalign.training.policy import load_policy
 from vlmalign.training.reference import FILE, Reference, reference_of
 from vlmalign.training.runs import RunFolder
-from vlmalign.training.schedule import planned_steps
 from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
 
 
@@ -51,13 +51,8 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
 
     # 2. The starting model and the data.
     vlm = load_policy(config)
-    load = partial(ExampleDataset, processor=vlm.processor, stops=stop_tokens(vlm), max_length=config.max_length)
-    pairs: ExampleDataset[Preference] = load(config.data, Preference)
-    held_out = load(config.eval_data, Preference, purpose="evaluation") if config.eval_data else None
-    anchors = load(config.anchor_data, Demonstration) if config.anchor_data else None
-    if config.max_length is not None:
-        for data in filter(None, (pairs, anchors)):
-            data.check_all()
+    pairs = training_examples(config, config.data, Preference, vlm)
+    held_out = evaluation_examples(config, Preference, vlm)
     collator = partial(collate_with_anchors, pad_token_id=pad_token(vlm.processor))
 
     # 3. The reference: before the first step, policy and reference are the same.
@@ -74,26 +69,15 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
     # 4. The order of the data, and how long to train: the reference pass counts towards max_flops.
     dataset: Dataset[Any] = pairs
     order: EpochOrder | AnchoredOrder = EpochOrder(len(pairs), config.seed)
-    if anchors is not None:
+    if config.anchor_data:
+        anchors = training_examples(config, config.anchor_data, Demonstration, vlm)
         dataset, order = AnchoredPairs(pairs, anchors), AnchoredOrder(len(pairs), len(anchors), config.seed)
 
     def cost(batch: Batch) -> float:
-        own = batch_flops(vlm.model, batch["batch"], training=True)
-        return own + (batch_flops(vlm.model, batch["anchor"]["batch"], training=True) if "anchor" in batch else 0)
+        batches = [batch["batch"], *([batch["anchor"]["batch"]] if "anchor" in batch else [])]
+        return sum(batch_flops(vlm.model, part, training=True) for part in batches)
 
-    if config.max_flops is not None:
-        step_cost = mean_step_cost(
-            order,
-            dataset.__getitem__,
-            collator,
-            cost,
-            batch_size=config.batch_size,
-            accumulation=config.gradient_accumulation,
-        )
-        left = config.model_copy(update={"max_flops": config.max_flops - reference.flops})
-        steps = planned_steps(left, len(pairs), step_cost)
-    else:
-        steps = planned_steps(config, len(pairs), 0.0)
+    steps = steps_of(config, order, dataset, collator, cost, spent=reference.flops)
 
     # 5. Train, save, close the run.
     trainer = DpoTrainer(

@@ -8,16 +8,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vlmalign.data import ExampleDataset, collate, pad_token, stop_tokens
+from vlmalign.data import ExampleDataset, collate, pad_token
 from vlmalign.losses import bradley_terry_loss
 from vlmalign.models import RewardModel, batch_flops
 from vlmalign.records import DataError, Preference
-from vlmalign.training.budget import mean_step_cost
+from vlmalign.training.budget import steps_of
 from vlmalign.training.config import RewardConfig
+from vlmalign.training.examples import evaluation_examples, training_examples
 from vlmalign.training.order import EpochOrder
 from vlmalign.training.policy import load_policy
 from vlmalign.training.runs import RunFolder
-from vlmalign.training.schedule import planned_steps
 from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
 
 
@@ -45,19 +45,10 @@ def train_reward(config: RewardConfig, *, overwrite: bool = False) -> Path:
 
     # 2. The starting model and the data.
     vlm = load_policy(config)
-    load = partial(
-        ExampleDataset,
-        record_type=Preference,
-        processor=vlm.processor,
-        stops=stop_tokens(vlm),
-        max_length=config.max_length,
-    )
-    data = load(config.data)
-    held_out = load(config.eval_data, purpose="evaluation") if config.eval_data else None
+    data = training_examples(config, config.data, Preference, vlm)
+    held_out = evaluation_examples(config, Preference, vlm)
     if config.use_margin:
         _check_margins(data, held_out)
-    if config.max_length is not None:
-        data.check_all()
     reward = RewardModel(vlm)
     order = EpochOrder(len(data), config.seed)
     collator = partial(collate, pad_token_id=pad_token(vlm.processor))
@@ -66,17 +57,7 @@ def train_reward(config: RewardConfig, *, overwrite: bool = False) -> Path:
     def cost(batch: Batch) -> float:
         return batch_flops(reward.backbone, batch["batch"], training=True)
 
-    step_cost = 0.0
-    if config.max_flops is not None:
-        step_cost = mean_step_cost(
-            order,
-            data.__getitem__,
-            collator,
-            cost,
-            batch_size=config.batch_size,
-            accumulation=config.gradient_accumulation,
-        )
-    steps = planned_steps(config, len(data), step_cost)
+    steps = steps_of(config, order, data, collator, cost)
 
     # 4. Train, save, close the run.
     trainer = RewardTrainer(

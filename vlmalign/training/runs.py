@@ -160,11 +160,7 @@ def data_hashes(config: StageConfig) -> dict[str, str]:
 def model_folder(model: str | Path) -> str:
     """The folder to load: of a run folder its `model`; anything else as it is (a Hub id may follow)."""
     inside = Path(model) / MODEL
-    return (
-        str(inside)
-        if (inside / "config.json").is_file() or (inside / "adapter_config.json").is_file()
-        else str(model)
-    )
+    return str(inside) if (inside / "config.json").is_file() else str(model)
 
 
 def model_hash(model: str | Path) -> str | None:

@@ -17,7 +17,9 @@ def steps_per_epoch(examples: int, batch_size: int, accumulation: int, world_siz
     return math.ceil(math.ceil(examples / (batch_size * world_size)) / accumulation)
 
 
-def planned_steps(config: StageConfig, examples: int, flops_per_step: float, world_size: int = 1) -> int:
+def planned_steps(
+    config: StageConfig, examples: int, flops_per_step: float, *, world_size: int = 1, spent: float = 0.0
+) -> int:
     """Number of optimiser steps that a configuration asks for.
 
     Args:
@@ -25,6 +27,7 @@ def planned_steps(config: StageConfig, examples: int, flops_per_step: float, wor
         examples: length of the training set, repeats counted.
         flops_per_step: mean cost of a step; used for max_flops only.
         world_size: processes that share the data.
+        spent: floating point operations that count towards max_flops and are done already.
 
     Raises:
         ValueError: max_flops does not pay for one step.
@@ -34,7 +37,7 @@ def planned_steps(config: StageConfig, examples: int, flops_per_step: float, wor
     if config.epochs is not None:
         per_epoch = steps_per_epoch(examples, config.batch_size, config.gradient_accumulation, world_size)
         return max(1, math.ceil(config.epochs * per_epoch))
-    return affordable_steps(config.max_flops or 0.0, flops_per_step)
+    return affordable_steps((config.max_flops or 0.0) - spent, flops_per_step)
 
 
 def affordable_steps(budget: float, flops_per_step: float) -> int:

@@ -8,16 +8,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vlmalign.data import ExampleDataset, collate, pad_token, stop_tokens
+from vlmalign.data import collate, pad_token
 from vlmalign.losses import sft_loss
 from vlmalign.models import batch_flops, forward_responses, save_vlm
 from vlmalign.records import Demonstration
-from vlmalign.training.budget import mean_step_cost
+from vlmalign.training.budget import steps_of
 from vlmalign.training.config import SftConfig
+from vlmalign.training.examples import evaluation_examples, training_examples
 from vlmalign.training.order import EpochOrder
 from vlmalign.training.policy import load_policy
 from vlmalign.training.runs import RunFolder
-from vlmalign.training.schedule import planned_steps
 from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
 
 
@@ -45,17 +45,7 @@ def train_sft(config: SftConfig, *, overwrite: bool = False) -> Path:
 
     # 2. The starting model and the data.
     vlm = load_policy(config)
-    load = partial(
-        ExampleDataset,
-        record_type=Demonstration,
-        processor=vlm.processor,
-        stops=stop_tokens(vlm),
-        max_length=config.max_length,
-    )
-    data = load(config.data)
-    held_out = load(config.eval_data, purpose="evaluation") if config.eval_data else None
-    if config.max_length is not None:
-        data.check_all()
+    data = training_examples(config, config.data, Demonstration, vlm)
     order = EpochOrder(len(data), config.seed)
     collator = partial(collate, pad_token_id=pad_token(vlm.processor))
 
@@ -63,17 +53,7 @@ def train_sft(config: SftConfig, *, overwrite: bool = False) -> Path:
     def cost(batch: Batch) -> float:
         return batch_flops(vlm.model, batch["batch"], training=True)
 
-    step_cost = 0.0
-    if config.max_flops is not None:
-        step_cost = mean_step_cost(
-            order,
-            data.__getitem__,
-            collator,
-            cost,
-            batch_size=config.batch_size,
-            accumulation=config.gradient_accumulation,
-        )
-    steps = planned_steps(config, len(data), step_cost)
+    steps = steps_of(config, order, data, collator, cost)
 
     # 4. Train, save, close the run.
     trainer = SftTrainer(
@@ -84,7 +64,7 @@ def train_sft(config: SftConfig, *, overwrite: bool = False) -> Path:
         order=order,
         collator=collator,
         cost=cost,
-        eval_dataset=held_out,
+        eval_dataset=evaluation_examples(config, Demonstration, vlm),
     )
     return trainer.fit(lambda folder: save_vlm(vlm, folder), {"stage": "sft"})
 

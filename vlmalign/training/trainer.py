@@ -26,7 +26,7 @@ from vlmalign.training.arguments import training_arguments
 from vlmalign.training.progress import EpochCallback, ProgressBar, is_interactive
 from vlmalign.training.runs import RunFolder
 
-Batch = dict[str, Any]
+Batch = Mapping[str, Any]
 
 
 class BatchLoss(NamedTuple):
@@ -38,7 +38,7 @@ class BatchLoss(NamedTuple):
     """
 
     total: Tensor
-    signals: dict[str, tuple[Tensor, Tensor | int]]
+    signals: Mapping[str, tuple[Tensor, Any]]
 
 
 class StageTrainer(Trainer):
@@ -73,7 +73,9 @@ class StageTrainer(Trainer):
         self.order = order
         self.cost = cost
         self._signals: dict[str, list[Tensor]] = {}
-        self._use_cache = getattr(getattr(model, "config", None), "use_cache", None)
+        self._evaluated: tuple[int, dict[str, float]] = (-1, {})
+        self._config = getattr(model, "config", None)
+        self._use_cache = getattr(self._config, "use_cache", None)
         config = run.config
         super().__init__(
             model,
@@ -117,10 +119,13 @@ class StageTrainer(Trainer):
             self.state = TrainerState.load_from_json(str(newest / TRAINER_STATE_NAME))
         else:
             self.train(resume_from_checkpoint=str(newest) if newest else None)
-        final = self.evaluate() if self.eval_dataset is not None else {}
-        if self._use_cache is not None:
-            self.model.config.use_cache = self._use_cache
-        self.model.eval()
+        final: dict[str, float] = {}
+        if self.eval_dataset is not None:
+            step, logs = self._evaluated
+            final = logs if step == self.state.global_step else self.evaluate()
+        self._restore_use_cache()
+        model: Any = self.model
+        model.eval()
         if self.is_world_process_zero():
             partial = self.run.model.with_name(self.run.model.name + checkpoints.PARTIAL)
             shutil.rmtree(partial, ignore_errors=True)
@@ -134,18 +139,29 @@ class StageTrainer(Trainer):
         self, extra: Mapping[str, Any], final: Mapping[str, float], resumed: int, seconds: float
     ) -> dict[str, Any]:
         flops = {"training": self.state.total_flos, **extra.get("flops", {})}
+        trained = checkpoints.trained_tensors(self.accelerator.unwrap_model(self.model))
+        last = next((entry for entry in reversed(self.state.log_history) if "loss" in entry), {})
         return {
             **extra,
             "steps": self.state.global_step,
             "epochs": self.state.epoch,
-            "examples": len(self.train_dataset),
-            "trained_parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            "examples": len(self.order),
+            "trained_parameters": sum(value.numel() for value in trained.values()),
             "flops": {**flops, "total": sum(flops.values())},
-            "last": next((entry for entry in reversed(self.state.log_history) if "loss" in entry), {}),
-            "evaluation": dict(final),
+            "last": _finite(last),
+            "evaluation": _finite(final),
             "resumed_from_step": resumed,
             "seconds_of_this_session": round(seconds, 2),
         }
+
+    def _restore_use_cache(self) -> None:
+        """Undo what the library's trainer writes into the model's configuration, which is saved."""
+        if self._config is None:
+            return
+        if self._use_cache is None:
+            vars(self._config).pop("use_cache", None)
+        else:
+            self._config.use_cache = self._use_cache
 
     # -- data -----------------------------------------------------------------------------------------
 
@@ -175,8 +191,8 @@ class StageTrainer(Trainer):
         loss = result.total / num_items_in_batch * self.accelerator.num_processes
         if not torch.isfinite(loss):
             raise FloatingPointError(
-                f"step {self.state.global_step + 1}: the loss is {loss.item()} on records {list(inputs['ids'])[:8]}. "
-                "Lower learning_rate, or check these records."
+                f"step {self.state.global_step + 1}: the loss is {loss.item()} on the records "
+                f"{list(inputs['ids'])[:8]}. Lower learning_rate, or check these records."
             )
         self._record(result)
         return loss
@@ -218,6 +234,8 @@ class StageTrainer(Trainer):
         self._signals = training
         logs = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
         self.log(dict(logs))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, logs)
+        self._evaluated = (self.state.global_step, logs)
         return logs
 
     # -- bookkeeping ----------------------------------------------------------------------------------
@@ -230,8 +248,7 @@ class StageTrainer(Trainer):
             return  # the library's closing statistics; summary.json has ours
         super().log(logs, start_time)
         if self.is_world_process_zero():
-            finite = {k: v if math.isfinite(v) else None for k, v in logs.items()}
-            self.run.log({"step": self.state.global_step, **finite})
+            self.run.log({"step": self.state.global_step, **_finite(logs)})
 
     def floating_point_ops(self, inputs: Batch) -> float:  # type: ignore[override]
         """Counted into `state.total_flos`, which checkpoints keep."""
@@ -266,3 +283,8 @@ class StageTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         checkpoints.load_trained(self.accelerator.unwrap_model(self.model), Path(resume_from_checkpoint))
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON knows no NaN or infinity."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}

@@ -1,0 +1,74 @@
+import pytest
+from PIL import Image
+
+from vlmalign.records import (
+    DataError,
+    DatasetBuild,
+    Judgement,
+    Preference,
+    assistant,
+    read_manifest,
+    read_records,
+    user,
+)
+from vlmalign.rewards import ScalarReward, SymbolicReward, score_candidates, score_pairs
+
+
+@pytest.fixture
+def symbolic():
+    return SymbolicReward("peripheral_smear", concepts=["leukocyte"])
+
+
+def test_every_candidate_gets_a_judgement_and_what_is_missing_is_counted(symbolic, folders, tmp_path):
+    out = score_candidates(symbolic, *folders, tmp_path / "out")
+    judged = read_records(out, Judgement)
+    assert [j.score for j in judged] == [1.0, -1.0, None]
+    assert [j.valid for j in judged] == [True, True, False] and judged[2].invalid_reason == "no claim parsed"
+    assert judged[0].judge == symbolic.name and judged[0].criterion == "symbolic" and judged[0].std is None
+    assert judged[0].components["correct"] == 1.0
+    counts = read_manifest(out).counts
+    assert counts["invalid"] == 1 and counts["cases_without_candidates"] == 1
+
+
+def test_a_stopped_scoring_continues_and_ends_with_the_same_bytes(symbolic, folders, tmp_path):
+    whole = score_candidates(symbolic, *folders, tmp_path / "whole", cases_per_batch=1)
+
+    class Dies:
+        name, needs_images, calls = symbolic.name, False, 0
+
+        def score(self, *args):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_candidates(Dies(), *folders, tmp_path / "part", cases_per_batch=1)
+    part = score_candidates(symbolic, *folders, tmp_path / "part", cases_per_batch=1)
+    for name in ("records.jsonl", "manifest.json"):
+        assert (whole / name).read_bytes() == (part / name).read_bytes()
+
+
+def test_a_reward_that_looks_gets_the_images_of_each_case(reward_run, folders, tmp_path):
+    out = score_candidates(ScalarReward(reward_run), *folders, tmp_path / "out", criterion="quality")
+    judged = read_records(out, Judgement)
+    assert all(j.valid and j.criterion == "quality" for j in judged)
+    assert len({j.score for j in judged}) == 3
+
+
+def test_a_candidate_to_an_unknown_case_is_refused_by_name(symbolic, folders, tmp_path, make):
+    with DatasetBuild(tmp_path / "stray", "candidate", {}) as build:
+        build.commit("x", [make.candidate("Yes.", i=7)])
+    with pytest.raises(DataError, match="record 'c7/0', field 'case_id': the candidate answers case 'c7'"):
+        score_candidates(symbolic, folders[0], tmp_path / "stray", tmp_path / "out")
+
+
+def test_both_sides_of_a_pair_are_scored_under_their_own_names(reward_run, tmp_path):
+    with DatasetBuild(tmp_path / "pairs", "preference", {}) as build:
+        image = build.add_image(Image.new("RGB", (32, 32)))
+        pair = Preference(
+            id="p", case_id="c", group_id="g", split="train", images=(image,),
+            prompt=(user("Describe.", images=1),), chosen=(assistant("Yes."),), rejected=(assistant("No."),),
+            source="expert",
+        )  # fmt: skip
+        build.commit("p", [pair])
+    judged = read_records(score_pairs(ScalarReward(reward_run), tmp_path / "pairs", tmp_path / "out"), Judgement)
+    assert [j.candidate_ids for j in judged] == [("p/chosen",), ("p/rejected",)]
+    assert judged[0].score != judged[1].score

@@ -1,0 +1,115 @@
+"""A tiny LLaVA and toy folders: bright fields hold a leukocyte, dark ones do not."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from vlmalign.models import build_tiny_llava, load_vlm, save_vlm
+from vlmalign.records import DatasetBuild, Demonstration, Preference, assistant, user
+
+QUESTION = "Describe the field."
+PRESENT, ABSENT = "A leukocyte is present.", "No leukocyte is seen."
+
+torch.set_num_threads(1)
+os.environ["VLMALIGN_QUIET"] = "1"
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """A model folder whose attention has dropout, so that a resumed run must restore the random state."""
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    vlm = build_tiny_llava(
+        [PRESENT, ABSENT, QUESTION],
+        image_size=32,
+        patch_size=16,
+        hidden=32,
+        layers=2,
+        vision_hidden=32,
+        vision_layers=2,
+        heads=2,
+        vocab_size=300,
+    )
+    vlm.model.config.text_config.attention_dropout = 0.1
+    save_vlm(vlm, folder)
+    return str(folder)
+
+
+@pytest.fixture
+def tiny(tiny_folder):
+    return load_vlm(tiny_folder)
+
+
+def truth(i: int) -> tuple[str, str]:
+    return (PRESENT, ABSENT) if i % 2 else (ABSENT, PRESENT)
+
+
+def picture(build: DatasetBuild, i: int):
+    level = 220 - i if i % 2 else 30 + i
+    return build.add_image(Image.new("RGB", (32, 32), (level, level, level)))
+
+
+@pytest.fixture(scope="session")
+def make_demos(tmp_path_factory):
+    def make(n=8, first=0, split="train", group="g", weight=1.0):
+        folder = tmp_path_factory.mktemp("demos") / "d"
+        with DatasetBuild(folder, "demonstration", {"n": n, "first": first, "group": group}) as build:
+            for i in range(first, first + n):
+                record = Demonstration(
+                    id=f"d{i}", case_id=f"c{i}", group_id=f"{group}{i}", split=split, images=(picture(build, i),),
+                    prompt=(user(QUESTION, images=1),), response=(assistant(truth(i)[0]),), source="labels",
+                    weight=weight,
+                )  # fmt: skip
+                build.commit(record.id, [record])
+        return str(folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_pairs(tmp_path_factory):
+    def make(n=8, first=0, split="train", group="g", margin=1.0):
+        folder = tmp_path_factory.mktemp("pairs") / "p"
+        with DatasetBuild(folder, "preference", {"n": n, "first": first, "group": group}) as build:
+            for i in range(first, first + n):
+                good, bad = truth(i)
+                record = Preference(
+                    id=f"p{i}", case_id=f"c{i}", group_id=f"{group}{i}", split=split, images=(picture(build, i),),
+                    prompt=(user(QUESTION, images=1),), chosen=(assistant(good),), rejected=(assistant(bad),),
+                    margin=margin, source="expert",
+                )  # fmt: skip
+                build.commit(record.id, [record])
+        return str(folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def demos(make_demos):
+    return make_demos()
+
+
+@pytest.fixture(scope="session")
+def pairs(make_pairs):
+    return make_pairs()
+
+
+@pytest.fixture
+def settings(tiny_folder, tmp_path):
+    """Settings that all stages need, without the data."""
+    return {
+        "model": tiny_folder, "out": str(tmp_path / "run"), "max_steps": 6, "batch_size": 2,
+        "learning_rate": 1e-3, "logging_steps": 1, "device": "cpu", "warmup": 0.0, "lr_schedule": "constant",
+    }  # fmt: skip
+
+
+def read_metrics(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="session")
+def metrics_of():
+    return read_metrics

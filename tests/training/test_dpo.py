@@ -1,0 +1,102 @@
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from vlmalign.models import load_vlm, save_vlm
+from vlmalign.training import DpoConfig, train_dpo
+from vlmalign.training.reference import Reference
+
+
+@pytest.fixture
+def settings(settings, tmp_path):
+    """Without dropout, so that policy and reference agree before the first step."""
+    vlm = load_vlm(settings["model"])
+    vlm.model.config.text_config.attention_dropout = 0.0
+    save_vlm(vlm, tmp_path / "plain")
+    return {**settings, "model": str(tmp_path / "plain")}
+
+
+def test_the_first_steps_loss_is_log_two(settings, pairs, metrics_of):
+    first = metrics_of(train_dpo(DpoConfig(**{**settings, "data": pairs})))[0]
+    assert first["dpo_loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert first["kl"] == pytest.approx(0, abs=1e-4)
+    assert first["chosen_reward"] == pytest.approx(0, abs=1e-4)
+
+
+def test_training_raises_the_chosen_answers_over_the_rejected_ones(settings, pairs, metrics_of):
+    config = {**settings, "data": pairs, "max_steps": 60, "learning_rate": 1e-2, "beta": 0.5}
+    last = [line for line in metrics_of(train_dpo(DpoConfig(**config))) if "loss" in line][-1]
+    assert last["accuracy"] == 1.0 and last["margin"] > 1
+    assert last["chosen_reward"] > last["rejected_reward"]
+    assert last["chosen_tokens"] > 1 and last["rejected_tokens"] > 1
+
+
+def test_the_reference_is_computed_once_and_covers_every_pair(settings, pairs):
+    run = train_dpo(DpoConfig(**{**settings, "data": pairs, "max_steps": 1}))
+    reference = Reference.load(run / "reference.safetensors")
+    assert len(reference.row) == 8 and bool(reference.logps.isfinite().all()) and bool((reference.logps < 0).all())
+    flops = json.loads((run / "summary.json").read_text())["flops"]
+    assert flops["reference"] == reference.flops > 0
+    assert flops["total"] == flops["reference"] + flops["training"]
+
+
+def test_a_reference_with_a_hole_is_refused(tmp_path):
+    reference = Reference(["a", "b"], torch.tensor([[-1.0, -2.0], [-3.0, math.nan]]), 1.0)
+    reference.save(tmp_path / "r")
+    loaded = Reference.load(tmp_path / "r")
+    assert loaded.of(["a"]).tolist() == [[-1.0, -2.0]]
+    with pytest.raises(ValueError, match="no reference log-probabilities of 2 of 3 pairs, e.g. 'b'"):
+        loaded.check_covers(["a", "b", "c"], tmp_path / "r")
+
+
+def test_a_resumed_run_keeps_the_reference_it_began_with(settings, pairs, monkeypatch):
+    import vlmalign.training.trainer as trainer
+
+    config = DpoConfig(**{**settings, "data": pairs})
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.StageTrainer, "train", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train_dpo(config)
+    file = settings["out"] + "/reference.safetensors"
+    original = Reference.load(file)
+    save_file(
+        {"logps": load_file(file)["logps"] + torch.tensor([1.0, 0.0])}, file,
+        metadata={"keys": json.dumps(list(original.row)), "flops": "1.0"},
+    )  # fmt: skip
+    run = train_dpo(config)
+    first = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["chosen_reward"] == pytest.approx(-0.1, abs=1e-4)  # beta * (0 - 1)
+
+
+def test_an_anchor_keeps_teaching_its_demonstrations(settings, pairs, make_demos, metrics_of, tmp_path):
+    demos = make_demos(n=3)
+    config = {**settings, "data": pairs, "max_steps": 12, "learning_rate": 1e-2}
+    plain = {**config, "out": str(tmp_path / "plain_run"), "anchor_data": demos, "anchor_weight": 1e-9}
+    strong = {**config, "out": str(tmp_path / "anchored"), "anchor_data": demos, "anchor_weight": 5.0}
+    losses = [metrics_of(train_dpo(DpoConfig(**c)))[-1]["anchor_token_loss"] for c in (plain, strong)]
+    assert losses[1] < 0.7 * losses[0]
+
+
+def test_the_sft_term_is_added_to_the_loss(settings, pairs, metrics_of):
+    first = metrics_of(train_dpo(DpoConfig(**{**settings, "data": pairs, "max_steps": 1, "sft_weight": 0.5})))[0]
+    assert first["loss"] == pytest.approx(first["dpo_loss"] + 0.5 * first["chosen_token_loss"], rel=1e-5)
+
+
+def test_the_reference_pass_counts_towards_the_budget(settings, pairs, tmp_path):
+    probe = train_dpo(DpoConfig(**{**settings, "data": pairs, "max_steps": 4}))
+    flops = json.loads((probe / "summary.json").read_text())["flops"]
+    budget = flops["reference"] + 5.5 * flops["training"] / 4
+    config = {**settings, "data": pairs, "max_steps": None, "max_flops": budget, "out": str(tmp_path / "budget")}
+    summary = json.loads((train_dpo(DpoConfig(**config)) / "summary.json").read_text())
+    assert summary["steps"] == 5 and summary["flops"]["total"] <= budget
+
+
+def test_held_out_pairs_are_evaluated_against_their_own_reference(settings, pairs, make_pairs):
+    held_out = make_pairs(n=4, first=60, split="test")
+    run = train_dpo(DpoConfig(**{**settings, "data": pairs, "eval_data": held_out}))
+    evaluation = json.loads((run / "summary.json").read_text())["evaluation"]
+    assert 0 <= evaluation["eval_accuracy"] <= 1
+    assert len(Reference.load(run / "reference.safetensors").row) == 12

@@ -1,0 +1,108 @@
+"""A run that is killed and started again ends with the same bits as one that was not."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from vlmalign.training import DpoConfig, SftConfig, make_config, train_dpo, train_sft
+
+KILLED = """
+import json, os, sys
+import torch
+torch.set_num_threads(1)
+from vlmalign.training import SftConfig, trainer, train_sft
+original = trainer.StageTrainer.training_step
+def step(self, *args, **kwargs):
+    if self.state.global_step == 5:
+        os._exit(9)  # as kill -9: no clean-up of any kind
+    return original(self, *args, **kwargs)
+trainer.StageTrainer.training_step = step
+train_sft(SftConfig(**json.loads(sys.argv[1])))
+"""
+
+
+def parameters(run):
+    return load_file(Path(run) / "model" / "model.safetensors")
+
+
+def assert_same_run(straight, resumed):
+    first, second = parameters(straight), parameters(resumed)
+    assert first.keys() == second.keys()
+    assert [name for name in first if not first[name].equal(second[name])] == []
+    lines = [(Path(run) / "metrics.jsonl").read_text().splitlines() for run in (straight, resumed)]
+    assert [json.loads(line)["step"] for line in lines[0]] == [json.loads(line)["step"] for line in lines[1]]
+    flops = [json.loads((Path(run) / "summary.json").read_text())["flops"] for run in (straight, resumed)]
+    assert flops[0] == flops[1]
+
+
+def stop_at(monkeypatch, step):
+    """Break off inside the training step after so many optimiser steps."""
+    from vlmalign.training import trainer
+
+    original = trainer.StageTrainer.training_step
+
+    def broken(self, *args, **kwargs):
+        if self.state.global_step == step:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(trainer.StageTrainer, "training_step", broken)
+
+
+def test_an_sft_run_killed_by_the_system_ends_with_the_same_bits(settings, demos, tmp_path):
+    shared = {**settings, "data": demos, "max_steps": 8, "save_steps": 3, "batch_size": 3, "seed": 4}
+    straight = train_sft(SftConfig(**{**shared, "out": str(tmp_path / "straight")}))
+    again = {**shared, "out": str(tmp_path / "killed")}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.run([sys.executable, "-c", KILLED, json.dumps(again)], env=environment, check=False)
+    assert process.returncode == 9
+    assert (tmp_path / "killed" / "checkpoints" / "checkpoint-3").is_dir()
+    resumed = train_sft(SftConfig(**again))
+    assert json.loads((resumed / "summary.json").read_text())["resumed_from_step"] == 3
+    assert_same_run(straight, resumed)
+
+
+def test_a_dpo_run_with_anchors_resumes_to_the_same_bits_wherever_it_stops(
+    settings, pairs, demos, tmp_path, monkeypatch
+):
+    shared = {
+        **settings, "data": pairs, "anchor_data": demos, "anchor_weight": 0.3, "sft_weight": 0.1, "max_steps": 6,
+        "save_steps": 2, "batch_size": 2, "gradient_accumulation": 2, "lr_schedule": "cosine", "warmup": 0.2,
+    }  # fmt: skip
+    straight = train_dpo(make_config(DpoConfig, {**shared, "out": str(tmp_path / "straight")}))
+    config = make_config(DpoConfig, {**shared, "out": str(tmp_path / "stopped")})
+    for step in (1, 3, 4):  # before the first checkpoint, inside an epoch, at the end of one
+        with monkeypatch.context() as patch:
+            stop_at(patch, step)
+            with pytest.raises(KeyboardInterrupt):
+                train_dpo(config)
+    assert_same_run(straight, train_dpo(config))
+
+
+def test_a_run_killed_after_its_last_step_saves_the_model_without_another_step(
+    settings, demos, tmp_path, monkeypatch
+):
+    from vlmalign.training import runs
+
+    shared = {**settings, "data": demos, "max_steps": 3, "save_steps": 3, "batch_size": 3}
+    straight = train_sft(SftConfig(**{**shared, "out": str(tmp_path / "straight")}))
+    config = SftConfig(**{**shared, "out": str(tmp_path / "stopped")})
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.RunFolder, "finish", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train_sft(config)
+    assert_same_run(straight, train_sft(config))
+
+
+def test_a_checkpoint_holds_no_pickled_settings_and_only_tensors(settings, demos, tmp_path, monkeypatch):
+    config = SftConfig(**{**settings, "data": demos, "save_steps": 2})
+    stop_at(monkeypatch, 3)
+    with pytest.raises(KeyboardInterrupt):
+        train_sft(config)
+    names = {p.name for p in (Path(config.out) / "checkpoints" / "checkpoint-2").iterdir()}
+    assert names == {"trained.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"}

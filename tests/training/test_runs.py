@@ -1,0 +1,101 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vlmalign.records import DataError
+from vlmalign.training import RunFolder, SftConfig, train_sft
+from vlmalign.training.runs import model_folder, model_hash
+
+
+@pytest.fixture
+def config(settings, demos):
+    return SftConfig(**settings, data=demos)
+
+
+def changed(config, **changes):
+    return SftConfig.model_validate({**config.model_dump(), **changes})
+
+
+def test_a_run_folder_says_what_made_it(config, demos, tiny_folder):
+    run = train_sft(config)
+    provenance = json.loads((run / "provenance.json").read_text())
+    assert provenance["data"].keys() == {demos} and provenance["model"] == model_hash(tiny_folder)
+    assert provenance["versions"]["torch"] and provenance["seed"] == 0
+    assert SftConfig.model_validate(yaml.safe_load((run / "config.yaml").read_text())) == config
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["steps"] == 6 and summary["epochs"] == 1.5 and summary["flops"]["total"] > 0
+    assert not (run / "checkpoints").exists()
+
+
+def test_the_same_command_on_a_complete_run_does_nothing(config):
+    run = train_sft(config)
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*")}
+    assert train_sft(config) == run
+    assert {p: p.stat().st_mtime_ns for p in run.rglob("*")} == before
+
+
+def test_another_config_in_the_same_folder_is_refused_with_the_difference(config):
+    RunFolder("sft", config)
+    with pytest.raises(FileExistsError, match="learning_rate: 0.001 there, 0.5 here"):
+        RunFolder("sft", changed(config, learning_rate=0.5))
+    with pytest.raises(FileExistsError, match="content of stage changed"):
+        RunFolder("dpo", config)
+
+
+def test_overwriting_starts_anew(config):
+    RunFolder("sft", config).log({"step": 1})
+    run = RunFolder("sft", changed(config, seed=5), overwrite=True)
+    assert not (run.path / "metrics.jsonl").exists()
+    assert yaml.safe_load((run.path / "config.yaml").read_text())["seed"] == 5
+
+
+def test_a_moved_run_folder_is_still_the_same_run(config):
+    run = RunFolder("sft", config)
+    moved = run.path.with_name("moved")
+    shutil.move(run.path, moved)
+    RunFolder("sft", changed(config, out=str(moved)))
+
+
+def test_data_that_changed_under_the_run_is_noticed(config, make_demos):
+    RunFolder("sft", config)
+    with pytest.raises(FileExistsError, match="content of data changed|data: "):
+        RunFolder("sft", changed(config, data=[{"path": make_demos(n=3)}]))
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_something_else_is_never_touched(config, overwrite):
+    path = Path(config.out)
+    path.mkdir()
+    (path / "thesis.tex").write_text("x")
+    with pytest.raises(FileExistsError, match="not a run folder"):
+        RunFolder("sft", config, overwrite=overwrite)
+    assert (path / "thesis.tex").exists()
+
+
+def test_evaluation_data_that_shares_a_group_with_training_is_refused(config, make_demos):
+    leaking = make_demos(n=2, first=0, split="test")
+    with pytest.raises(DataError, match="groups are in training and in evaluation"):
+        RunFolder("sft", changed(config, eval_data=[{"path": leaking}]))
+    assert not Path(config.out).exists()
+
+
+def test_metrics_of_steps_that_will_be_repeated_and_a_torn_line_are_dropped(config):
+    run = RunFolder("sft", config)
+    for step in (1, 2, 3):
+        run.log({"step": step})
+    with open(run.path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 4, "lo')
+    run.forget_after(2)
+    lines = (run.path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
+
+
+def test_a_run_can_be_named_as_the_starting_model_once_it_is_complete(config, settings):
+    run = train_sft(config)
+    assert model_folder(run) == str(run / "model")
+    (run / "summary.json").unlink()
+    with pytest.raises(FileNotFoundError, match="not complete"):
+        model_hash(run)

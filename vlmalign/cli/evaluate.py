@@ -1,0 +1,84 @@
+"""`vlmalign evaluate`: score answers with intervals; score a finished demo's arms on other data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from vlmalign.cli import answers  # noqa: F401  - registers its stage
+from vlmalign.cli.console import console
+
+app = typer.Typer(no_args_is_help=True, help="Evaluate answers and arms; every figure with n and an interval.")
+
+JsonFile = Annotated[Path | None, typer.Option("--json", help="write the figures here instead of printing them")]
+
+
+@app.command("answers")
+def evaluate_answers(
+    candidates: Annotated[list[Path], typer.Argument(help="folders of candidates, reports or conversations")],
+    cases: Annotated[Path, typer.Option(help="cases whose findings are known")],
+    logic: Annotated[str, typer.Option(help="clinical logic: a name or a YAML file")] = "peripheral_smear",
+    in_scope: Annotated[
+        list[str] | None, typer.Option(help="concepts that an expert can verify; default: all observed")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Score folders of candidates against what is known of their cases."""
+    from vlmalign.cli.scored_arms import score_candidates_folder, truths_of
+    from vlmalign.clinical import load_logic
+    from vlmalign.evaluation import aggregate
+    from vlmalign.records import Case, read_records
+
+    domain = load_logic(logic)
+    truths = truths_of(read_records(cases, Case), domain)
+    scope = in_scope or [c for c in domain.order if c not in set(domain.derived_concepts)]
+    found = {
+        str(folder): {
+            name: estimate.to_dict()
+            for name, estimate in aggregate(score_candidates_folder(folder, truths, domain, scope)).items()
+        }
+        for folder in candidates
+    }
+    _give({"answers": found}, json_file)
+
+
+@app.command("run")
+def evaluate_run(
+    run: Annotated[Path, typer.Argument(help="a finished demo (its --out)")],
+    source: Annotated[Literal["smear", "bccd"], typer.Option(help="what kind of data to test on")],
+    data: Annotated[Path | None, typer.Option(help="folder of photographs; only with --source bccd")] = None,
+    seed: Annotated[int, typer.Option(help="of sampling; with --source smear also of the new phantoms")] = 1000,
+    slides: Annotated[int, typer.Option(help="with --source smear: how many new slides")] = 60,
+    jobs: Annotated[int, typer.Option(help="stages that run at once")] = 2,
+    json_file: JsonFile = None,
+) -> None:
+    """Score a finished demo's arms on another folder; refuses pictures that the run was trained on."""
+    from vlmalign.cli.transfer import transfer
+
+    results = transfer(run, source, data, seed=seed, slides=slides, jobs=jobs)
+    _give(results, json_file)
+
+
+@app.command("list")
+def list_() -> None:
+    """Name the metrics and what each means."""
+    from vlmalign.evaluation.report_view import METRIC_TITLES
+
+    for name, (_, note) in METRIC_TITLES.items():
+        console.print(f"[bold]{name:26}[/] {note}")
+
+
+def _give(results: dict[str, Any], path: Path | None) -> None:
+    text = json.dumps(results, indent=1, sort_keys=True, allow_nan=False)
+    if path is None:
+        console.print_json(text)
+        return
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(path)
+    console.print(f"wrote {path}", markup=False)
+
+

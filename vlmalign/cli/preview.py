@@ -1,0 +1,26 @@
+"""`vlmalign preview CONFIG`: what a training stage will see, before anything trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vlmalign.cli.console import console
+from vlmalign.cli.stages import load_recipe, merge, parse_settings
+from vlmalign.recipes import read_recipe
+
+
+def preview(
+    config: Annotated[Path, typer.Argument(help="a recipe of stage sft, reward or dpo")],
+    out: Annotated[Path | None, typer.Option(help="write the model's view of the images here (PNG)")] = None,
+    examples: Annotated[int, typer.Option(help="how many examples to show")] = 2,
+    set_: Annotated[list[str], typer.Option("--set", help="a setting of the recipe")] = [],  # noqa: B006
+    var: Annotated[list[str], typer.Option("--var", help="a variable of the recipe")] = [],  # noqa: B006
+) -> None:
+    """Show a decoded batch with its loss mask, the images as the model sees them, and a memory estimate."""
+    from vlmalign.cli.preview_view import show_preview
+
+    recipe = load_recipe(read_recipe(config), parse_settings(var), name=str(config))
+    show_preview(recipe.stage, merge(recipe.config, parse_settings(set_)), console, examples, out)

@@ -1,0 +1,39 @@
+"""The datasets that a stage's configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from vlmalign.data import DataSource, ExampleDataset, stop_tokens
+from vlmalign.models import VLM
+from vlmalign.records import Demonstration, Preference
+from vlmalign.training.config import StageConfig
+
+R = TypeVar("R", Demonstration, Preference)
+
+
+def training_examples(
+    config: StageConfig, sources: Sequence[DataSource], record_type: type[R], vlm: VLM
+) -> ExampleDataset[R]:
+    """Examples to train on; with `max_length`, every one of them is read once to find those that are too long."""
+    data = ExampleDataset(
+        sources, record_type, vlm.processor, stops=stop_tokens(vlm), max_length=config.max_length
+    )
+    if config.max_length is not None:
+        data.check_all()
+    return data
+
+
+def evaluation_examples(config: StageConfig, record_type: type[R], vlm: VLM) -> ExampleDataset[R] | None:
+    """Examples to report the loss on, None if the configuration names no folder."""
+    if not config.eval_data:
+        return None
+    return ExampleDataset(
+        config.eval_data,
+        record_type,
+        vlm.processor,
+        stops=stop_tokens(vlm),
+        max_length=config.max_length,
+        purpose="evaluation",
+    )
