@@ -29,8 +29,12 @@ def small_llava(seed: int = 0) -> VLM:
         heads=2,
         seed=seed,
     )
-    with torch.no_grad():  # sharper than a fresh model, so that draws and greedy choices are decided
-        vlm.model.model.language_model.embed_tokens.weight.mul_(15)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():  # strong weights: a fresh model hardly reacts to images, masks and positions
+        for parameter in vlm.model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=parameter[0].numel() ** -0.5, generator=generator)
+        vlm.model.model.language_model.embed_tokens.weight.mul_(2)  # and sharp choices
     return vlm
 
 

@@ -75,3 +75,14 @@ def test_a_non_square_image_is_resized_whole(vlm, make_prompts):
 def test_sizes_that_do_not_fit_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         build_tiny_llava(["a"], **(SMALL | change))
+
+
+def test_images_are_normalised_by_the_given_statistics():
+    from PIL import Image
+
+    vlm = build_tiny_llava(["a"], image_mean=(0.2, 0.4, 0.6), image_std=(0.1, 0.2, 0.4), **SMALL)
+    pixels = vlm.processor(
+        images=[Image.new("RGB", (24, 24), (51, 51, 51))], text=["<image>"], return_tensors="pt"
+    )
+    found = pixels["pixel_values"][0, :, 0, 0].tolist()
+    assert found == pytest.approx([0.0, -1.0, -1.0], abs=1e-4)  # 51 / 255 = 0.2

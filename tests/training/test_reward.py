@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from torch import testing
 
 from vlmalign.models import RewardModel
 from vlmalign.records import DataError
@@ -31,3 +32,18 @@ def test_a_wanted_margin_raises_the_loss_and_centring_too(settings, make_pairs, 
         first[name] = metrics_of(train_reward(RewardConfig(**config)))[0]["loss"]
     assert first["margin"] > first["plain"] + 1
     assert first["centring"] > first["plain"]
+
+
+def test_adapters_and_gradient_checkpointing_work_under_the_reward_head(settings, pairs, tmp_path):
+    runs = []
+    for name, on in (("off", False), ("on", True)):
+        config = {**settings, "data": pairs, "max_steps": 1, "lora": {"rank": 2}, "out": str(tmp_path / name)}
+        runs.append(train_reward(RewardConfig(**config, gradient_checkpointing=on)))
+    first, second = (RewardModel.load(run / "model").state_dict() for run in runs)
+    for name in first:
+        testing.assert_close(first[name], second[name], atol=1e-5, rtol=1e-4)
+
+
+def test_tensorboard_logs_stay_in_the_run_folder(settings, pairs):
+    run = train_reward(RewardConfig(**{**settings, "data": pairs, "max_steps": 1, "report_to": ["tensorboard"]}))
+    assert list(run.glob("runs/*/events*"))

@@ -10,7 +10,6 @@ import typer
 
 from vlmalign.cli.commands import stage_command
 
-
 app = typer.Typer(no_args_is_help=True, help="Builders: demonstrations, preference pairs, edits, controls.")
 
 Bank = Literal["train", "test"]
@@ -231,8 +230,6 @@ def templates(
         cases, list(findings), out, logic=_logic(logic), seed=seed, min_probability=min_probability,
         overwrite=overwrite,
     )  # fmt: skip
-
-
 
 
 @stage_command(app, "prompts")

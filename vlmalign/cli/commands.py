@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
@@ -49,14 +48,18 @@ def _command(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
             default = []
         parameters.append(
             inspect.Parameter(
-                key, inspect.Parameter.KEYWORD_ONLY, default=default,
+                key,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=default,
                 annotation=Annotated[_plain(hints[key]), option],
             )  # fmt: skip
         )
     about = f"a further setting, e.g. --set {in_mappings[0]}.KEY=VALUE" if in_mappings else "a setting, key=value"
     parameters.append(
         inspect.Parameter(
-            "set_", inspect.Parameter.KEYWORD_ONLY, default=[],
+            "set_",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=[],
             annotation=Annotated[list[str], typer.Option("--set", help=about)],
         )  # fmt: skip
     )
@@ -85,5 +88,3 @@ def _plain(hint: Any) -> Any:
     if get_origin(hint) is Sequence:
         return list[get_args(hint)[0]]  # type: ignore[misc]
     return hint
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +15,9 @@ def demo(
     source: Annotated[
         Literal["smear", "bccd"], typer.Option(help="procedural blood smears, or real photographs (BCCD)")
     ] = "smear",
-    data: Annotated[Path | None, typer.Option(help="folder of the BCCD photographs; only with --source bccd")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="folder of the BCCD photographs; only with --source bccd")
+    ] = None,
     out: Annotated[Path, typer.Option(help="where everything is written")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option(help="the first seed: of data, training and sampling")] = 0,
     seeds: Annotated[int, typer.Option(help="how many seeds; intervals then cover seeds and groups")] = 1,
@@ -65,7 +68,7 @@ def _check(source: str, data: Path | None, seeds: int, jobs: int) -> None:
         raise ValueError(f"--seeds {seeds}, --jobs {jobs}: both must be at least 1")
 
 
-def _claim(out: Path, settings: dict[str, object]) -> None:
+def _claim(out: Path, settings: Mapping[str, object]) -> None:
     """Refuse a folder in which a demo with other settings was begun."""
     import json
 
@@ -75,7 +78,9 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
         old = json.loads(path.read_text())
         changed = [f"{k}: {old.get(k)!r} there, {v!r} here" for k, v in settings.items() if old.get(k) != v]
         if changed:
-            raise ValueError(f"{out} holds a demo with other settings ({'; '.join(changed)}). Choose another --out.")
+            raise ValueError(
+                f"{out} holds a demo with other settings ({'; '.join(changed)}). Choose another --out."
+            )
     elif any(out.iterdir()):
         raise ValueError(f"{out} is not empty and holds no demo. Choose another --out.")
     _write(path, json.dumps(settings, indent=1, sort_keys=True))

@@ -133,15 +133,11 @@ def _policy_and_pairs(demo: Demo) -> list[Step]:
 
 
 def _arms(demo: Demo) -> list[Step]:
-    steps = [
-        demo.step(arm, "dpo", (pairs,), pairs=pairs, arm=arm, weight=30) for arm, pairs in DPO_ARMS.items()
-    ]
+    steps = [demo.step(arm, "dpo", (pairs,), pairs=pairs, arm=arm, weight=30) for arm, pairs in DPO_ARMS.items()]
     for arm, data in SFT_ARMS.items():
         # arms that need no candidates get their sampling compute as more training
         sampling = [demo.path("candidates")] if arm in ("sft_more", "sft_clean") else []
-        steps.append(
-            demo.step(arm, "sft-arm", ("dpo", data), data=data, arm=arm, sampling=sampling, weight=30)
-        )
+        steps.append(demo.step(arm, "sft-arm", ("dpo", data), data=data, arm=arm, sampling=sampling, weight=30))
     return steps
 
 

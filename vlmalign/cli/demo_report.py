@@ -48,7 +48,9 @@ def _examples(items: Mapping[str, Sequence[ItemScore]], seed: Seed, n: int = 6) 
     some = rng.sample(sorted(a), min(n // 2, len(a)))
     differ = rng.sample(sorted(set(changed) - set(some)), min(n - len(some), len(set(changed) - set(some))))
     notes = {case: "drawn at random" for case in some}
-    notes |= {case: f"drawn among the {len(changed)} of {len(a)} fields in which one arm is right" for case in differ}
+    notes |= {
+        case: f"drawn among the {len(changed)} of {len(a)} fields in which one arm is right" for case in differ
+    }
     folder = RecordFolder(seed.path("roles", "test"), Case)
     cases = {case.id: case for case in folder if case.id in notes}
     texts = {

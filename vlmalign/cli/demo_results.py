@@ -90,10 +90,14 @@ def collect(
         "source": source,
         "seed": first.number,
         "seeds": [seed.number for seed in seeds],
-        "arms": {arm: _figures(items, crossed) for arm, items in greedy.items()},
-        "sampled": {arm: _figures(items, crossed) for arm, items in sampled.items()},
-        "baselines": _baselines(seeds, truths, crossed),
-        "comparisons": _comparisons(greedy, crossed),
+        "arms": {arm: arm_figures(items, crossed) for arm, items in greedy.items()},
+        "sampled": {arm: arm_figures(items, crossed) for arm, items in sampled.items()},
+        "baselines": baseline_figures(
+            [(seed.path("labels"), truths[seed.number], seed.number) for seed in seeds],
+            _items(seeds, truths, "text_only", "greedy"),
+            crossed,
+        ),
+        "comparisons": compare_arms(greedy, crossed),
         "reward_model": _reward_model(seeds, truths, crossed),
         "expert": _expert(seeds, truths),
         "n_groups": {role: _count_groups(first.path("roles", role)) for role in _roles(first)},
@@ -112,28 +116,37 @@ def _items(
     return [item for seed in seeds for item in score_arm(seed.path("answers", arm), truths[seed.number], mode)]
 
 
-def _figures(items: Sequence[ItemScore], crossed: bool) -> dict[str, Any]:
+def arm_figures(items: Sequence[ItemScore], crossed: bool) -> dict[str, Any]:
+    """Every metric of one arm, as results.json holds it."""
     return {name: estimate.to_dict() for name, estimate in aggregate(items, crossed=crossed).items()}
 
 
-def _baselines(
-    seeds: Sequence[Seed], truths: Mapping[int, dict[str, CaseTruth]], crossed: bool
+def baseline_figures(
+    labelled: Sequence[tuple[Path, Mapping[str, CaseTruth], int]], blind: Sequence[ItemScore], crossed: bool
 ) -> dict[str, Any]:
+    """What no look at the image earns.
+
+    Args:
+        labelled: per seed, the folder of noisy labels (majority classes come from it), the test truths, and
+            the seed.
+        blind: items of the arm that answered without the image.
+        crossed: see `collect`.
+    """
     logic = load_logic(LOGIC)
     majority: list[ItemScore] = []
     uniform: list[ItemScore] = []
-    for seed in seeds:
-        known = list(truths[seed.number].values())
-        texts = [case.reference.text for case in read_records(seed.path("labels"), Case) if case.reference]
+    for folder, truths, number in labelled:
+        known = list(truths.values())
+        texts = [case.reference.text for case in read_records(folder, Case) if case.reference]
         labels = [parse_text(logic, text).answers for text in texts if text]
         majority += majority_baseline(logic, labels, known, IN_SCOPE)
-        uniform += random_baseline(logic, known, IN_SCOPE, seed=seed.number)
-    blind = _items(seeds, truths, "text_only", "greedy")
-    found = {"majority_class": majority, "uniform_random": uniform, "text_only": blind}
-    return {name: _figures(items, crossed) for name, items in found.items()}
+        uniform += random_baseline(logic, known, IN_SCOPE, seed=number)
+    found = {"majority_class": majority, "uniform_random": uniform, "text_only": list(blind)}
+    return {name: arm_figures(items, crossed) for name, items in found.items()}
 
 
-def _comparisons(arms: Mapping[str, list[ItemScore]], crossed: bool) -> dict[str, Any]:
+def compare_arms(arms: Mapping[str, list[ItemScore]], crossed: bool) -> dict[str, Any]:
+    """The named differences between arms, each with what its interval allows one to say."""
     found = {}
     for name, (a, b, metric, title) in COMPARED.items():
         difference = compare(arms[a], arms[b], metric, crossed=crossed)
@@ -223,7 +236,9 @@ def _counts(seeds: Sequence[Seed]) -> dict[str, Any]:
     folders = ("cases", "labels", "labels_clean", "sft_data", "prompts", "candidates", "pairs", "edits",
                "reward_data", "reward_test")  # fmt: skip
     return {
-        name: {key: n for key, n in sorted(read_manifest(seeds[0].path(name)).counts.items()) if key != "megaflops"}
+        name: {
+            key: n for key, n in sorted(read_manifest(seeds[0].path(name)).counts.items()) if key != "megaflops"
+        }
         for name in folders
     }
 

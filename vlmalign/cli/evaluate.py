@@ -80,5 +80,3 @@ def _give(results: dict[str, Any], path: Path | None) -> None:
     partial.write_text(text + "\n", encoding="utf-8")
     partial.replace(path)
     console.print(f"wrote {path}", markup=False)
-
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def score_expert(cases: Path, findings: Path, only: Iterable[str]) -> list[dict[
     return rows
 
 
-def expert_figures(rows: list[Mapping[str, Any]]) -> dict[str, Any]:
+def expert_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """`dice` and `count_mae` over all structures, and each structure's own.
 
     A field in which neither annotation nor expert has a structure has no Dice, and counts as excluded.
@@ -64,7 +64,7 @@ def expert_figures(rows: list[Mapping[str, Any]]) -> dict[str, Any]:
     return figures
 
 
-def _estimate(rows: list[Mapping[str, Any]], key: str) -> dict[str, Any]:
+def _estimate(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, Any]:
     return cluster_estimate([row[key] for row in rows], [row["group"] for row in rows]).to_dict()
 
 
@@ -75,7 +75,11 @@ def _count_error(truth: Finding, found: Finding) -> float | None:
 
 
 def _dice(
-    cases: RecordFolder[Case], findings: RecordFolder[Finding], truth: Finding, found: Finding, size: tuple[int, int]
+    cases: RecordFolder[Case],
+    findings: RecordFolder[Finding],
+    truth: Finding,
+    found: Finding,
+    size: tuple[int, int],
 ) -> float | None:
     theirs, mine = _region(cases, truth, size), _region(findings, found, size)
     total = int(theirs.sum()) + int(mine.sum())

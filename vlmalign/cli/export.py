@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -16,20 +18,24 @@ def export(
     folder: Annotated[Path, typer.Argument(help="where to write the model")],
     merge: Annotated[bool, typer.Option("--merge", help="fold a LoRA adapter into the base weights")] = False,
 ) -> None:
-    """Write a run's model and processor so that AutoModelForImageTextToText.from_pretrained loads them."""
-    import os
-    import shutil
+    """Write a run's model and processor so that AutoModelForImageTextToText.from_pretrained loads them.
 
-    from vlmalign.models import load_vlm, save_vlm
-
+    A run with LoRA is written as its adapter, small and tied to the base model that it names, or with
+    --merge as whole weights that stand alone.
+    """
     source, target = as_path(run), as_path(folder)
-    source = source / "model" if (source / "model").is_dir() else source
-    if target.exists() and any(target.iterdir()):
-        raise FileExistsError(f"{target} is not empty. Delete it or name another folder.")
-    vlm = load_vlm(source, merge=merge)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise FileExistsError(f"{target} is there already. Delete it or name another folder.")
+    if (source / "config.yaml").is_file() and not (source / "summary.json").is_file():
+        raise FileNotFoundError(f"{source} is a run that is not complete. Run its command again to finish it.")
+    adapter = source / "adapter"
+    inside = adapter if adapter.is_dir() and not merge else source / "model"
+    inside = inside if inside.is_dir() else source
+    if not any(inside.glob("*.safetensors")):
+        raise FileNotFoundError(f"{inside} holds no *.safetensors weights. Pass a run folder.")
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    save_vlm(vlm, partial)
+    shutil.copytree(inside, partial)
     if target.exists():
         target.rmdir()
     os.replace(partial, target)

@@ -133,9 +133,7 @@ class _Sampler:
         first = [(user(q[0], images=len(case.images)),) for case, q in zip(cases, asked, strict=True)]
         prompts = encode_prompts(self.vlm.processor, first, images)
         self.prompts = prompts
-        drawn = sample_conversations(
-            self.vlm, prompts, [q[1:] for q in asked], seeds=seeds, **self._settings()
-        )
+        drawn = sample_conversations(self.vlm, prompts, [q[1:] for q in asked], seeds=seeds, **self._settings())
         for case, questions, conversations, own_seeds in zip(cases, asked, drawn, seeds, strict=True):
             for i, conversation in enumerate(conversations):
                 messages = [assistant(conversation.turns[0].text)]

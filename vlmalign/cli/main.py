@@ -8,8 +8,8 @@ import sys
 import typer
 
 from vlmalign import __version__
-from vlmalign.cli import data, demo, evaluate, experts, export, generate, preview, recipes, score, source, train
 from vlmalign.cli import build as build_verbs
+from vlmalign.cli import data, demo, evaluate, experts, export, generate, preview, recipes, score, source, train
 from vlmalign.cli.console import console, errors
 
 app = typer.Typer(
@@ -59,7 +59,7 @@ def main() -> None:
     except (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, ImportError) as error:
         if os.environ.get("VLMALIGN_TRACEBACK"):
             raise
-        errors.print(f"[red]error:[/] ", end="")
+        errors.print("[red]error:[/] ", end="")
         errors.print(str(error), markup=False)
         sys.exit(2)
     except KeyboardInterrupt:

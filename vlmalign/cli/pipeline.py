@@ -2,7 +2,7 @@
 
 Every stage writes one folder and does nothing when that folder is complete, so a pipeline that was
 stopped (or killed) is continued by the same command. Seconds are kept in `seconds.json`, one entry per
-step; a step that was continued adds to its entry.
+step; what a killed step had spent before it was killed is not in them.
 """
 
 from __future__ import annotations
@@ -120,8 +120,10 @@ def _start_worker(threads: int) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["VLMALIGN_QUIET"] = "1"  # the pipeline draws the progress, its stages do not
     import torch
+    from transformers.utils import logging
 
     torch.set_num_threads(threads)
+    logging.disable_progress_bar()
 
 
 def _run_step(stage: str, config: dict[str, Any]) -> float:

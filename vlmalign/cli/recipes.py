@@ -40,9 +40,7 @@ def copy_recipe(
 def run_recipe(
     name: Annotated[str, typer.Argument(help="a shipped recipe, or a YAML file of your own")],
     var: Annotated[list[str], typer.Option(help="a variable, e.g. --var root=runs/mine")] = [],  # noqa: B006
-    set_: Annotated[
-        list[str], typer.Option("--set", help="a setting, e.g. --set learning_rate=1e-4")
-    ] = [],  # noqa: B006
+    set_: Annotated[list[str], typer.Option("--set", help="a setting, e.g. --set learning_rate=1e-4")] = [],  # noqa: B006
 ) -> None:
     """Run one recipe. The same command again continues or does nothing."""
     recipe = load_recipe(read_recipe(name), parse_settings(var), name=name)

@@ -75,7 +75,7 @@ def _fill(value: Any, variables: Mapping[str, Any], name: str) -> Any:
         return [_fill(item, variables, name) for item in value]
     if not isinstance(value, str) or "$" not in value:
         return value
-    whole = value[2:-1] if value.startswith("${") and value.endswith("}") else None
+    whole = value[2:-1] if value.startswith("${") and value.endswith("}") else ""
     if whole in variables:
         return variables[whole]
     try:

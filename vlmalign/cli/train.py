@@ -20,9 +20,9 @@ Variables = Annotated[list[str], typer.Option("--var", help="a variable of the r
 @stage("sft")
 def run_sft(**config: Any) -> None:
     """Supervised fine-tuning on demonstrations."""
-    from vlmalign.training import SftConfig, train_sft
+    from vlmalign.training import SftConfig, make_config, train_sft
 
-    train_sft(SftConfig(**config))
+    train_sft(make_config(SftConfig, config, where="stage 'sft'"))
 
 
 @stage("sft-matched")
@@ -45,17 +45,17 @@ def run_tower(**config: Any) -> None:
 @stage("reward")
 def run_reward(**config: Any) -> None:
     """Train a scalar reward model on preferences."""
-    from vlmalign.training import RewardConfig, train_reward
+    from vlmalign.training import RewardConfig, make_config, train_reward
 
-    train_reward(RewardConfig(**config))
+    train_reward(make_config(RewardConfig, config, where="stage 'reward'"))
 
 
 @stage("dpo")
 def run_dpo(**config: Any) -> None:
     """Direct preference optimisation."""
-    from vlmalign.training import DpoConfig, train_dpo
+    from vlmalign.training import DpoConfig, make_config, train_dpo
 
-    train_dpo(DpoConfig(**config))
+    train_dpo(make_config(DpoConfig, config, where="stage 'dpo'"))
 
 
 def _train(verb: str, config: Path, settings: list[str], variables: list[str]) -> None:

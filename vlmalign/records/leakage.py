@@ -25,7 +25,9 @@ def groups_and_images(folder: str | Path) -> tuple[set[str], dict[str, Path]]:
     return groups, images
 
 
-def check_no_leakage(train: Iterable[str | Path], evaluation: Iterable[str | Path], *, max_bits: int = 0) -> None:
+def check_no_leakage(
+    train: Iterable[str | Path], evaluation: Iterable[str | Path], *, max_bits: int = 0, groups: bool = True
+) -> None:
     """Refuse training folders that share a group or an image with evaluation folders.
 
     Args:
@@ -33,6 +35,8 @@ def check_no_leakage(train: Iterable[str | Path], evaluation: Iterable[str | Pat
         evaluation: dataset folders that will be evaluated on.
         max_bits: images whose 64-bit difference hashes are at most this far apart count as the same;
             0 compares only equal files. Procedural or very uniform images need a small number.
+        groups: whether shared groups are refused too. Only where a group is no patient (neighbouring
+            photographs of one slide) may they be let pass, and then they must be reported.
 
     Raises:
         DataError: naming the shared groups or one shared pair of images.
@@ -40,7 +44,7 @@ def check_no_leakage(train: Iterable[str | Path], evaluation: Iterable[str | Pat
     train_groups, train_images = _union(train)
     test_groups, test_images = _union(evaluation)
     shared = sorted(train_groups & test_groups)
-    if shared:
+    if shared and groups:
         raise DataError(
             f"{len(shared)} groups are in training and in evaluation, e.g. {shared[:3]}",
             "Split by group before anything is built from the cases.",

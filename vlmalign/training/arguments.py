@@ -17,7 +17,7 @@ def training_arguments(config: StageConfig, folder: Path, steps: int) -> Trainin
 
     Args:
         config: of the stage.
-        folder: for checkpoints.
+        folder: of the run; TensorBoard's logs go to `runs` inside.
         steps: optimiser steps in all.
     """
     arguments = TrainingArguments(
@@ -32,7 +32,6 @@ def training_arguments(config: StageConfig, folder: Path, steps: int) -> Trainin
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         bf16=config.dtype == "mixed",
-        activation_checkpointing=config.gradient_checkpointing,
         logging_steps=config.logging_steps,
         logging_first_step=True,
         logging_nan_inf_filter=False,

@@ -5,7 +5,8 @@ config.yaml      the resolved settings
 provenance.json  stage, versions, hashes of data and starting model
 metrics.jsonl    one line per logging step
 checkpoints/     while training
-model/           what from_pretrained loads
+model/           what from_pretrained loads, LoRA merged
+adapter/         with LoRA: the adapter alone
 summary.json     the last file written: its presence says that the run is complete
 ```
 """
@@ -29,7 +30,7 @@ from vlmalign.records.manifest import write_atomic
 from vlmalign.training.config import StageConfig
 
 CONFIG, PROVENANCE, METRICS, SUMMARY = "config.yaml", "provenance.json", "metrics.jsonl", "summary.json"
-CHECKPOINTS, MODEL = "checkpoints", "model"
+CHECKPOINTS, MODEL, ADAPTER = "checkpoints", "model", "adapter"
 PACKAGES = ("vlmalign", "torch", "transformers", "accelerate", "peft", "safetensors", "numpy")
 
 
@@ -76,6 +77,11 @@ class RunFolder:
     def model(self) -> Path:
         """The trained model's folder."""
         return self.path / MODEL
+
+    @property
+    def adapter(self) -> Path:
+        """A LoRA run's adapter alone."""
+        return self.path / ADAPTER
 
     def log(self, line: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""

@@ -79,7 +79,7 @@ class StageTrainer(Trainer):
         config = run.config
         super().__init__(
             model,
-            training_arguments(config, run.checkpoints, steps),
+            training_arguments(config, run.path, steps),
             data_collator=collator,
             train_dataset=dataset,
             eval_dataset=eval_dataset,
@@ -131,6 +131,9 @@ class StageTrainer(Trainer):
             shutil.rmtree(partial, ignore_errors=True)
             save(partial)
             checkpoints.replace_folder(partial, self.run.model)
+            adapted = self.accelerator.unwrap_model(model)
+            if hasattr(adapted, "peft_config"):  # small, and tied to the base model that it names
+                adapted.save_pretrained(self.run.adapter)
             self.run.finish(self._summary(summary, final, resumed, time.perf_counter() - start))
         self.accelerator.wait_for_everyone()
         return self.run.path

@@ -1,0 +1,137 @@
+"""What `vlmalign preview` shows: tokens with their loss mask, images as the model sees them, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+
+def show_preview(stage: str, config: Mapping[str, Any], console: Console, count: int, out: Path | None) -> None:
+    """Print a preview of a training stage; with `out`, also write its images as PNG files.
+
+    Raises:
+        ValueError: a stage that does not train on records.
+    """
+    from vlmalign.data import ExampleDataset, collate, pad_token, stop_tokens
+    from vlmalign.records import Demonstration, Preference
+    from vlmalign.training import DpoConfig, RewardConfig, SftConfig, make_config
+    from vlmalign.training.policy import load_policy
+
+    stages: dict[str, tuple[Any, Any]] = {
+        "sft": (SftConfig, Demonstration),
+        "sft-matched": (SftConfig, Demonstration),
+        "reward": (RewardConfig, Preference),
+        "dpo": (DpoConfig, Preference),
+    }
+    if stage not in stages:
+        raise ValueError(f"stage {stage!r} has no preview: give a recipe of stage sft, reward or dpo")
+    config_type, kind = stages[stage]
+    given = {k: v for k, v in config.items() if k not in ("like", "plus")}
+    settings = make_config(config_type, given | ({"max_steps": 1} if stage == "sft-matched" else {}))
+    vlm = load_policy(settings)
+    data = ExampleDataset(settings.data, record_type=kind, processor=vlm.processor, stops=stop_tokens(vlm))
+    batch = collate([data[i] for i in range(min(count, len(data)))], pad_token(vlm.processor))["batch"]
+    console.print(
+        f"{len(data)} records; batch of {settings.batch_size} prompts; learnt tokens are [bold]bold[/]\n"
+    )
+    for number in range(batch.n_responses):
+        if number == 0 or batch.prompt_index[number] != batch.prompt_index[number - 1]:
+            console.print(_prompt(vlm, batch, int(batch.prompt_index[number])))
+        console.print(_response(vlm, batch, number))
+    if out is not None:
+        for path in _write_images(vlm, batch, out):
+            console.print(f"wrote {path}", markup=False)
+    _memory(vlm.model, batch, settings, console)
+
+
+def _prompt(vlm: Any, batch: Any, row: int) -> Text:
+    ids = batch.prompts["input_ids"][row][batch.prompts["attention_mask"][row].bool()].tolist()
+    text, run = Text("prompt   ", style="cyan"), 0
+    image = vlm.model.config.image_token_id
+    for token in [*ids, None]:
+        if token == image:
+            run += 1
+            continue
+        if run:
+            text.append(f"[{run} image tokens]", style="magenta")
+            run = 0
+        if token is not None:
+            text.append(vlm.tokenizer.decode([token]), style="")
+    return text
+
+
+def _response(vlm: Any, batch: Any, number: int) -> Text:
+    text = Text(f"answer {batch.slots[number].item()} ", style="cyan")
+    for token, real, learnt in zip(
+        batch.response_ids[number].tolist(),
+        batch.response_mask[number].tolist(),
+        batch.loss_mask[number].tolist(),
+        strict=True,
+    ):
+        if real:
+            text.append(vlm.tokenizer.decode([token]), style="bold" if learnt else "dim")
+    return text
+
+
+def _write_images(vlm: Any, batch: Any, out: Path) -> list[Path]:
+    """The pixel tensors turned back into pictures: what resizing and cropping have left."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    processor = vlm.processor.image_processor
+    mean, std = torch.tensor(processor.image_mean), torch.tensor(processor.image_std)
+    pixels = batch.prompts["pixel_values"]
+    if pixels.shape[-3] != 3:
+        raise ValueError(
+            f"pixel_values has shape {tuple(pixels.shape)}: this family packs its patches, no picture"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for i, picture in enumerate(pixels.reshape(-1, *pixels.shape[-3:])):
+        shown = (picture * std[:, None, None] + mean[:, None, None]).clamp(0, 1) * 255
+        path = out / f"image-{i}.png"
+        Image.fromarray(shown.permute(1, 2, 0).numpy().round().astype(np.uint8)).save(path)
+        paths.append(path)
+    return paths
+
+
+def _memory(model: Any, batch: Any, settings: Any, console: Console) -> None:
+    """Weights, gradients, AdamW's two moments, and one step's activations, measured by running it."""
+    total = sum(p.numel() * p.element_size() for p in model.parameters())
+    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    activations = _saved_bytes(model, batch) * settings.batch_size / batch.n_prompts
+    console.print(
+        f"\nmemory estimate: weights {_mb(total)}, gradients {_mb(trained)}, AdamW {_mb(2 * trained)}, "
+        f"activations {_mb(activations)} for {settings.batch_size} prompts: "
+        f"[bold]{_mb(total + 3 * trained + activations)}[/] in all"
+    )
+
+
+def _saved_bytes(model: Any, batch: Any) -> int:
+    """Bytes that the backward pass keeps, each storage counted once."""
+    import torch
+
+    from vlmalign.models import forward_responses
+
+    kept: dict[int, int] = {}
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    model.train()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        forward_responses(model, batch)
+    return sum(kept.values())
+
+
+def _mb(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -1,0 +1,114 @@
+"""A finished demo's arms on other data: the same figures, with what ties that data to the training."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vlmalign.cli.demo_plan import ARMS, IN_SCOPE, LOGIC, answer_step, model_folder
+from vlmalign.cli.demo_results import PACKAGES, arm_figures, baseline_figures, compare_arms
+from vlmalign.cli.expert_scores import expert_figures, score_expert
+from vlmalign.cli.pipeline import Step, run_pipeline
+from vlmalign.cli.scored_arms import score_arm, score_candidates_folder, truths_of
+from vlmalign.clinical import load_logic
+from vlmalign.records import Case, read_records
+from vlmalign.records.hashing import config_hash
+from vlmalign.records.leakage import check_no_leakage, groups_and_images
+
+TRAINING_ROLES = ("expert", "labelled", "unlabelled")
+
+
+def transfer(run: Path, source: str, data: Path | None, *, seed: int, slides: int, jobs: int) -> dict[str, Any]:
+    """Answer and score a data set with every arm of every seed of a finished demo.
+
+    Groups of neighbouring photographs may recur (the data may come from the same slides); pictures may not.
+    How many groups recur is told as `shared_groups`.
+
+    Raises:
+        FileNotFoundError: the run is not a finished demo.
+        DataError: a picture was trained on.
+    """
+    seeds = sorted(path for path in run.glob("seed-*") if path.is_dir())
+    if not seeds or not (run / "results.json").is_file():
+        raise FileNotFoundError(f"{run} is no finished demo (results.json is missing). Run `vlmalign demo` first.")
+    if (source == "bccd") != (data is not None):
+        raise ValueError("--data goes with --source bccd, and only with it")
+    name = config_hash([source, str(data and data.resolve()), seed, slides])[:8]
+    place = run / "evaluations" / f"{source}-{name}"
+    cases = place / "cases"
+    options: dict[str, Any] = {"on_bad": "skip"} if source == "bccd" else {
+        "n_groups": slides, "fields_per_group": 4, "seed": seed, "first_group": 2_000_000,
+    }  # fmt: skip
+    config = {"name": source, "out": str(cases), "data": None if data is None else str(data), "options": options}
+    run_pipeline([Step("source", "source", config)], place, jobs=1, title="evaluate")
+    shared = _check_pictures(seeds, cases)
+    steps = [step for root in seeds for step in _steps(root, place, cases, seed)]
+    run_pipeline(steps, place, jobs=jobs, title="evaluate")
+    return _results(seeds, place, cases, source, seed) | {"shared_groups": shared}
+
+
+def _check_pictures(seeds: list[Path], cases: Path) -> int:
+    """Refuse pictures of the training; return how many groups recur."""
+    theirs, _ = groups_and_images(cases)
+    shared: set[str] = set()
+    for root in seeds:
+        for role in TRAINING_ROLES:
+            folder = root / "roles" / role
+            mine, _ = groups_and_images(folder)
+            shared |= mine & theirs
+            check_no_leakage([folder], [cases], groups=False)
+    return len(shared)
+
+
+def _steps(root: Path, place: Path, cases: Path, seed: int) -> list[Step]:
+    here = place / root.name
+    findings = str(here / "findings")
+    steps = [
+        Step(f"{root.name}_findings", "expert-run",
+             {"expert": str(root / "expert"), "cases": str(cases), "out": findings}, (), 8),
+        Step(f"{root.name}_expert_only", "templates",
+             {"cases": str(cases), "findings": [findings], "out": str(here / "answers" / "expert_only"),
+              "logic": LOGIC, "seed": seed}, (f"{root.name}_findings",)),
+    ]  # fmt: skip
+    for arm, model, blank in [*((a, a, False) for a in ARMS), ("text_only", "sft", True)]:
+        step = answer_step(arm, model_folder(root, model), str(cases), here, seed, blank=blank)
+        steps.append(Step(f"{root.name}_{step.name}", step.stage, step.config, (), step.weight))
+    return steps
+
+
+def _results(seeds: list[Path], place: Path, cases: Path, source: str, seed: int) -> dict[str, Any]:
+    logic = load_logic(LOGIC)
+    records = read_records(cases, Case)
+    numbers = {root: int(root.name.removeprefix("seed-")) for root in seeds}
+    truths = {root: truths_of(records, logic, numbers[root]) for root in seeds}
+    crossed = len(seeds) > 1
+    greedy = {
+        arm: [i for r in seeds for i in score_arm(place / r.name / "answers" / arm, truths[r], "greedy")]
+        for arm in (*ARMS, "text_only")
+    }
+    sampled = {
+        arm: [i for r in seeds for i in score_arm(place / r.name / "answers" / arm, truths[r], "sampled")]
+        for arm in ARMS
+    }
+    blind = greedy.pop("text_only")
+    greedy["expert_only"] = [
+        item for r in seeds
+        for item in score_candidates_folder(place / r.name / "answers" / "expert_only", truths[r], logic, IN_SCOPE)
+    ]  # fmt: skip
+    rows = [row for r in seeds for row in score_expert(cases, place / r.name / "findings", truths[r])]
+    labels = [(root / "labels", truths[root], numbers[root]) for root in seeds]
+    return {
+        "source": source,
+        "seed": seed,
+        "seeds": list(numbers.values()),
+        "arms": {arm: arm_figures(items, crossed) for arm, items in greedy.items()},
+        "sampled": {arm: arm_figures(items, crossed) for arm, items in sampled.items()},
+        "baselines": baseline_figures(labels, blind, crossed),
+        "comparisons": compare_arms(greedy, crossed),
+        "expert": expert_figures(rows),
+        "n_groups": {"test": len({case.group_id for case in records})},
+        "seconds": json.loads((place / "seconds.json").read_text()),
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+    }
