@@ -50,16 +50,6 @@ class Pieces(NamedTuple):
     at_border: NDArray[np.bool_]
 
 
-def cover(mask: Mask) -> float:
-    """Fraction of the image that a mask covers.
-
-    Example:
-        >>> cover(np.array([[True, False], [False, False]]))
-        0.25
-    """
-    return float(mask.mean())
-
-
 def pieces(mask: Mask, *, radius: float = 0.0, split: float = 0.0) -> Pieces:
     """Take a mask apart into single cells.
 
@@ -127,9 +117,22 @@ def count(found: Pieces, scale: Scale) -> int:
     return int((found.areas >= least).sum())
 
 
-def count_cells(mask: Mask, scale: Scale) -> int:
-    """Number of cells of one structure in a mask (H, W)."""
-    return count(pieces(mask, radius=scale.radius, split=scale.split), scale)
+def cover(found: Pieces, scale: Scale, pixels: int) -> float:
+    """Fraction of the image that the pieces cover, without whole pieces too small to be a cell.
+
+    Example:
+        >>> cover(Pieces(np.array([30, 2, 2]), np.array([False, False, True])),
+        ...       Scale(typical_area=30, min_area=10), pixels=100)
+        0.32
+    """
+    kept = found.at_border | (found.areas >= scale.min_area)
+    return float(found.areas[kept].sum()) / pixels
+
+
+def measure(mask: Mask, scale: Scale) -> tuple[int, float]:
+    """Number of cells of one structure in a mask (H, W), and the fraction of the image they cover."""
+    found = pieces(mask, radius=scale.radius, split=scale.split)
+    return count(found, scale), cover(found, scale, mask.size)
 
 
 def fit_scale(masks: Sequence[Mask], counts: Sequence[int], *, max_masks: int = 150) -> Scale:

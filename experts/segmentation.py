@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from experts.measurement import Scale, count_cells, cover
+from experts.measurement import Scale, measure
 from experts.protocol import Examination, ExpertCard, Measured
 from experts.targets import to_array
 from experts.uncertainty import MEMBERS, summarise_counts, summarise_covers, turn, turn_back
@@ -160,9 +160,8 @@ class SegmentationExpert:
         measurements: dict[str, Measured] = {}
         floors = self.settings.floors
         for k, structure in enumerate(self.card.structures, start=1):
-            masks = members == k
-            counts = [count_cells(mask, self.settings.scales[structure]) for mask in masks]
-            covers = [cover(mask) for mask in masks]
+            scale = self.settings.scales[structure]
+            counts, covers = zip(*(measure(mask, scale) for mask in members == k), strict=True)
             name = f"{structure}_count"
             measurements[name] = summarise_counts(counts, floors.get(name, 0.0))
             name = f"{structure}_cover"

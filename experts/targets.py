@@ -40,7 +40,7 @@ class Target:
 
 @dataclass(frozen=True)
 class TargetSet:
-    """Every field of a Case folder, in file order."""
+    """The fields of a Case folder that can be learnt from, in file order; `left_out` counts the others."""
 
     structures: tuple[str, ...]
     fields: tuple[Target, ...]
@@ -48,6 +48,7 @@ class TargetSet:
     domain: str
     sha256: str
     boxes_only: bool
+    left_out: int
 
 
 def working_size(size: tuple[int, int], limit: int) -> tuple[int, int]:
@@ -108,38 +109,44 @@ def load_targets(folder: str | Path, *, limit: int) -> TargetSet:
     """Read a Case folder whose reference findings say where each structure lies.
 
     The structures are those of the findings' concepts `<structure>_count`: with masks in the order of
-    their labels, with boxes in alphabetical order.
+    their labels, with boxes in alphabetical order. Boxes of `<structure>_cover`, where there are some, come
+    before those of the count: they may hold cells that the border cuts and nobody counts. Images in which a
+    structure is uncertain or not assessed are left out: their background may hold it.
 
     Args:
         folder: a Case folder.
         limit: longest side of the working resolution, in pixels.
 
     Raises:
-        DataError: the folder is empty, a case has no such findings, lacks one that others have, or a
-            finding has no value or no region.
+        DataError: the folder is empty, a case has no such findings or lacks one that others have, a finding
+            has no value or no region, or no image is left.
     """
     opened = RecordFolder(folder, Case)
-    cases = list(opened)
-    if not cases:
+    found = [(case, ref, _counted(opened.path, case, ref)) for case in opened for ref in case.images]
+    if not found:
         raise DataError("the folder holds no case", "Give a folder with training cases.", file=opened.path)
-    counted = [_counted(opened.path, case, image) for case in cases for image in case.images]
-    structures = _structures(counted)
+    structures = _structures([counted for _, _, counted in found])
     fields: list[Target] = []
-    pairs = [(case, image) for case in cases for image in case.images]
-    for (case, ref), found in zip(pairs, counted, strict=True):
-        if set(found) != set(structures):
-            missing = sorted(set(structures) - set(found))
+    for case, ref, counted in found:
+        missing = sorted(set(structures) - set(counted))
+        if missing:
             raise _error(
                 opened.path, case, f"no finding for {missing}, which other cases have", missing[0] + SUFFIX
             )
-        fields.append(_field(opened, case, ref, [found[name] for name in structures], limit))
+        if all(finding.status in ("present", "absent") for finding in counted.values()):
+            fields.append(_field(opened, case, ref, [counted[name] for name in structures], limit))
+    if not fields:
+        rule = f"all {len(found)} images have a structure that is uncertain or not assessed"
+        raise DataError(rule, "Give cases in which every structure is assessed.", file=opened.path)
+    first, ref, _ = found[0]
     return TargetSet(
         structures=structures,
         fields=tuple(fields),
-        modality=cases[0].images[0].modality,
-        domain=cases[0].domain,
+        modality=ref.modality,
+        domain=first.domain,
         sha256=opened.sha256,
-        boxes_only=not any(f.region and f.region.mask for found in counted for f in found.values()),
+        boxes_only=not any(f.region and f.region.mask for _, _, counted in found for f in counted.values()),
+        left_out=len(found) - len(fields),
     )
 
 
@@ -163,17 +170,22 @@ def _counted(folder: Path, case: Case, image: ImageRef) -> dict[str, Finding]:
     if not found:
         raise _error(folder, case, "no finding counts any structure", "reference.findings")
     for finding in found.values():
-        if (
-            not isinstance(finding.value, float)
-            or finding.value < 0
-            or finding.status in ("uncertain", "not_assessed")
-        ):
-            raise _error(
-                folder, case, f"status {finding.status!r}, value {finding.value!r}: no count", finding.concept
-            )
+        if finding.status not in ("present", "absent"):
+            continue
+        if not isinstance(finding.value, float) or finding.value < 0:
+            raise _error(folder, case, f"the value {finding.value!r} is no count", finding.concept)
         if finding.value > 0 and finding.region is None:
             raise _error(folder, case, "the finding has no region", finding.concept)
     return found
+
+
+def _boxes(case: Case, finding: Finding) -> tuple[Box, ...]:
+    """The boxes to draw for a structure: those of its cover, which may be more, or else of its count."""
+    cover = finding.concept.removesuffix(SUFFIX) + "_cover"
+    for other in case.reference.findings if case.reference else ():
+        if other.concept == cover and other.image.sha256 == finding.image.sha256 and other.region:
+            return other.region.boxes
+    return finding.region.boxes if finding.region else ()
 
 
 def _structures(counted: Sequence[dict[str, Finding]]) -> tuple[str, ...]:
@@ -190,7 +202,7 @@ def _field(
     image = opened.image(ref)
     size = working_size(image.size, limit)
     scale = (size[0] / image.width, size[1] / image.height)
-    boxes = [f.region.boxes if f.region else () for f in findings]
+    boxes = [_boxes(case, finding) for finding in findings]
     labels = ellipse_labels(boxes, size, scale)
     masks: dict[str, NDArray[np.uint8]] = {}
     for k, finding in enumerate(findings):

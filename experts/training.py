@@ -289,4 +289,6 @@ def _limits(data: TargetSet) -> tuple[str, ...]:
         limits.append(
             "Learnt from boxes: outlines are ellipses, covers are coarse, cells nobody marked count as none."
         )
+    if data.left_out:
+        limits.append(f"{data.left_out} images with a structure uncertain or not assessed were left out.")
     return tuple(limits)

@@ -39,7 +39,7 @@ def summarise_counts(counts: Sequence[int], floor: float = 0.0) -> Measured:
 
     Args:
         counts: one a member.
-        floor: root mean square error on held-out images on which all members agreed.
+        floor: the part of the root mean square error that their spread does not show, see `residual_floor`.
 
     Example:
         >>> summarise_counts([0, 0, 0, 1])

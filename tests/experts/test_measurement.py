@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from experts.measurement import Pieces, Scale, count, count_cells, cover, fit_scale, pieces
+from experts.measurement import Pieces, Scale, count, fit_scale, measure, pieces
 
 
 def disc(size, *circles):
@@ -12,10 +12,16 @@ def disc(size, *circles):
     return mask
 
 
-def test_cover_is_the_share_of_true_pixels():
-    mask = np.zeros((4, 5), dtype=bool)
-    mask[0, :3] = True
-    assert cover(mask) == 0.15
+def count_cells(mask, scale):
+    return measure(mask, scale)[0]
+
+
+def test_cover_is_the_share_of_pixels_without_specks_inside():
+    mask = np.zeros((10, 10), dtype=bool)
+    mask[2:5, 2:6] = True  # 12 pixels
+    mask[7, 7] = True  # a speck
+    mask[0, 9] = True  # the sliver of a cell at the border
+    assert measure(mask, Scale(typical_area=12, min_area=6, border_share=0.35)) == (1, 0.13)
 
 
 def test_an_empty_mask_has_no_pieces_and_no_cells():

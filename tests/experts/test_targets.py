@@ -68,7 +68,7 @@ def case_with(build, findings):
     ("findings", "rule"),
     [
         ([], "no finding counts any structure"),
-        ([{"concept": "dot_count", "status": "not_assessed"}], "no count"),
+        ([{"concept": "dot_count", "status": "present", "value": "some"}], "'some' is no count"),
         ([{"concept": "dot_count", "status": "present", "value": 2.0}], "no region"),
     ],
 )
@@ -78,6 +78,30 @@ def test_a_case_that_cannot_be_learnt_from_is_named(tmp_path, findings, rule):
     with pytest.raises(DataError, match=rule) as error:
         load_targets(tmp_path / "cases", limit=64)
     assert error.value.record == "c1"
+
+
+def test_images_with_an_unsettled_structure_are_left_out_and_counted(tmp_path):
+    absent = {"concept": "dot_count", "status": "absent", "value": 0.0}
+    unsettled = {"concept": "dot_count", "status": "uncertain", "value": 0.0}
+    for name, findings in (("mixed", [absent, unsettled]), ("none", [unsettled])):
+        with DatasetBuild(tmp_path / name, "case", {}) as build:
+            for i, finding in enumerate(findings):
+                build.commit(f"{i}", [case_with(build, [finding]).model_copy(update={"id": f"c{i}"})])
+    data = load_targets(tmp_path / "mixed", limit=64)
+    assert (len(data.fields), data.left_out) == (1, 1)
+    with pytest.raises(DataError, match="all 1 images have a structure that is uncertain"):
+        load_targets(tmp_path / "none", limit=64)
+
+
+def test_boxes_of_the_cover_include_cells_that_the_border_cuts(tmp_path):
+    count = {"concept": "dot_count", "status": "absent", "value": 0.0, "region": Region(boxes=())}
+    cover = {
+        "concept": "dot_cover", "status": "present", "value": 0.1, "region": Region(boxes=((0.0, 0.0, 3.0, 3.0),))
+    }  # fmt: skip
+    with DatasetBuild(tmp_path / "cases", "case", {}) as build:
+        build.commit("one", [case_with(build, [count, cover])])
+    (field,) = load_targets(tmp_path / "cases", limit=64).fields
+    assert field.counts == (0,) and (field.labels == 1).sum() > 4
 
 
 def test_a_structure_that_only_some_cases_assess_is_refused(tmp_path, discs):

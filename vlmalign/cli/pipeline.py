@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import time
+import traceback
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -128,7 +129,13 @@ def _start_worker(threads: int) -> None:
 
 def _run_step(stage: str, config: dict[str, Any]) -> float:
     start = time.perf_counter()
-    run_stage(stage, config)
+    try:
+        run_stage(stage, config)
+    except Exception as error:  # errors of other packages may not survive the way between processes
+        if os.environ.get("VLMALIGN_TRACEBACK"):
+            traceback.print_exc()
+        expected = isinstance(error, (ValueError, OSError))
+        raise StageError(str(error) if expected else f"{type(error).__name__}: {error}") from None
     return time.perf_counter() - start
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 
 class DataError(ValueError):
@@ -41,6 +43,10 @@ class DataError(ValueError):
         self.record = record
         self.field = field
         super().__init__(self._message())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = {"file": self.file, "line": self.line, "record": self.record, "field": self.field}
+        return partial(DataError, self.rule, self.remedy, **parts), ()
 
     def _message(self) -> str:
         place = "" if self.file is None else self.file

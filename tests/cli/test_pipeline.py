@@ -1,0 +1,37 @@
+"""Pipelines: order, failure, continuation."""
+
+import json
+
+import pytest
+
+from vlmalign.cli.pipeline import Step, run_pipeline
+from vlmalign.cli.stages import StageError
+
+
+def smear(name, out, needs=()):
+    return Step(name, "source", {"name": "smear", "out": str(out), "options": {"n_groups": 1}}, needs)
+
+
+def test_steps_run_after_what_they_need_and_a_second_call_does_nothing(tmp_path):
+    steps = [
+        smear("source", tmp_path / "cases"),
+        Step("prompts", "prompts", {"cases": [str(tmp_path / "cases")], "out": str(tmp_path / "p")}, ("source",)),
+    ]
+    seconds = run_pipeline(steps, tmp_path, jobs=2, title="test")
+    assert set(seconds) == {"source", "prompts"}
+    before = (tmp_path / "p" / "records.jsonl").stat().st_mtime_ns
+    run_pipeline(steps, tmp_path, jobs=2, title="test")
+    assert (tmp_path / "p" / "records.jsonl").stat().st_mtime_ns == before
+    assert set(json.loads((tmp_path / "seconds.json").read_text())) == {"source", "prompts"}
+
+
+def test_a_failing_step_is_named_and_what_ran_beside_it_is_kept(tmp_path):
+    bad = Step("bad", "prompts", {"cases": [str(tmp_path / "none")], "out": str(tmp_path / "p")})
+    with pytest.raises(StageError, match="step 'bad' failed.*no such folder"):
+        run_pipeline([bad, smear("good", tmp_path / "cases")], tmp_path, jobs=2, title="test")
+    assert (tmp_path / "cases" / "manifest.json").exists()
+
+
+def test_a_step_may_not_need_a_later_one(tmp_path):
+    with pytest.raises(ValueError, match="which do not stand before it"):
+        run_pipeline([smear("a", tmp_path, ("b",)), smear("b", tmp_path)], tmp_path, jobs=1, title="test")

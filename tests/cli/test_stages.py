@@ -1,0 +1,89 @@
+"""Recipes and stages: what a file may say, and what it is told when it says something else."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from vlmalign.cli.demo_plan import PRESETS, Demo, plan
+from vlmalign.cli.stages import STAGES, StageError, load_recipe, load_stages, merge, parse_settings, run_stage
+from vlmalign.recipes import read_recipe, recipe_names
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_names_a_stage_and_keys_that_the_stage_knows(name):
+    load_stages()
+    recipe = load_recipe(read_recipe(name), name=name)
+    assert recipe.about
+    parameters = inspect.signature(STAGES[recipe.stage]).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        assert set(recipe.config) <= set(parameters)
+
+
+def test_a_variable_keeps_its_type_where_it_is_the_whole_value():
+    recipe = load_recipe("{stage: sft, vars: {n: 3, root: r}, config: {a: '${n}', b: '${root}/x-${n}'}}")
+    assert recipe.config == {"a": 3, "b": "r/x-3"}
+
+
+def test_given_variables_replace_the_defaults_and_unknown_ones_are_refused():
+    text = "{stage: sft, vars: {root: a}, config: {out: '${root}'}}"
+    assert load_recipe(text, {"root": "b"}).config == {"out": "b"}
+    with pytest.raises(StageError, match="unknown key 'rot'; did you mean 'root'"):
+        load_recipe(text, {"rot": "b"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stage: [", "not valid YAML"),
+        ("[1, 2]", "a recipe is a mapping"),
+        ("{stage: sft, config: {}, configs: {}}", "unknown key 'configs'; did you mean 'config'"),
+        ("{stage: sft, config: {out: '${nowhere}'}}", "names a variable that 'vars' does not define"),
+    ],
+)
+def test_a_recipe_that_cannot_be_read_says_why(text, message):
+    with pytest.raises(StageError, match=message):
+        load_recipe(text)
+
+
+def test_an_unknown_stage_or_key_names_the_nearest_known_one():
+    with pytest.raises(StageError, match="unknown stage 'expert-pair'; did you mean 'expert-pairs'"):
+        run_stage("expert-pair", {})
+    with pytest.raises(StageError, match="unknown key 'case'; did you mean 'cases'"):
+        run_stage("prompts", {"case": "x", "out": "y"})
+
+
+def test_a_value_of_the_wrong_type_names_stage_key_and_value():
+    with pytest.raises(StageError, match="stage 'prompts', key 'max_cases'.*got 'many'"):
+        run_stage("prompts", {"cases": ["x"], "out": "y", "max_cases": "many"})
+
+
+def test_a_misspelt_training_setting_is_refused_before_anything_is_loaded():
+    with pytest.raises(ValueError, match="learning_rat"):
+        run_stage("sft", {"model": "m", "data": ["d"], "out": "o", "epochs": 1, "learning_rat": 1})
+
+
+def test_settings_are_merged_key_by_key():
+    base = {"pairing": {"min_margin": 0.25, "mode": "best_worst"}, "seed": 0}
+    changed = merge(base, parse_settings(["pairing.min_margin=0.5", "seed=3"]))
+    assert changed == {"pairing": {"min_margin": 0.5, "mode": "best_worst"}, "seed": 3}
+
+
+@pytest.mark.parametrize("source", ["smear", "bccd"])
+def test_every_step_of_the_demo_stands_behind_what_it_needs(source, tmp_path):
+    data = tmp_path if source == "bccd" else None
+    steps = plan(Demo(tmp_path, source, data, 0, PRESETS["full"]))
+    seen: set[str] = set()
+    for step in steps:
+        assert set(step.needs) <= seen, step
+        seen.add(step.name)
+
+
+def test_the_pair_builder_of_the_demo_is_never_pointed_at_answers(tmp_path):
+    """Pairs come from prompts without references and from findings; labels and test answers are elsewhere."""
+    steps = {s.name: s for s in plan(Demo(tmp_path, "smear", None, 0, PRESETS["full"]))}
+    for name in ("pairs", "edits", "reward_data"):
+        config = steps[name].config
+        assert config["cases"] == str(tmp_path / "prompts")
+        assert {Path(f).parent.name for f in config["findings"]} == {"findings"}
+    assert steps["prompts"].stage == "prompts"
