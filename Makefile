@@ -1,6 +1,7 @@
 # make install  set up .venv (once; again when pyproject.toml changes)
 # make test     lint, types, import rules, all tests
-# make demo     the main job on procedural blood smears, about ten minutes on two cores
+# make demo     the main job on procedural blood smears, at most ten minutes on two cores;
+#               options: make demo OUT=runs/mine ARGS="--seed 1"
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +10,7 @@ OUT ?= runs/demo
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: install test lint demo bench clean
+.PHONY: install test lint demo clean
 
 install: $(STAMP)
 
@@ -29,9 +30,6 @@ test: lint
 
 demo: install
 	$(BIN)/vlmalign demo --out $(OUT) $(ARGS)
-
-bench: install
-	$(BIN)/python tests/benchmarks/run.py $(if $(OUT),--out $(OUT))
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

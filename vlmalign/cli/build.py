@@ -45,6 +45,7 @@ def noisy_reports(
     wrong: float = 0.06,
     unsupported: dict[str, float] | None = None,
     hidden: dict[str, float] | None = None,
+    implied: bool = True,
     overwrite: bool = False,
 ) -> None:
     """Simulate the labels that hospitals have: reports with omissions, errors and unsupported statements."""
@@ -52,7 +53,8 @@ def noisy_reports(
 
     write_noisy_reports(
         cases, out, logic=_logic(logic), seed=seed, omit=omit, wrong=wrong, unsupported=unsupported,
-        hidden=hidden, overwrite=overwrite,
+        hidden=hidden,
+        implied=implied, overwrite=overwrite,
     )  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from vlmalign.recipes import read_recipe, recipe_names
 LOGIC = "peripheral_smear"
 #: what the expert can verify; focus, stain and the leukocyte's kind are beyond it
 IN_SCOPE = ("leukocyte", "crowding", "platelets")
+#: questions of a conversation, where a source cannot tell the truth of them all
+QUESTIONS = {"bccd": ("focus", "stain", "leukocyte", "crowding", "platelets", "impression")}
 SFT_ARMS = {
     "sft_more": "sft_data",
     "sft_clean": "sft_clean_data",
@@ -186,20 +188,20 @@ def _answers(demo: Demo) -> list[Step]:
         ),
     ]  # fmt: skip
     for arm in ARMS:
-        steps.append(answer_step(arm, model_folder(demo.root, arm), test, demo.root, demo.seed))
-    steps.append(answer_step("text_only", model_folder(demo.root, "sft"), test, demo.root, demo.seed, blank=True))
+        steps.append(answer_step(arm, demo.root, demo.root, test, demo.source, demo.seed))
+    steps.append(answer_step("text_only", demo.root, demo.root, test, demo.source, demo.seed))
     return steps
 
 
 def model_folder(root: Path, arm: str) -> str:
-    """Where an arm's model lies."""
-    return str(root / "sft" / "model" if arm == "sft" else root / "arms" / arm / "model")
+    """Where an arm's model lies; `text_only` is the SFT policy, shown no pictures."""
+    return str(root / "sft" / "model" if arm in ("sft", "text_only") else root / "arms" / arm / "model")
 
 
-def answer_step(arm: str, model: str, cases: str, root: Path, seed: int, *, blank: bool = False) -> Step:
-    """The step in which one arm answers the held-out cases."""
+def answer_step(arm: str, root: Path, out: Path, cases: str, source: str, seed: int) -> Step:
+    """The step in which one arm of the demo in `root` answers cases; the answers go below `out`."""
     config = {
-        "model": model, "cases": cases, "out": str(root / "answers" / arm), "logic": LOGIC, "seed": seed,
-        "blank_images": blank,
+        "model": model_folder(root, arm), "cases": cases, "out": str(out / "answers" / arm), "logic": LOGIC,
+        "seed": seed, "blank_images": arm == "text_only", "concepts": list(QUESTIONS.get(source, ())),
     }  # fmt: skip
-    return Step(f"answers_{arm}", "answers", config, ("sft" if blank else arm,), 8)
+    return Step(f"answers_{arm}", "answers", config, ("sft" if arm == "text_only" else arm,), 8)

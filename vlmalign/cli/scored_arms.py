@@ -9,19 +9,27 @@ from data_builders import HIDDEN_STATEMENTS
 from vlmalign.cli.answers import KINDS, MODES
 from vlmalign.cli.demo_plan import IN_SCOPE, LOGIC
 from vlmalign.clinical import Logic, answers_from_findings, load_logic
+from vlmalign.clinical.paths import forced_values
 from vlmalign.evaluation import CaseTruth, ItemScore, score_conversation, score_report
 from vlmalign.records import Candidate, Case, read_records
 
 
 def truths_of(cases: Iterable[Case], logic: Logic, seed: int | None = None) -> dict[str, CaseTruth]:
-    """What is known of each case, derived concepts included, by case id; cases without findings are left out."""
-    found = {}
+    """What is known of each case, by case id; cases without findings are left out.
+
+    Derived concepts are included, and what follows from the findings (no leukocyte, so no kind), the latter
+    only for concepts that the source assesses somewhere: where it never does, nothing is known of them.
+    """
+    found: dict[str, tuple[str, dict[str, str]]] = {}
     for case in cases:
-        if case.reference is None or not case.reference.findings:
-            continue
-        answers = answers_from_findings(logic, case.reference.findings).answers
-        found[case.id] = CaseTruth(case.id, case.group_id, answers, seed)
-    return found
+        if case.reference is not None and case.reference.findings:
+            answers = answers_from_findings(logic, case.reference.findings).answers
+            found[case.id] = (case.group_id, dict(answers))
+    assessed = {concept for _, answers in found.values() for concept in answers}
+    return {
+        case_id: CaseTruth(case_id, group, {**answers, **forced_values(logic, answers, assessed)}, seed)
+        for case_id, (group, answers) in found.items()
+    }
 
 
 def score_candidates_folder(

@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vlmalign.cli.demo_plan import ARMS, IN_SCOPE, LOGIC, answer_step, model_folder
+from vlmalign.cli.demo_plan import ARMS, IN_SCOPE, LOGIC, answer_step
 from vlmalign.cli.demo_results import PACKAGES, arm_figures, baseline_figures, compare_arms
 from vlmalign.cli.expert_scores import expert_figures, score_expert
 from vlmalign.cli.pipeline import Step, run_pipeline
@@ -44,7 +44,7 @@ def transfer(run: Path, source: str, data: Path | None, *, seed: int, slides: in
     config = {"name": source, "out": str(cases), "data": None if data is None else str(data), "options": options}
     run_pipeline([Step("source", "source", config)], place, jobs=1, title="evaluate")
     shared = _check_pictures(seeds, cases)
-    steps = [step for root in seeds for step in _steps(root, place, cases, seed)]
+    steps = [step for root in seeds for step in _steps(root, place, cases, source, seed)]
     run_pipeline(steps, place, jobs=jobs, title="evaluate")
     return _results(seeds, place, cases, source, seed) | {"shared_groups": shared}
 
@@ -62,7 +62,7 @@ def _check_pictures(seeds: list[Path], cases: Path) -> int:
     return len(shared)
 
 
-def _steps(root: Path, place: Path, cases: Path, seed: int) -> list[Step]:
+def _steps(root: Path, place: Path, cases: Path, source: str, seed: int) -> list[Step]:
     here = place / root.name
     findings = str(here / "findings")
     steps = [
@@ -72,8 +72,8 @@ def _steps(root: Path, place: Path, cases: Path, seed: int) -> list[Step]:
              {"cases": str(cases), "findings": [findings], "out": str(here / "answers" / "expert_only"),
               "logic": LOGIC, "seed": seed}, (f"{root.name}_findings",)),
     ]  # fmt: skip
-    for arm, model, blank in [*((a, a, False) for a in ARMS), ("text_only", "sft", True)]:
-        step = answer_step(arm, model_folder(root, model), str(cases), here, seed, blank=blank)
+    for arm in (*ARMS, "text_only"):
+        step = answer_step(arm, root, here, str(cases), source, seed)
         steps.append(Step(f"{root.name}_{step.name}", step.stage, step.config, (), step.weight))
     return steps
 

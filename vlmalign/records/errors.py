@@ -45,8 +45,8 @@ class DataError(ValueError):
         super().__init__(self._message())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        parts = {"file": self.file, "line": self.line, "record": self.record, "field": self.field}
-        return partial(DataError, self.rule, self.remedy, **parts), ()
+        place = {"file": self.file, "line": self.line, "record": self.record, "field": self.field}
+        return partial(DataError, **place), (self.rule, self.remedy)  # type: ignore[arg-type]
 
     def _message(self) -> str:
         place = "" if self.file is None else self.file

@@ -80,7 +80,8 @@ def pretrain_tower(config: TowerConfig) -> Path:
     """Build a small LLaVA and train its vision tower; nothing is done where the folder is complete.
 
     Loss: binary cross-entropy of the share of each structure per patch, plus 0.1 times the cross-entropy of
-    each category. A run that was killed starts again.
+    each category. Images are mirrored and turned, so a category that these change (a side) cannot be learnt.
+    A run that was killed starts again.
 
     Raises:
         DataError: no case has a mask.
