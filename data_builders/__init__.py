@@ -15,6 +15,7 @@ from data_builders.shuffled import build_shuffled
 from data_builders.statement_filter import filter_unsupported
 from data_builders.symbolic_pairs import build_symbolic_pairs
 from data_builders.templates import build_templates
+from data_builders.ungrounded import build_ungrounded
 
 __all__ = [
     "HIDDEN_STATEMENTS",
@@ -33,6 +34,7 @@ __all__ = [
     "build_shuffled",
     "build_symbolic_pairs",
     "build_templates",
+    "build_ungrounded",
     "filter_unsupported",
     "score_reading",
     "write_noisy_reports",

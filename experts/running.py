@@ -72,7 +72,7 @@ def _examine(
     build: DatasetBuild, unit: str, expert: Expert, source: RecordFolder[Case], cases: Sequence[Case]
 ) -> None:
     places = [(case, number, ref) for case in cases for number, ref in enumerate(case.images)]
-    examinations = expert.examine([source.image(ref) for _, _, ref in places])
+    examinations = expert.examine([source.image(ref, record=case.id) for case, _, ref in places])
     findings: list[Finding] = []
     counts: Counter[str] = Counter(
         cases_of_training_groups=sum(case.group_id in expert.card.training_groups for case in cases)

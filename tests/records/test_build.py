@@ -1,5 +1,6 @@
 """Dataset folders: atomic, resumable, refusing what does not belong."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -83,10 +84,84 @@ def test_another_configuration_is_refused_and_names_the_difference(tmp_path):
 
 
 def test_another_configuration_is_refused_for_an_unfinished_build_too(tmp_path):
-    with pytest.raises(RuntimeError), DatasetBuild(tmp_path / "d", "case", CONFIG):
+    with pytest.raises(RuntimeError), DatasetBuild(tmp_path / "d", "case", CONFIG) as build:
+        build.commit("0", [case(build, 0)])
         raise RuntimeError
     with pytest.raises(DataError, match="unfinished build with other settings"):
         DatasetBuild(tmp_path / "d", "case", {"n": 5})
+
+
+def test_a_build_that_wrote_nothing_does_not_block_other_settings(tmp_path):
+    """A model that could not be loaded, say: the corrected command needs no --overwrite."""
+    with pytest.raises(RuntimeError), DatasetBuild(tmp_path / "d", "finding", {"n": 5}):
+        raise RuntimeError
+    write(tmp_path / "d")
+    write(tmp_path / "whole")
+    assert contents(tmp_path / "d") == contents(tmp_path / "whole")
+
+
+def test_a_kill_between_the_manifest_and_the_last_clean_up_leaves_no_journal(tmp_path):
+    write(tmp_path / "d")
+    header = {"kind": "case", "config_sha256": RecordFolder(tmp_path / "d", Case).manifest.config_sha256}
+    (tmp_path / "d" / JOURNAL).write_text(json.dumps(header, sort_keys=True) + "\n")
+    write(tmp_path / "d")
+    assert not (tmp_path / "d" / JOURNAL).exists()
+
+
+def test_a_text_with_unusual_line_breaks_survives_a_continued_build(tmp_path):
+    """A model may say anything: U+2028, U+0085 and form feeds are line breaks to some readers."""
+    text = "one\u2028two\u0085three\x0cfour"
+
+    def build_all(folder, fail):
+        with DatasetBuild(folder, "case", CONFIG) as build:
+            for i in range(2):
+                if not build.has(str(i)):
+                    record = case(build, i).model_copy(update={"extra": {"text": text}})
+                    build.commit(str(i), [record])
+                if fail:
+                    raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        build_all(tmp_path / "d", fail=True)
+    build_all(tmp_path / "d", fail=False)
+    assert [c.extra["text"] for c in read_records(tmp_path / "d", Case)] == [text, text]
+
+
+def test_a_full_disk_names_the_file_and_the_build_continues_with_the_same_bytes(tmp_path):
+    write(tmp_path / "whole")
+    with pytest.raises(OSError, match=f"No space left on device.*{JOURNAL}"):
+        with DatasetBuild(tmp_path / "d", "case", CONFIG) as build:
+            build.commit("0", [case(build, 0)], {"looked_at": 1})
+            build._journal = FullDisk(build._journal)
+            build.commit("1", [case(build, 1)], {"looked_at": 1})
+    write(tmp_path / "d")
+    assert contents(tmp_path / "d") == contents(tmp_path / "whole")
+
+
+class FullDisk:
+    """A file on a disk that takes forty more characters."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def write(self, text):
+        self.file.write(text[:40])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def flush(self):
+        self.file.flush()
+
+    def close(self):
+        self.file.close()
+
+
+def test_adopting_a_missing_file_names_it_and_how_to_find_its_record(tmp_path):
+    write(tmp_path / "d")
+    ref = read_records(tmp_path / "d", Case)[0].images[0]
+    (tmp_path / "d" / ref.path).unlink()
+    with pytest.raises(DataError, match="the file is missing.*vlmalign data validate"):
+        with DatasetBuild(tmp_path / "other", "case", CONFIG) as build:
+            build.adopt(ref, tmp_path / "d")
 
 
 def test_overwriting_keeps_the_old_content_until_the_new_is_complete(tmp_path):

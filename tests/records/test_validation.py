@@ -5,7 +5,19 @@ import json
 import pytest
 from PIL import Image
 
-from vlmalign.records import Case, DataError, DatasetBuild, ImageRef, Preference, read_records, user
+from vlmalign.records import (
+    Case,
+    DataError,
+    DatasetBuild,
+    Finding,
+    ImageRef,
+    Preference,
+    RecordFolder,
+    Reference,
+    Region,
+    read_records,
+    user,
+)
 from vlmalign.records.leakage import check_no_leakage
 from vlmalign.records.validation import folder_stats, validate_folder
 
@@ -126,3 +138,111 @@ def test_a_prompt_must_have_a_place_for_every_image():
             id="c", images=(ImageRef(path="a.png", sha256="0" * 64),) * 2,
             messages=(user("Describe.", images=1),), domain="d", group_id="g", group_kind="slide",
         )  # fmt: skip
+
+
+@pytest.fixture
+def masked(tmp_path):
+    """Two cases whose findings carry masks and boxes."""
+    with DatasetBuild(tmp_path / "masked", "case", {}) as build:
+        for i in range(2):
+            ref = build.add_image(Image.effect_noise((64, 48), 60 + i).convert("RGB"))
+            mask = build.add_image(Image.new("L", (64, 48), i + 1))
+            found = tuple(
+                Finding(id=f"c{i}/{name}", image=ref, concept=name, status="present", region=region, expert="e@1")
+                for name, region in (
+                    ("cell", Region(mask=mask.path, label=1)), ("box", Region(boxes=((0, 0, 64, 48),))),
+                )
+            )  # fmt: skip
+            record = Case(
+                id=f"c{i}", images=(ref,), messages=(user("Describe.", images=1),), domain="d",
+                group_id=f"g{i}", group_kind="slide", reference=Reference(findings=found),
+            )  # fmt: skip
+            build.commit(record.id, [record])
+    return tmp_path / "masked"
+
+
+def mask_of(folder, number):
+    return read_records(folder, Case)[number].reference.findings[0].region.mask
+
+
+def test_a_folder_with_masks_and_boxes_up_to_the_border_is_sound(masked):
+    assert validate_folder(masked) == []
+
+
+def test_a_missing_mask_is_a_problem_of_the_finding_that_names_it(masked):
+    (masked / mask_of(masked, 1)).unlink()
+    (problem,) = validate_folder(masked)
+    assert (problem.line, problem.record) == (2, "c1")
+    assert problem.field == "reference.findings.0.region.mask"
+    assert "the image file is missing" in problem.rule
+
+
+def test_a_damaged_and_an_exchanged_mask_are_told_apart(masked):
+    first, second = (masked / mask_of(masked, i) for i in range(2))
+    first.write_bytes(first.read_bytes()[:40])
+    Image.new("L", (64, 48), 7).save(second)
+    rules = [problem.rule for problem in validate_folder(masked)]
+    assert "cannot be decoded" in rules[0] and "other bytes" in rules[1] and len(rules) == 2
+
+
+def test_a_mask_of_another_size_than_its_image_is_refused(masked):
+    small = masked / "images" / "small.png"
+    Image.new("L", (8, 8), 1).save(small)
+
+    def point_to_it(line):
+        record = json.loads(line)
+        record["reference"]["findings"][0]["region"]["mask"] = "images/small.png"
+        return json.dumps(record)
+
+    edit_line(masked, 1, point_to_it)
+    assert "has 8 x 8 pixels, its image 64 x 48" in validate_folder(masked)[0].rule
+
+
+@pytest.mark.parametrize("box", [[0, 0, 65, 48], [-1, 0, 5, 5], [0, 40, 5, 49]])
+def test_a_box_that_leaves_its_image_is_refused(masked, box):
+    def move(line):
+        record = json.loads(line)
+        record["reference"]["findings"][1]["region"]["boxes"] = [box]
+        return json.dumps(record)
+
+    edit_line(masked, 2, move)
+    problem = validate_folder(masked)[0]
+    assert "leaves the image of 64 x 48 pixels" in problem.rule
+    assert (problem.line, problem.record) == (2, "c1")
+    assert problem.field == "reference.findings.1.region.boxes.0"
+
+
+def test_bytes_that_are_no_text_are_a_problem_of_their_line(folder):
+    path = folder / "records.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([lines[0], lines[1][:30] + b"\xff" + lines[1][31:], *lines[2:]]))
+    assert validate_folder(folder)[0].line == 2
+    with pytest.raises(DataError, match=r"records.jsonl:2.*Invalid JSON"):
+        read_records(folder, Case)
+
+
+def test_reading_refuses_a_duplicate_id_instead_of_using_the_record_twice(folder):
+    edit_record(folder, 3, id="c0")
+    with pytest.raises(DataError, match=r"records.jsonl:3, record 'c0', field 'id': duplicate id, first used on"):
+        read_records(folder, Case)
+
+
+def test_reading_refuses_a_file_that_lost_its_last_line(folder):
+    path = folder / "records.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    with pytest.raises(DataError, match="2 records, the manifest counts 3"):
+        read_records(folder, Case)
+
+
+def test_reading_refuses_a_record_that_was_changed_after_the_build(folder):
+    edit_record(folder, 2, group_id="another")
+    with pytest.raises(DataError, match="changed after it was built"):
+        read_records(folder, Case)
+
+
+def test_an_image_error_names_the_record_that_was_asked_for(folder):
+    opened = RecordFolder(folder, Case)
+    ref = next(iter(opened)).images[0]
+    (folder / ref.path).unlink()
+    with pytest.raises(DataError, match=r"record 'c0': the image file is missing"):
+        opened.image(ref, record="c0")

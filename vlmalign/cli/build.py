@@ -240,3 +240,11 @@ def prompts(cases: Sequence[Path], out: Path, max_cases: int | None = None, over
     from data_builders import build_prompts
 
     build_prompts(list(cases), out, max_cases=max_cases, overwrite=overwrite)
+
+
+@stage_command(app, "ungrounded")
+def ungrounded(demonstrations: Path, out: Path, every: int = 1, size: int = 96, overwrite: bool = False) -> None:
+    """The same demonstrations with grey pictures: how reports sound, without any sight."""
+    from data_builders import build_ungrounded
+
+    build_ungrounded(demonstrations, out, every=every, size=size, overwrite=overwrite)

@@ -58,7 +58,7 @@ def generate(
         for batch in track(batches, f"generate {Path(out).name}"):
             unit = batch[0].id
             if not build.has(unit):
-                images = [[folder.image(ref) for ref in case.images] for case in batch]
+                images = [[folder.image(ref, record=case.id) for ref in case.images] for case in batch]
                 answers = list(sampler.answer(batch, images))
                 unfinished = sum(not answer.finished for answer in answers)
                 counts = {"unfinished": unfinished, MEGAFLOPS: sampler.megaflops(answers)}

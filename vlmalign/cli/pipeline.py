@@ -2,7 +2,7 @@
 
 Every stage writes one folder and does nothing when that folder is complete, so a pipeline that was
 stopped (or killed) is continued by the same command. Seconds are kept in `seconds.json`, one entry per
-step; what a killed step had spent before it was killed is not in them.
+step: its longest call, since a call on a complete folder takes no time.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def run_pipeline(steps: Sequence[Step], folder: Path, *, jobs: int, title: str) 
                     state.waiting.clear()
                     wait(state.running)
                     raise StageError(f"step {step.name!r} failed: {error}") from error
-                seconds[step.name] = round(seconds.get(step.name, 0.0) + future.result(), 2)
+                seconds[step.name] = max(seconds.get(step.name, 0.0), round(future.result(), 2))
                 _write_seconds(folder, seconds)
                 state.done.add(step.name)
                 progress.advance(bar, weights[step.name])

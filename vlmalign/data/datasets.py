@@ -132,7 +132,8 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
         text = prompt_text(self.processor, record.prompt)
         prompt = self._cache.get(text, pictures)
         if prompt is None:
-            prompt = encode_prompt(self.processor, record.prompt, [folder.image(ref) for ref in record.images])
+            pictures_seen = [folder.image(ref, record=record.id) for ref in record.images]
+            prompt = encode_prompt(self.processor, record.prompt, pictures_seen)
             prompt = self._cache.put(text, pictures, prompt)
         return prompt
 

@@ -86,6 +86,7 @@ class DatasetBuild:
     def _open(self, overwrite: bool) -> None:
         self._claim_folder(overwrite)
         if self.finished:
+            self._remove_own_journal()  # a kill came between the manifest and this
             return
         self.path.mkdir(parents=True, exist_ok=True)
         journal = self.path / JOURNAL
@@ -121,22 +122,31 @@ class DatasetBuild:
     def _is_ours(self) -> bool:
         return (self.path / MANIFEST).exists() or (self.path / JOURNAL).exists() or not any(self.path.iterdir())
 
+    def _remove_own_journal(self) -> None:
+        journal = self.path / JOURNAL
+        if journal.exists():
+            with open(journal, "rb") as lines:
+                own = next(lines, b"").rstrip() == json.dumps(self._header, sort_keys=True).encode()
+            if own:
+                journal.unlink()
+
     def _continue(self, journal: Path) -> None:
         data = journal.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]  # a kill may have cut the last line
-        lines = whole.decode("utf-8").splitlines()
-        if not lines:
-            lines = [json.dumps(self._header, sort_keys=True)]
-            whole = (lines[0] + "\n").encode()
-        if json.loads(lines[0]) != self._header:
+        lines = whole.decode("utf-8").split("\n")[:-1]  # splitlines would also part at U+2028 inside a text
+        header = json.dumps(self._header, sort_keys=True)
+        if len(lines) <= 1 and lines != [header]:  # begun, perhaps with other settings, but nothing written
+            journal.write_text(header + "\n", encoding="utf-8")
+            return
+        if lines[0] != header:
             raise DataError(
                 "an unfinished build with other settings is here",
                 "Choose another --out, or pass --overwrite to discard it.",
                 file=journal,
                 line=1,
             )
-        if whole != data:
-            os.truncate(journal, len(whole)) if len(whole) < len(data) else journal.write_bytes(whole)
+        if len(whole) < len(data):
+            os.truncate(journal, len(whole))
         for line in lines[1:]:
             entry = json.loads(line)
             self._units.add(entry["unit"])
@@ -180,11 +190,17 @@ class DatasetBuild:
             "counts": dict(counts or {}),
             "lines": [record.to_line() for record in records],
         }
-        self._journal.write(json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n")
-        self._journal.flush()
+        self._append(json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n")
         self._units.add(unit)
         self.counts.update(counts or {})
         self.counts["records"] += len(records)
+
+    def _append(self, line: str) -> None:
+        try:
+            self._journal.write(line)
+            self._journal.flush()
+        except OSError as error:  # a full disk: the error of a write does not know its file
+            raise OSError(error.errno, error.strerror, str(self.path / JOURNAL)) from None
 
     def add_image(self, image: Image.Image | bytes | str | Path, **fields: Any) -> ImageRef:
         """Store an image under its own hash and return the reference; an equal image is stored once.
@@ -218,7 +234,14 @@ class DatasetBuild:
         """Take over a file, e.g. a mask, that a record of another dataset folder names."""
         place = self.path / check_relative(path)
         if not place.exists():
-            _link((source / path).resolve(), place)
+            origin = (source / path).resolve()
+            if not origin.is_file():
+                raise DataError(
+                    "the file is missing, and a record names it",
+                    f"Restore it; `vlmalign data validate {source}` names the record.",
+                    file=source / path,
+                )
+            _link(origin, place)
         return path
 
     def _place(self, digest: str, suffix: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,15 +20,15 @@ from vlmalign.records.manifest import KINDS, RECORDS, Manifest, read_manifest
 R = TypeVar("R", bound=Record)
 
 
-def parse_line(line: str, record_type: type[R], *, file: Path, number: int) -> R:
+def parse_line(line: str | bytes, record_type: type[R], *, file: Path, number: int) -> R:
     """Turn one line into a record, or raise a DataError that names file, line, record and field."""
     try:
-        return record_type.model_validate_json(line)
+        return record_type.model_validate_json(line.rstrip())
     except ValidationError as error:
         first = error.errors()[0]
         raise DataError(
             first["msg"].removeprefix("Value error, "),
-            "Correct or delete this line, then run `vlmalign data validate`.",
+            "Restore the file, or build the folder again with --overwrite.",
             file=file,
             line=number,
             record=_id_of(line),
@@ -35,16 +36,32 @@ def parse_line(line: str, record_type: type[R], *, file: Path, number: int) -> R
         ) from None
 
 
-def _id_of(line: str) -> str | None:
+def _id_of(line: str | bytes) -> str | None:
     try:
         value = json.loads(line)
-    except json.JSONDecodeError:
+    except ValueError:
         return None
     return value.get("id") if isinstance(value, dict) else None
 
 
-def load_image(path: str | Path) -> Image.Image:
+def duplicate_id(record: str, *, file: Path, number: int, first: int) -> DataError:
+    """The error of an id that an earlier line has."""
+    return DataError(
+        f"duplicate id, first used on line {first}",
+        "Give each record its own id.",
+        file=file,
+        line=number,
+        record=record,
+        field="id",
+    )
+
+
+def load_image(path: str | Path, *, record: str | None = None) -> Image.Image:
     """Decode an image completely, as RGB or greyscale.
+
+    Args:
+        path: the file.
+        record: id of the record that refers to it, for the error.
 
     Raises:
         DataError: the file is missing, truncated or not an image.
@@ -54,24 +71,31 @@ def load_image(path: str | Path) -> Image.Image:
             image.load()
             return image if image.mode in ("RGB", "L") else image.convert("RGB")
     except FileNotFoundError:
-        raise DataError("the image file is missing", "Restore the file or drop its record.", file=path) from None
+        raise DataError(
+            "the image file is missing", "Restore the file or drop its record.", file=path, record=record
+        ) from None
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(
-            f"the image cannot be decoded ({error})", "Fetch the file again or remove it.", file=path
+            f"the image cannot be decoded ({error})",
+            "Fetch the file again or remove it.",
+            file=path,
+            record=record,
         ) from None
 
 
 class RecordFolder(Generic[R]):
     """A complete dataset folder, opened for reading.
 
-    Iterating yields the records in file order; nothing is kept in memory.
+    Iterating yields the records in file order; only their ids are kept in memory. An iteration that reaches
+    the end has read the very bytes that the manifest describes.
 
     Args:
         folder: the dataset folder.
         record_type: the type expected, e.g. `Case`.
 
     Raises:
-        DataError: the folder is missing or incomplete, holds another kind of record, or a line is malformed.
+        DataError: the folder is missing or incomplete, or holds another kind of record; on iterating: a line
+            is malformed, an id is used twice, or the file is not the one that the manifest describes.
 
     Example:
         >>> from vlmalign.records import Case
@@ -97,9 +121,23 @@ class RecordFolder(Generic[R]):
 
     def __iter__(self) -> Iterator[R]:
         file = self.path / RECORDS
-        with open(file, encoding="utf-8") as lines:
+        if not file.is_file():
+            raise DataError("records.jsonl is missing", "Build the folder again with --overwrite.", file=self.path)
+        digest, seen, number = hashlib.sha256(), dict[str, int](), 0
+        with open(file, "rb") as lines:
             for number, line in enumerate(lines, start=1):
-                yield parse_line(line, self.record_type, file=file, number=number)
+                digest.update(line)
+                record = parse_line(line, self.record_type, file=file, number=number)
+                first = seen.setdefault(record.id, number)
+                if first != number:
+                    raise duplicate_id(record.id, file=file, number=number, first=first)
+                yield record
+        if digest.hexdigest() != self.manifest.records_sha256:
+            raise DataError(
+                f"the file was changed after it was built ({number} records, the manifest counts {len(self)})",
+                "Restore the file, or build the folder again with --overwrite.",
+                file=file,
+            )
 
     @property
     def sha256(self) -> str:
@@ -114,17 +152,21 @@ class RecordFolder(Generic[R]):
             raise DataError(f"{relative!r} leads out of the dataset folder", "Remove the link.", file=self.path)
         return path
 
-    def image(self, ref: ImageRef, *, verify: bool = False) -> Image.Image:
-        """Decode an image; with `verify`, check its bytes against the recorded SHA-256 first."""
+    def image(self, ref: ImageRef, *, verify: bool = False, record: str | None = None) -> Image.Image:
+        """Decode an image; with `verify`, check its bytes against the recorded SHA-256 first.
+
+        An error names `record`, the id of the record that refers to the image.
+        """
         path = self.resolve(ref)
         if verify and path.is_file() and sha256_file(path) != ref.sha256:
             raise DataError(
                 "the file's SHA-256 differs from the record's",
                 "Restore the file or build the folder again.",
                 file=path,
+                record=record,
                 field="sha256",
             )
-        return load_image(path)
+        return load_image(path, record=record)
 
 
 def read_records(folder: str | Path, record_type: type[R]) -> list[R]:

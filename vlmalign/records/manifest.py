@@ -71,7 +71,7 @@ def read_manifest(folder: str | Path) -> Manifest:
             first["msg"],
             "Build the folder again with --overwrite.",
             file=path,
-            field=".".join(map(str, first["loc"])),
+            field=".".join(map(str, first["loc"])) or None,
         ) from None
 
 

@@ -9,112 +9,144 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from vlmalign.records.base import Record
 from vlmalign.records.errors import DataError
-from vlmalign.records.folder import RecordFolder, load_image, parse_line
+from vlmalign.records.finding import Finding
+from vlmalign.records.folder import RecordFolder, duplicate_id, load_image, parse_line
 from vlmalign.records.hashing import sha256_file
 from vlmalign.records.image import ImageRef
-from vlmalign.records.manifest import KINDS, RECORDS, read_manifest
+from vlmalign.records.manifest import KINDS, RECORDS, Manifest, read_manifest
 
 TALLIED = ("split", "group_kind", "domain", "source", "concept", "status", "policy", "criterion", "valid")
 
 
 def image_refs(value: Any) -> Iterator[ImageRef]:
     """Every image reference inside a record, wherever it stands."""
-    if isinstance(value, ImageRef):
-        yield value
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from image_refs(getattr(value, name))
+    for _, part in parts_of(value):
+        if isinstance(part, ImageRef):
+            yield part
+
+
+def parts_of(value: Any, place: str = "") -> Iterator[tuple[str, BaseModel]]:
+    """Every part of a record with its dotted place, outer parts first.
+
+    Example:
+        >>> from vlmalign.records import user
+        >>> [place for place, _ in parts_of(user("Describe.", images=1))]
+        ['', 'content.0', 'content.1']
+    """
+    if isinstance(value, BaseModel):
+        yield place, value
+        items = [(name, getattr(value, name)) for name in type(value).model_fields]
     elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from image_refs(item)
+        items = [(str(number), item) for number, item in enumerate(value)]
+    else:
+        return
+    for name, item in items:
+        yield from parts_of(item, f"{place}.{name}" if place else name)
 
 
 def validate_folder(folder: str | Path) -> list[DataError]:
     """Every problem of a dataset folder, in file order; an empty list means that it is sound.
 
     Checked: the manifest, each line against its schema, unique ids, counts and hash against the manifest,
-    each image's place, bytes and decodability, each mask file's presence.
+    each image's place, bytes and decodability, that boxes lie inside their image, and that mask files are
+    there, can be decoded, and have the size of their image.
     """
     folder = Path(folder)
     try:
         manifest = read_manifest(folder)
     except DataError as error:
         return [error]
-    problems: list[DataError] = []
     file = folder / RECORDS
     if not file.is_file():
-        return [DataError("records.jsonl is missing", "Build the folder again.", file=folder)]
-    opened = RecordFolder(folder, KINDS[manifest.kind])
+        return [DataError("records.jsonl is missing", "Build the folder again with --overwrite.", file=folder)]
+    check = _Files(RecordFolder(folder, KINDS[manifest.kind]))
+    problems: list[DataError] = []
     seen: dict[str, int] = {}
-    checked: set[str] = set()
     number = 0
-    with open(file, encoding="utf-8") as lines:
+    with open(file, "rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                record = parse_line(line, opened.record_type, file=file, number=number)
+                record = parse_line(line, KINDS[manifest.kind], file=file, number=number)
             except DataError as error:
                 problems.append(error)
                 continue
             if record.id in seen:
-                problems.append(
-                    DataError(
-                        f"duplicate id, first used on line {seen[record.id]}",
-                        "Give each record its own id.",
-                        file=file,
-                        line=number,
-                        record=record.id,
-                        field="id",
-                    )
-                )
+                problems.append(duplicate_id(record.id, file=file, number=number, first=seen[record.id]))
             seen.setdefault(record.id, number)
-            for ref in image_refs(record):
-                if ref.path not in checked:
-                    checked.add(ref.path)
-                    problems += _image_problems(opened, ref, record, number)
+            for place, part in parts_of(record):
+                problems += [
+                    DataError(rule, remedy, file=file, line=number, record=record.id, field=field)
+                    for rule, remedy, field in check.problems(place, part)
+                ]
+    return problems + _against_manifest(file, number, manifest)
+
+
+def _against_manifest(file: Path, number: int, manifest: Manifest) -> list[DataError]:
     if number != manifest.counts.get("records"):
-        problems.append(
-            DataError(
-                f"the manifest counts {manifest.counts.get('records')} records, the file has {number}",
-                "Build the folder again.",
-                file=file,
-            )
-        )
+        rule = f"the manifest counts {manifest.counts.get('records')} records, the file has {number}"
     elif sha256_file(file) != manifest.records_sha256:
-        problems.append(
-            DataError("records.jsonl was changed after it was built", "Build the folder again.", file=file)
-        )
-    return problems
+        rule = "records.jsonl was changed after it was built"
+    else:
+        return []
+    return [DataError(rule, "Restore the file, or build the folder again with --overwrite.", file=file)]
 
 
-def _image_problems(folder: RecordFolder[Any], ref: ImageRef, record: Record, line: int) -> list[DataError]:
-    try:
-        path = folder.resolve(ref)
-        load_image(path)
-    except DataError as error:
-        return [
-            DataError(
-                error.rule,
-                error.remedy,
-                file=folder.path / RECORDS,
-                line=line,
-                record=record.id,
-                field=f"image {ref.path}",
-            )
-        ]
-    if sha256_file(path) != ref.sha256:
-        return [
-            DataError(
-                f"image {ref.path} has other bytes than its record says",
-                "Restore the file or build again.",
-                file=folder.path / RECORDS,
-                line=line,
-                record=record.id,
-                field="sha256",
-            )
-        ]
-    return []
+Problem = tuple[str, str, str]  # rule, remedy, field
+
+
+class _Files:
+    """What the records of one folder say of its files; each file is opened once."""
+
+    def __init__(self, folder: RecordFolder[Any]) -> None:
+        self.folder = folder
+        self.sizes: dict[str, tuple[int, int] | None] = {}  # None: damaged, and already told
+
+    def problems(self, place: str, part: BaseModel) -> Iterator[Problem]:
+        """Problems of the files that this part names."""
+        if isinstance(part, ImageRef):
+            yield from self._open(part.path, part.sha256, _join(place, "path"))
+        elif isinstance(part, Finding) and part.region is not None:
+            yield from self._open(part.image.path, part.image.sha256, _join(place, "image.path"))
+            yield from self._region(_join(place, "region"), part)
+
+    def _open(self, path: str, sha256: str | None, field: str) -> Iterator[Problem]:
+        if path in self.sizes:
+            return
+        self.sizes[path] = None
+        try:
+            file = self.folder.resolve(path)
+            size = load_image(file).size
+        except DataError as error:
+            yield f"{path}: {error.rule}", error.remedy, field
+            return
+        if sha256 is not None and sha256_file(file) != sha256:
+            yield f"{path} has other bytes than its record says", "Restore the file or build again.", field
+            return
+        self.sizes[path] = size
+
+    def _region(self, place: str, finding: Finding) -> Iterator[Problem]:
+        region, size = finding.region, self.sizes[finding.image.path]
+        assert region is not None
+        if region.mask is not None:
+            stem = Path(region.mask).stem
+            yield from self._open(region.mask, stem if len(stem) == 64 else None, f"{place}.mask")
+            mask = self.sizes[region.mask]
+            if size is not None and mask is not None and mask != size:
+                rule = f"the mask {region.mask} has {_by(mask)} pixels, its image {_by(size)}"
+                yield rule, "Give each finding the mask of its own image.", f"{place}.mask"
+        for number, (x0, y0, x1, y1) in enumerate(region.boxes):
+            if size is not None and not (0 <= x0 and 0 <= y0 and x1 <= size[0] and y1 <= size[1]):
+                rule = f"the box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) leaves the image of {_by(size)} pixels"
+                yield rule, "Correct it, or build the folder from corrected boxes.", f"{place}.boxes.{number}"
+
+
+def _join(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else name
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
 
 
 def folder_stats(folder: str | Path) -> dict[str, Any]:
@@ -127,17 +159,7 @@ def folder_stats(folder: str | Path) -> dict[str, Any]:
     groups: set[str] = set()
     words: dict[str, list[int]] = {}
     for record in RecordFolder(folder, KINDS[manifest.kind]):
-        for name in (
-            "split",
-            "group_kind",
-            "domain",
-            "source",
-            "concept",
-            "status",
-            "policy",
-            "criterion",
-            "valid",
-        ):
+        for name in TALLIED:
             if hasattr(record, name):
                 tallies.setdefault(name, Counter())[str(getattr(record, name))] += 1
         if getattr(record, "group_id", None):

@@ -93,7 +93,7 @@ def _judge(
         return [], {"invalid": 0, "cases_without_candidates": empty}
     images = None
     if reward.needs_images:
-        decoded = {case.id: [folder.image(ref) for ref in case.images] for case in cases}
+        decoded = {case.id: [folder.image(ref, record=case.id) for ref in case.images] for case in cases}
         images = [decoded[case.id] for case, _ in pairs]
     judged, invalid = judge_candidates(reward, criterion, [c for c, _ in pairs], [c for _, c in pairs], images)
     return judged, {"invalid": invalid, "cases_without_candidates": empty}
