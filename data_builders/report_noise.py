@@ -21,10 +21,7 @@ from vlmalign.records.hashing import derive_seed
 HIDDEN_STATEMENTS: dict[str, tuple[str, ...]] = {
     "handling": (
         "The sample was kept at room temperature.",
-        "The slide was prepared within two hours of collection.",
-        "The tube was inverted before the film was made.",
         "The film was air dried before fixation.",
-        "The specimen arrived by courier in the morning.",
     )
 }
 """Statements of kinds that no filter of the pipeline knows. Evaluation counts them by these sentences;

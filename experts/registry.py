@@ -72,7 +72,7 @@ def read_card(folder: str | Path) -> ExpertCard:
     except FileNotFoundError:
         raise DataError(
             "not a trained expert: expert.json is missing",
-            "Give the folder that `vlmalign train expert` wrote; run that again if it was stopped.",
+            "Give the folder that `vlmalign experts train` wrote; run that again if it was stopped.",
             file=folder,
         ) from None
     except (ValueError, KeyError, TypeError) as error:

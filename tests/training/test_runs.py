@@ -38,7 +38,7 @@ def test_the_same_command_on_a_complete_run_does_nothing(config):
 
 
 def test_another_config_in_the_same_folder_is_refused_with_the_difference(config):
-    RunFolder("sft", config)
+    RunFolder("sft", config).log({"step": 1})
     with pytest.raises(FileExistsError, match="learning_rate: 0.001 there, 0.5 here"):
         RunFolder("sft", changed(config, learning_rate=0.5))
     with pytest.raises(FileExistsError, match="content of stage changed"):
@@ -60,7 +60,7 @@ def test_a_moved_run_folder_is_still_the_same_run(config):
 
 
 def test_data_that_changed_under_the_run_is_noticed(config, make_demos):
-    RunFolder("sft", config)
+    RunFolder("sft", config).log({"step": 1})
     with pytest.raises(FileExistsError, match="content of data changed|data: "):
         RunFolder("sft", changed(config, data=[{"path": make_demos(n=3)}]))
 

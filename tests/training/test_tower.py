@@ -28,8 +28,9 @@ def discs(tmp_path_factory):
                                 region=Region(mask=drawn.path, label=1), **common)]  # fmt: skip
             if i:
                 findings.append(Finding(id=f"{i}/s", concept="side", value="left" if i % 2 else "right", **common))
-            case = Case(id=f"c{i}", images=(ref,), messages=(user("What?", images=1),), domain="d", group_id=f"g{i}",
-                        group_kind="slide", reference=Reference(findings=tuple(findings)))  # fmt: skip
+            known = Reference(findings=tuple(findings))
+            case = Case(id=f"c{i}", images=(ref,), messages=(user("What?", images=1),), domain="d",
+                        group_id=f"g{i}", group_kind="slide", reference=known)  # fmt: skip
             build.commit(case.id, [case])
     return folder
 
@@ -37,8 +38,8 @@ def discs(tmp_path_factory):
 def config(discs, make_demos, out, **changes):
     settings = {
         "data": str(discs), "corpus": (str(make_demos()),), "out": str(out), "image_size": 32, "patch_size": 16,
-        "hidden": 32, "layers": 1, "vision_hidden": 32, "vision_layers": 1, "heads": 2, "vocab_size": 300, "steps": 60,
-        "batch_size": 8, "jitter": 0.0,
+        "hidden": 32, "layers": 1, "vision_hidden": 32, "vision_layers": 1, "heads": 2, "vocab_size": 300,
+        "steps": 60, "batch_size": 8, "jitter": 0.0,
     }  # fmt: skip
     return TowerConfig(**(settings | changes))
 

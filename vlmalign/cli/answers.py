@@ -21,7 +21,7 @@ def answers(
     concepts: Sequence[str] = (),
     seed: int = 0,
     blank_images: bool = False,
-    batch_size: int = 64,
+    batch_size: int = 128,
     report_tokens: int = 110,
     answer_tokens: int = 24,
     modes: Sequence[str] = MODES,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import typer
 
 from vlmalign.cli.commands import stage_command
+from vlmalign.cli.settings import make_settings
 
 app = typer.Typer(no_args_is_help=True, help="Builders: demonstrations, preference pairs, edits, controls.")
 
@@ -24,7 +25,10 @@ def _logic(name: str) -> Any:
 def _rules(pairing: Mapping[str, Any] | None, weights: Mapping[str, Any] | None) -> dict[str, Any]:
     from data_builders import PairingConfig, ScoreWeights
 
-    return {"pairing": PairingConfig(**(pairing or {})), "weights": ScoreWeights(**(weights or {}))}
+    return {
+        "pairing": make_settings(PairingConfig, pairing or {}, where="pairing"),
+        "weights": make_settings(ScoreWeights, weights or {}, where="weights"),
+    }
 
 
 @stage_command(app, "captions")

@@ -22,7 +22,21 @@ HELP = {
     "seed": "of every random choice",
     "overwrite": "start anew where the folder was built with other settings",
     "min_probability": "how sure a finding must be to be used",
+    "keep": "probability that each detail is told",
+    "omit": "probability that a report leaves a claim out",
+    "wrong": "probability that a claim is wrong",
+    "implied": "also state what only follows from other findings",
+    "kinds": "report or conversation; may be repeated",
+    "from_reference": "use the cases' reference findings instead of reports",
+    "max_cases": "keep at most so many, taken at even distances",
+    "n_items": "how many items, each of two pictures and two texts",
+    "concepts": "only these; may be repeated",
+    "differ": "the two texts differ in any concepts, or in one",
+    "same_wording": "word both texts by the same draw, so that only claims differ",
+    "every": "keep the first of every so many records",
+    "size": "side of the pictures in pixels",
 }
+SAMPLES = {"logic": "peripheral_smear", "n_items": "100"}
 
 
 def stage_command(app: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -42,7 +56,8 @@ def _command(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         if _is_mapping(hints[key]):
             in_mappings.append(key)
             continue
-        option = typer.Option(help=HELP.get(key, key.replace("_", " ")))
+        names = [f"--{key.replace('_', '-')}"] if parameter.default is False else []
+        option = typer.Option(*names, help=HELP.get(key, key.replace("_", " ")))
         default = parameter.default
         if default == ():
             default = []
@@ -69,11 +84,20 @@ def _command(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         run_stage(name, merge(given, settings))
         console.print(f"wrote {given['out']}", markup=False)
 
-    command.__doc__ = function.__doc__
+    command.__doc__ = f"{inspect.getdoc(function)}\n\nFor example: {_example(name, function)}"
     command.__name__ = function.__name__
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
+
+
+def _example(name: str, function: Callable[..., Any]) -> str:
+    """The shortest command that is whole."""
+    words = ["vlmalign build", name]
+    for key, parameter in inspect.signature(function).parameters.items():
+        if parameter.default is parameter.empty:
+            words.append(f"--{key.replace('_', '-')} {SAMPLES.get(key, key.upper())}")
+    return " ".join(words)
 
 
 def _is_mapping(hint: Any) -> bool:

@@ -10,12 +10,19 @@ import typer
 
 from vlmalign.cli.console import console, errors
 
+Folder = Annotated[Path, typer.Argument(help="a dataset folder: records.jsonl, manifest.json, images/")]
+
 app = typer.Typer(no_args_is_help=True, help="Validate, describe and export dataset folders.")
 
 
 @app.command()
-def validate(folder: Path) -> None:
-    """Check a dataset folder: schema, ids, counts, hashes, and every image. Exit code 1 on problems."""
+def validate(folder: Folder) -> None:
+    """Check a dataset folder: schema, ids, counts, hashes, every image, box and mask. Exit code 1 on problems.
+
+    For example: vlmalign data validate runs/demo/seed-0/source
+
+    Every problem is one line on standard error: file:line, record, field, what is wrong, what to do.
+    """
     from vlmalign.records import read_manifest
     from vlmalign.records.validation import validate_folder
 
@@ -23,7 +30,7 @@ def validate(folder: Path) -> None:
     for problem in problems:
         errors.print(str(problem), style="red", markup=False)
     if problems:
-        errors.print(f"{len(problems)} problems in {folder}", markup=False)
+        errors.print(f"{len(problems)} problem{'s'[: len(problems) > 1]} in {folder}", markup=False)
         raise typer.Exit(1)
     manifest = read_manifest(folder)
     counts = ", ".join(f"{name} {n}" for name, n in sorted(manifest.counts.items()))
@@ -31,8 +38,11 @@ def validate(folder: Path) -> None:
 
 
 @app.command()
-def stats(folder: Path) -> None:
-    """Describe a dataset folder as JSON: records, groups, splits, lengths, what was left out."""
+def stats(folder: Folder) -> None:
+    """Describe a dataset folder as JSON: records, groups, splits, lengths, what was left out.
+
+    For example: vlmalign data stats runs/demo/seed-0/pairs
+    """
     from vlmalign.records.validation import folder_stats
 
     console.print_json(json.dumps(folder_stats(folder)))
@@ -44,7 +54,10 @@ def leakage(
     test: Annotated[list[Path], typer.Option(help="an evaluation folder; may be repeated")],
     max_bits: Annotated[int, typer.Option(help="near-duplicate limit of the 64-bit picture hash")] = 2,
 ) -> None:
-    """Refuse training folders that share a group or a near-duplicate image with evaluation folders."""
+    """Refuse training folders that share a group or a near-duplicate image with evaluation folders.
+
+    For example: vlmalign data leakage --train roles/labelled --train pairs --test roles/test
+    """
     from vlmalign.records.leakage import check_no_leakage
 
     check_no_leakage(train, test, max_bits=max_bits)
@@ -52,9 +65,17 @@ def leakage(
 
 
 @app.command("export-trl")
-def export_trl(folder: Path, out: Path) -> None:
-    """Write preference pairs as one Parquet file that TRL's DPOTrainer reads as it is."""
+def export_trl(
+    folder: Annotated[Path, typer.Argument(help="a folder of preference pairs")],
+    out: Annotated[Path, typer.Argument(help="the file to write, e.g. pairs.parquet")],
+) -> None:
+    """Write preference pairs as one Parquet file that TRL's DPOTrainer reads as it is.
+
+    For example: vlmalign data export-trl pairs pairs.parquet
+    """
     from vlmalign.data.trl_parquet import export_trl_parquet
 
+    if out.exists():
+        raise FileExistsError(f"{out} is there already. Delete it or name another file.")
     export_trl_parquet(folder, out)
     console.print(f"wrote {out}", markup=False)

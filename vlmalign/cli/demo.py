@@ -28,6 +28,8 @@ def demo(
 ) -> None:
     """Images, findings, preference pairs, a reward model, DPO with its controls, and a report of what is true.
 
+    For example: vlmalign demo, or on photographs: vlmalign demo --source bccd --data BCCD --out runs/bccd
+
     Leaves OUT/report.html and OUT/results.json. The same command continues a stopped demo.
     """
     import json
@@ -76,8 +78,9 @@ def _claim(out: Path, settings: Mapping[str, object]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if path.exists():
         old = json.loads(path.read_text())
+        begun = any(any(folder.iterdir()) for folder in out.glob("seed-*"))
         changed = [f"{k}: {old.get(k)!r} there, {v!r} here" for k, v in settings.items() if old.get(k) != v]
-        if changed:
+        if changed and begun:
             raise ValueError(
                 f"{out} holds a demo with other settings ({'; '.join(changed)}). Choose another --out."
             )

@@ -26,7 +26,10 @@ def evaluate_answers(
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Score folders of candidates against what is known of their cases."""
+    """Score folders of candidates against what is known of their cases.
+
+    For example: vlmalign evaluate answers candidates --cases roles/test --json scores.json
+    """
     from vlmalign.cli.scored_arms import score_candidates_folder, truths_of
     from vlmalign.clinical import load_logic
     from vlmalign.evaluation import aggregate
@@ -55,7 +58,10 @@ def evaluate_run(
     jobs: Annotated[int, typer.Option(help="stages that run at once")] = 2,
     json_file: JsonFile = None,
 ) -> None:
-    """Score a finished demo's arms on another folder; refuses pictures that the run was trained on."""
+    """Score a finished demo's arms on another folder; refuses pictures that the run was trained on.
+
+    For example: vlmalign evaluate run runs/demo --source bccd --data BCCD --json scores.json
+    """
     from vlmalign.cli.transfer import transfer
 
     results = transfer(run, source, data, seed=seed, slides=slides, jobs=jobs)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
+from vlmalign.cli.settings import make_settings
 from vlmalign.cli.stages import parse_settings, stage
 
 app = typer.Typer(no_args_is_help=True, help="Experts: train, run, list.")
@@ -16,11 +17,16 @@ app = typer.Typer(no_args_is_help=True, help="Experts: train, run, list.")
 @app.command("train")
 def train_command(
     cases: Annotated[Path, typer.Argument(help="cases whose findings carry masks or boxes")],
-    out: Path,
+    out: Annotated[Path, typer.Argument(help="the expert's folder to write")],
     set_: Annotated[list[str], typer.Option("--set", help="a setting, e.g. --set epochs=20")] = [],  # noqa: B006
-    overwrite: bool = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="discard an expert of other settings")] = False,
 ) -> None:
-    """Train a segmentation expert on a folder of cases; one part of the groups is held out to test it."""
+    """Train a segmentation expert on a folder of cases; one part of the groups is held out to test it.
+
+    For example: vlmalign experts train roles/expert runs/expert --set epochs=20 --set size=96
+
+    A stopped training continues with the same command. Next: vlmalign experts run OUT CASES FINDINGS.
+    """
     train(cases, out, parse_settings(set_), overwrite)
     console.print(f"wrote {out}", markup=False)
 
@@ -30,10 +36,28 @@ def train(cases: Path, out: Path, config: dict[str, Any] | None = None, overwrit
     """Train a segmentation expert."""
     from experts import ExpertConfig, train_expert
 
-    train_expert(cases, out, config=ExpertConfig(**(config or {})), overwrite=overwrite)
+    settings = make_settings(ExpertConfig, config or {}, where="expert settings")
+    train_expert(cases, out, config=settings, overwrite=overwrite)
 
 
 @app.command("run")
+def run_command(
+    expert: Annotated[Path, typer.Argument(help="what `vlmalign experts train` wrote")],
+    cases: Annotated[Path, typer.Argument(help="folder of cases; what is known of them is not looked at")],
+    out: Annotated[Path, typer.Argument(help="folder of findings to write")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a folder of other settings")] = False,
+    batch_size: Annotated[int, typer.Option(help="cases per batch, and per step of a continued run")] = 64,
+) -> None:
+    """Let an expert look at every image of a folder and write findings with their uncertainty.
+
+    For example: vlmalign experts run runs/expert cases findings
+
+    A killed run continues with the same command. Next: vlmalign build expert-pairs --findings OUT.
+    """
+    run(expert, cases, out, overwrite, batch_size)
+    console.print(f"wrote {out}", markup=False)
+
+
 @stage("expert-run")
 def run(expert: Path, cases: Path, out: Path, overwrite: bool = False, batch_size: int = 64) -> None:
     """Let an expert look at every image of a folder and write findings with their uncertainty."""
@@ -46,8 +70,18 @@ def run(expert: Path, cases: Path, out: Path, overwrite: bool = False, batch_siz
 def list_(
     folder: Annotated[Path | None, typer.Argument(help="also look for trained experts below this")] = None,
 ) -> None:
-    """List expert architectures and trained experts with what they can assess and how well."""
+    """List expert architectures and trained experts with what they can assess and how well.
+
+    For example: vlmalign experts list runs
+    """
     from experts import list_experts
 
-    for line in list_experts(folder):
-        console.print(str(line), markup=False)
+    for listing in [*list_experts(), *(list_experts(folder) if folder else [])]:
+        console.print(f"[bold]{listing.name:28}[/] {listing.folder or listing.origin}")
+        if listing.card is None:
+            continue
+        console.print(f"    assesses {', '.join(listing.card.concepts)}", markup=False)
+        for metric in listing.card.performance:
+            figure = f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"
+            n = f"{metric.images} images of {metric.groups} groups"
+            console.print(f"    {metric.name} of {metric.structure}: {figure}, {n}", markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -12,31 +13,63 @@ import typer
 from vlmalign.cli.console import console
 from vlmalign.cli.stages import as_path
 
+ADAPTER_CONFIG = "adapter_config.json"
+REWARD_HEAD = "reward_head.safetensors"
+WEIGHTS = (".safetensors", ".safetensors.index.json")
+OF_THE_MODEL = ("config.json", "generation_config.json")  # an adapter takes these from its base model
+
 
 def export(
     run: Annotated[Path, typer.Argument(help="a run folder (or its `model` folder)")],
-    folder: Annotated[Path, typer.Argument(help="where to write the model")],
+    folder: Annotated[Path, typer.Argument(help="where to write the model; must not exist, or be empty")],
     merge: Annotated[bool, typer.Option("--merge", help="fold a LoRA adapter into the base weights")] = False,
 ) -> None:
     """Write a run's model and processor so that AutoModelForImageTextToText.from_pretrained loads them.
 
+    For example: vlmalign export runs/dpo my-model --merge
+
     A run with LoRA is written as its adapter, small and tied to the base model that it names, or with
-    --merge as whole weights that stand alone.
+    --merge as whole weights that stand alone. A run without LoRA is always whole weights.
     """
     source, target = as_path(run), as_path(folder)
+    if not source.is_dir():
+        raise FileNotFoundError(f"{source}: no such folder. Pass a run folder.")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise FileExistsError(f"{target} is there already. Delete it or name another folder.")
     if (source / "config.yaml").is_file() and not (source / "summary.json").is_file():
         raise FileNotFoundError(f"{source} is a run that is not complete. Run its command again to finish it.")
+    model = source / "model" if (source / "model").is_dir() else source
+    if not any(model.glob("*.safetensors")):
+        raise FileNotFoundError(f"{model} holds no *.safetensors weights. Pass a run folder.")
     adapter = source / "adapter"
-    inside = adapter if adapter.is_dir() and not merge else source / "model"
-    inside = inside if inside.is_dir() else source
-    if not any(inside.glob("*.safetensors")):
-        raise FileNotFoundError(f"{inside} holds no *.safetensors weights. Pass a run folder.")
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(inside, partial)
+    if adapter.is_dir() and not merge:
+        base = _copy_adapter(adapter, model, partial)
+        note = f"a LoRA adapter; it loads its base model from {base}"
+    else:
+        shutil.copytree(model, partial)
+        note = "whole weights"
+    if (model / REWARD_HEAD).is_file():
+        note += "; a reward model: load it with vlmalign.models.RewardModel.load"
     if target.exists():
         target.rmdir()
+    target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(partial, target)
-    console.print(f"wrote {target}", markup=False)
+    console.print(f"wrote {target} ({note})", markup=False)
+
+
+def _copy_adapter(adapter: Path, model: Path, target: Path) -> str:
+    """The adapter with its run's processor; a local base model is named by its absolute path."""
+    shutil.copytree(adapter, target, ignore=shutil.ignore_patterns("README.md"))  # an empty form
+    for file in model.iterdir():
+        if file.is_file() and not file.name.endswith(WEIGHTS) and file.name not in OF_THE_MODEL:
+            shutil.copyfile(file, target / file.name)
+    settings = json.loads((target / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    base = str(settings["base_model_name_or_path"])
+    if Path(base).is_dir():
+        base = str(Path(base).resolve())
+        settings["base_model_name_or_path"] = base
+        text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
+        (target / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
+    return base

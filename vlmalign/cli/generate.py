@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from vlmalign.cli.console import track
+from vlmalign.cli.console import console, track
 from vlmalign.cli.stages import stage
 
 MEGAFLOPS = "megaflops"
@@ -17,33 +17,30 @@ Kind = Literal["report", "conversation"]
 
 @stage("generate")
 def generate(
-    model: Annotated[Path, typer.Argument(help="folder of a model that from_pretrained loads")],
-    cases: Annotated[Path, typer.Argument(help="folder of cases")],
-    out: Annotated[Path, typer.Argument(help="folder of candidates to write")],
-    n: Annotated[int, typer.Option(help="answers per case")] = 4,
-    temperature: Annotated[float, typer.Option(help="0 is greedy")] = 1.0,
+    model: str | Path,
+    cases: Path,
+    out: Path,
+    n: int = 4,
+    temperature: float = 1.0,
     top_p: float = 1.0,
-    max_new_tokens: Annotated[int, typer.Option(help="per assistant turn")] = 128,
+    max_new_tokens: int = 128,
     seed: int = 0,
-    kind: Annotated[
-        Kind, typer.Option(help="answer the case's prompt, or the clinical logic's questions in turn")
-    ] = "report",
-    logic: Annotated[str, typer.Option(help="clinical logic of a conversation: a name or a YAML file")] = "",
-    concepts: Annotated[list[str] | None, typer.Option("--concept", help="ask only these")] = None,
-    batch_size: Annotated[int, typer.Option(help="cases per batch")] = 32,
-    limit: Annotated[int | None, typer.Option(help="only the first so many cases")] = None,
-    blank_images: Annotated[bool, typer.Option(help="control: grey pictures instead of the real ones")] = False,
+    kind: Kind = "report",
+    logic: str = "",
+    concepts: list[str] | None = None,
+    batch_size: int = 32,
+    limit: int | None = None,
+    blank_images: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Sample answers of a model to cases (seeded) and write them as candidates. Resumable."""
     from vlmalign.records import Case, DatasetBuild, RecordFolder
 
-    if temperature == 0 and n != 1:
-        raise ValueError(f"n is {n} at temperature 0: greedy answers are all the same, use n 1")
-    if kind == "conversation" and not logic:
-        raise ValueError("kind is 'conversation' but no logic is given: pass --logic NAME")
+    _check_numbers(n, temperature, top_p, max_new_tokens, batch_size, limit)
+    _check_questions(kind, logic, concepts)
     folder = RecordFolder(cases, Case)
-    policy = policy_id(model)
+    weights = model_to_sample(model)
+    policy = policy_id(weights)
     config = {
         "stage": "generate", "policy": policy, "cases": folder.sha256, "n": n, "temperature": temperature,
         "top_p": top_p, "max_new_tokens": max_new_tokens, "seed": seed, "kind": kind, "logic": logic,
@@ -53,7 +50,7 @@ def generate(
         if build.finished:
             return
         records = list(folder)[:limit]
-        sampler = _Sampler(model, policy, config)
+        sampler = _Sampler(weights, policy, config)
         batches = [records[i : i + batch_size] for i in range(0, len(records), batch_size)]
         for batch in track(batches, f"generate {Path(out).name}"):
             unit = batch[0].id
@@ -65,23 +62,122 @@ def generate(
                 build.commit(unit, answers, counts)
 
 
+def command(
+    model: Annotated[
+        str, typer.Argument(help="a model folder, a run folder, builtin:NAME, or a name on the Hugging Face hub")
+    ],
+    cases: Annotated[Path, typer.Argument(help="folder of cases")],
+    out: Annotated[Path, typer.Argument(help="folder of candidates to write")],
+    n: Annotated[int, typer.Option(help="answers per case")] = 4,
+    temperature: Annotated[float, typer.Option(help="0 is greedy: then also --n 1")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="draw from the likeliest tokens that make up this share")] = 1.0,
+    max_new_tokens: Annotated[int, typer.Option(help="per assistant turn")] = 128,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same answers")] = 0,
+    kind: Annotated[
+        Kind, typer.Option(help="answer the case's prompt, or the clinical logic's questions in turn")
+    ] = "report",
+    logic: Annotated[str, typer.Option(help="clinical logic of a conversation: a name or a YAML file")] = "",
+    concepts: Annotated[list[str] | None, typer.Option("--concept", help="ask only these; repeat it")] = None,
+    batch_size: Annotated[int, typer.Option(help="cases per batch, and per step of a continued run")] = 32,
+    limit: Annotated[int | None, typer.Option(help="only the first so many cases")] = None,
+    blank_images: Annotated[
+        bool, typer.Option("--blank-images", help="control: grey pictures instead of the real ones")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="start anew where the folder was built with other settings")
+    ] = False,
+) -> None:
+    """Sample answers of a model to cases (seeded) and write them as candidates.
+
+    For example: vlmalign generate runs/sft cases candidates --n 8, or greedily: --n 1 --temperature 0, or as a
+    conversation in which the model is fed its own earlier answers: --kind conversation --logic peripheral_smear
+
+    A killed run continues with the same command and ends with the same bytes. Next: vlmalign build expert-pairs.
+    """
+    generate(
+        model, cases, out, n, temperature, top_p, max_new_tokens, seed, kind, logic, concepts, batch_size, limit,
+        blank_images, overwrite,
+    )  # fmt: skip
+    console.print(f"wrote {out}", markup=False)
+
+
+def _check_numbers(
+    n: int, temperature: float, top_p: float, max_new_tokens: int, batch_size: int, limit: int | None
+) -> None:
+    counts = {"n": n, "max_new_tokens": max_new_tokens, "batch_size": batch_size, "limit": limit}
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}: at least 1 is required")
+    if not 0 <= temperature < float("inf"):
+        raise ValueError(f"temperature is {temperature}: 0 (greedy) or more is required")
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p}: more than 0 and at most 1 is required; 1 leaves nothing out")
+    if temperature == 0 and n != 1:
+        raise ValueError(f"n is {n} at temperature 0: greedy answers are all the same, use n 1")
+
+
+def _check_questions(kind: Kind, logic: str, concepts: list[str] | None) -> None:
+    from vlmalign.clinical import load_logic
+
+    if kind == "report":
+        if logic or concepts:
+            given = "logic" if logic else "concepts"
+            raise ValueError(f"{given} is given and kind is 'report': drop it, or ask with --kind conversation")
+        return
+    if not logic:
+        raise ValueError("kind is 'conversation' but no logic is given: pass --logic NAME")
+    known = [question.concept for question in load_logic(logic).questions]
+    for concept in concepts or ():
+        if concept not in known:
+            raise ValueError(f"concept {concept!r} has no question in logic {logic!r}: ask of {', '.join(known)}")
+
+
+def model_to_sample(model: str | Path) -> str | Path:
+    """The folder to load: of a run its `model`, of `builtin:NAME` the package's; a Hub id as it is.
+
+    Raises:
+        FileNotFoundError: no such folder, no model in it, or a run that is not complete.
+    """
+    from vlmalign.training.runs import model_folder, model_hash
+
+    if model_hash(model) is None:
+        return str(model)
+    from vlmalign.models.builtin import resolve_checkpoint
+
+    return Path(resolve_checkpoint(model_folder(model)))
+
+
 def policy_id(model: str | Path) -> str:
-    """Name of a model folder and a hash of its weights, e.g. `dpo@1f3a9c0b2d4e`."""
+    """Name of a model folder and a hash of its weights, e.g. `dpo@1f3a9c0b2d4e`; of a Hub id its revision."""
     from vlmalign.records.hashing import config_hash, sha256_file
 
     folder = Path(model)
+    if isinstance(model, str) and not folder.is_dir():
+        return f"{folder.name}@{_revision(model)[:12]}"
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
-        raise FileNotFoundError(f"{folder} holds no *.safetensors weights. Pass the `model` folder of a run.")
+        raise FileNotFoundError(
+            f"{folder} holds no *.safetensors weights. Pass a run, or the `model` folder in it."
+        )
     digest = config_hash([sha256_file(path) for path in weights])
     name = folder.parent.name if folder.name == "model" else folder.name
     return f"{name}@{digest[:12]}"
 
 
+def _revision(model: str) -> str:
+    from transformers import AutoConfig
+
+    try:
+        return str(AutoConfig.from_pretrained(model)._commit_hash)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise FileNotFoundError(f"{model} is no folder here and cannot be had from the Hub: {reason}") from None
+
+
 class _Sampler:
     """A loaded model with its sampling settings."""
 
-    def __init__(self, model: Path, policy: str, config: dict[str, Any]) -> None:
+    def __init__(self, model: str | Path, policy: str, config: dict[str, Any]) -> None:
         from vlmalign.clinical import load_logic
         from vlmalign.models import load_vlm
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import typer
 
@@ -11,6 +12,9 @@ from vlmalign import __version__
 from vlmalign.cli import build as build_verbs
 from vlmalign.cli import data, demo, evaluate, experts, export, generate, preview, recipes, score, source, train
 from vlmalign.cli.console import console, errors
+from vlmalign.cli.failures import describe
+
+STOPPED = 130  # exit code after Ctrl-C
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,6 +38,9 @@ def _root(
     version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="print it"),
 ) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not errors.is_terminal:  # the bars of other packages: nobody watches, and logs fill up
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|torch)\b")
 
 
 app.command("demo")(demo.demo)
@@ -41,7 +48,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(source.app, name="source")
 app.add_typer(experts.app, name="experts")
 app.add_typer(build_verbs.app, name="build")
-app.command("generate")(generate.generate)
+app.command("generate")(generate.command)
 app.command("sft")(train.sft)
 app.command("reward")(train.reward)
 app.command("dpo")(train.dpo)
@@ -56,15 +63,17 @@ def main() -> None:
     """Run the command line; expected errors are one plain message and exit code 2."""
     try:
         app()
-    except (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, ImportError) as error:
-        if os.environ.get("VLMALIGN_TRACEBACK"):
+    except Exception as error:
+        message = describe(error)
+        if message is None or os.environ.get("VLMALIGN_TRACEBACK"):
             raise
         errors.print("[red]error:[/] ", end="")
-        errors.print(str(error), markup=False)
+        errors.print(message, markup=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("stopped; the same command continues from here")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == STOPPED:
+            errors.print("stopped; the same command continues from here")
+        raise
 
 
 if __name__ == "__main__":

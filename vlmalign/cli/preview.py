@@ -13,14 +13,22 @@ from vlmalign.recipes import read_recipe
 
 
 def preview(
-    config: Annotated[Path, typer.Argument(help="a recipe of stage sft, reward or dpo")],
+    config: Annotated[Path, typer.Argument(help="a shipped recipe of stage sft, reward or dpo, or your own file")],
     out: Annotated[Path | None, typer.Option(help="write the model's view of the images here (PNG)")] = None,
     examples: Annotated[int, typer.Option(help="how many examples to show")] = 2,
     set_: Annotated[list[str], typer.Option("--set", help="a setting of the recipe")] = [],  # noqa: B006
     var: Annotated[list[str], typer.Option("--var", help="a variable of the recipe")] = [],  # noqa: B006
 ) -> None:
-    """Show a decoded batch with its loss mask, the images as the model sees them, and a memory estimate."""
+    """Show a decoded batch with its loss mask, the images as the model sees them, and a memory estimate.
+
+    For example: vlmalign preview my-sft.yaml --out preview --examples 4
+
+    Nothing is trained and no run folder is begun. Next: vlmalign sft (or reward, dpo) with the same file.
+    """
     from vlmalign.cli.preview_view import show_preview
 
+    if examples < 1:
+        raise ValueError(f"--examples is {examples}: at least 1 is required")
     recipe = load_recipe(read_recipe(config), parse_settings(var), name=str(config))
-    show_preview(recipe.stage, merge(recipe.config, parse_settings(set_)), console, examples, out)
+    settings = merge(recipe.config, parse_settings(set_))
+    show_preview(recipe.stage, settings, console, examples, out, where=str(config))

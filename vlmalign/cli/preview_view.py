@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+LEARNT = "«", "»"  # round the tokens in the loss: bold is not seen in a file or a pipe
 
-def show_preview(stage: str, config: Mapping[str, Any], console: Console, count: int, out: Path | None) -> None:
+
+def show_preview(
+    stage: str, config: Mapping[str, Any], console: Console, count: int, out: Path | None, *, where: str
+) -> None:
     """Print a preview of a training stage; with `out`, also write its images as PNG files.
 
     Raises:
@@ -30,54 +35,50 @@ def show_preview(stage: str, config: Mapping[str, Any], console: Console, count:
     if stage not in stages:
         raise ValueError(f"stage {stage!r} has no preview: give a recipe of stage sft, reward or dpo")
     config_type, kind = stages[stage]
-    given = {k: v for k, v in config.items() if k not in ("like", "plus")}
-    settings = make_config(config_type, given | ({"max_steps": 1} if stage == "sft-matched" else {}))
+    given = {k: v for k, v in config.items() if k not in ("like", "plus", "overwrite")}
+    settings = make_config(config_type, given | ({"max_steps": 1} if stage == "sft-matched" else {}), where=where)
     vlm = load_policy(settings)
     data = ExampleDataset(settings.data, record_type=kind, processor=vlm.processor, stops=stop_tokens(vlm))
     batch = collate([data[i] for i in range(min(count, len(data)))], pad_token(vlm.processor))["batch"]
     console.print(
-        f"{len(data)} records; batch of {settings.batch_size} prompts; learnt tokens are [bold]bold[/]\n"
+        f"{len(data)} examples; batches of {settings.batch_size} prompts; "
+        f"{LEARNT[0]}[bold]learnt tokens[/]{LEARNT[1]} are marked\n"
     )
     for number in range(batch.n_responses):
         if number == 0 or batch.prompt_index[number] != batch.prompt_index[number - 1]:
             console.print(_prompt(vlm, batch, int(batch.prompt_index[number])))
         console.print(_response(vlm, batch, number))
     if out is not None:
-        for path in _write_images(vlm, batch, out):
-            console.print(f"wrote {path}", markup=False)
-    _memory(vlm.model, batch, settings, console)
+        _write_images(vlm, batch, out, console)
+    _memory(vlm.model, batch, settings, console, logps=stage != "reward")
 
 
 def _prompt(vlm: Any, batch: Any, row: int) -> Text:
     ids = batch.prompts["input_ids"][row][batch.prompts["attention_mask"][row].bool()].tolist()
-    text, run = Text("prompt   ", style="cyan"), 0
     image = vlm.model.config.image_token_id
-    for token in [*ids, None]:
-        if token == image:
-            run += 1
-            continue
-        if run:
-            text.append(f"[{run} image tokens]", style="magenta")
-            run = 0
-        if token is not None:
-            text.append(vlm.tokenizer.decode([token]), style="")
+    text = Text("prompt   ", style="cyan")
+    for is_image, run in groupby(ids, key=lambda token: token == image):
+        tokens = list(run)
+        if is_image:
+            text.append(f"[{len(tokens)} image tokens]", style="magenta")
+        else:
+            text.append(vlm.tokenizer.decode(tokens), style="")
     return text
 
 
 def _response(vlm: Any, batch: Any, number: int) -> Text:
+    real = batch.response_mask[number]
+    tokens = zip(batch.loss_mask[number][real].tolist(), batch.response_ids[number][real].tolist(), strict=True)
     text = Text(f"answer {batch.slots[number].item()} ", style="cyan")
-    for token, real, learnt in zip(
-        batch.response_ids[number].tolist(),
-        batch.response_mask[number].tolist(),
-        batch.loss_mask[number].tolist(),
-        strict=True,
-    ):
-        if real:
-            text.append(vlm.tokenizer.decode([token]), style="bold" if learnt else "dim")
+    # A run of tokens is decoded together: a letter outside ASCII may be several tokens.
+    for learnt, run in groupby(tokens, key=lambda pair: pair[0]):
+        said = vlm.tokenizer.decode([token for _, token in run])
+        text.append(f"{LEARNT[0]}{said}{LEARNT[1]}" if learnt else said, style="bold" if learnt else "dim")
+    text.append(f"  ({int(batch.loss_mask[number].sum())} of {int(real.sum())} tokens learnt)", style="cyan")
     return text
 
 
-def _write_images(vlm: Any, batch: Any, out: Path) -> list[Path]:
+def _write_images(vlm: Any, batch: Any, out: Path, console: Console) -> None:
     """The pixel tensors turned back into pictures: what resizing and cropping have left."""
     import numpy as np
     import torch
@@ -86,25 +87,23 @@ def _write_images(vlm: Any, batch: Any, out: Path) -> list[Path]:
     processor = vlm.processor.image_processor
     mean, std = torch.tensor(processor.image_mean), torch.tensor(processor.image_std)
     pixels = batch.prompts["pixel_values"]
-    if pixels.shape[-3] != 3:
-        raise ValueError(
-            f"pixel_values has shape {tuple(pixels.shape)}: this family packs its patches, no picture"
-        )
+    if pixels.ndim < 4 or pixels.shape[-3] != 3:
+        console.print(f"no picture: this family packs its patches, pixel_values {tuple(pixels.shape)}")
+        return
     out.mkdir(parents=True, exist_ok=True)
-    paths = []
     for i, picture in enumerate(pixels.reshape(-1, *pixels.shape[-3:])):
         shown = (picture * std[:, None, None] + mean[:, None, None]).clamp(0, 1) * 255
         path = out / f"image-{i}.png"
         Image.fromarray(shown.permute(1, 2, 0).numpy().round().astype(np.uint8)).save(path)
-        paths.append(path)
-    return paths
+        console.print(f"wrote {path}", markup=False)
 
 
-def _memory(model: Any, batch: Any, settings: Any, console: Console) -> None:
+def _memory(model: Any, batch: Any, settings: Any, console: Console, *, logps: bool) -> None:
     """Weights, gradients, AdamW's two moments, and one step's activations, measured by running it."""
     total = sum(p.numel() * p.element_size() for p in model.parameters())
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    activations = _saved_bytes(model, batch) * settings.batch_size / batch.n_prompts
+    mixed = settings.dtype == "mixed"
+    activations = _saved_bytes(model, batch, mixed=mixed, logps=logps) * settings.batch_size / batch.n_prompts
     console.print(
         f"\nmemory estimate: weights {_mb(total)}, gradients {_mb(trained)}, AdamW {_mb(2 * trained)}, "
         f"activations {_mb(activations)} for {settings.batch_size} prompts: "
@@ -112,8 +111,8 @@ def _memory(model: Any, batch: Any, settings: Any, console: Console) -> None:
     )
 
 
-def _saved_bytes(model: Any, batch: Any) -> int:
-    """Bytes that the backward pass keeps, each storage counted once."""
+def _saved_bytes(model: Any, batch: Any, *, mixed: bool, logps: bool) -> int:
+    """Bytes that the backward pass keeps, each storage counted once; a reward model needs no log-probabilities."""
     import torch
 
     from vlmalign.models import forward_responses
@@ -128,8 +127,10 @@ def _saved_bytes(model: Any, batch: Any) -> int:
         return tensor
 
     model.train()
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        forward_responses(model, batch)
+    batch = batch.to(next(model.parameters()).device)
+    precision = torch.autocast(batch.response_ids.device.type, dtype=torch.bfloat16, enabled=mixed)
+    with precision, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        forward_responses(model, batch, logps=logps, hidden=not logps)
     return sum(kept.values())
 
 

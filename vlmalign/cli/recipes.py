@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.stages import load_recipe, merge, parse_settings, run_stage
+from vlmalign.cli.stages import load_recipe, merge, parse_settings, run_recipe_stage
 from vlmalign.recipes import read_recipe, recipe_names
 
 app = typer.Typer(no_args_is_help=True, help="Ready settings for every stage: list, copy, change, run.")
@@ -24,15 +25,24 @@ def list_recipes() -> None:
 
 @app.command("copy")
 def copy_recipe(
-    name: str, to: Annotated[Path | None, typer.Argument(help="default: NAME.yaml here")] = None
+    name: Annotated[str, typer.Argument(help="a name of `vlmalign recipes list`")],
+    to: Annotated[Path | None, typer.Argument(help="default: NAME.yaml here")] = None,
 ) -> None:
-    """Copy a recipe to a file of your own, to change and run."""
+    """Copy a recipe to a file of your own, to change and run.
+
+    For example: vlmalign recipes copy smear-dpo my-dpo.yaml
+    """
     target = to or Path(f"{name}.yaml")
     if target.is_dir():
         target = target / f"{name}.yaml"
     if target.exists():
         raise FileExistsError(f"{target} exists. Delete it or name another file.")
-    target.write_text(read_recipe(name), encoding="utf-8")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target.parent}: no such folder. Make it first, or name another file.")
+    text = read_recipe(name)
+    partial = target.with_name(target.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, target)
     console.print(f"wrote {target}; run it with: vlmalign recipes run {target}")
 
 
@@ -42,6 +52,12 @@ def run_recipe(
     var: Annotated[list[str], typer.Option(help="a variable, e.g. --var root=runs/mine")] = [],  # noqa: B006
     set_: Annotated[list[str], typer.Option("--set", help="a setting, e.g. --set learning_rate=1e-4")] = [],  # noqa: B006
 ) -> None:
-    """Run one recipe. The same command again continues or does nothing."""
+    """Run one recipe. The same command again continues or does nothing.
+
+    For example: vlmalign recipes run smear-source --var root=runs/mine --set options.n_groups=20
+    """
     recipe = load_recipe(read_recipe(name), parse_settings(var), name=name)
-    run_stage(recipe.stage, merge(recipe.config, parse_settings(set_)))
+    config = merge(recipe.config, parse_settings(set_))
+    run_recipe_stage(recipe.stage, config, name=name)
+    if "out" in config:
+        console.print(f"wrote {config['out']}", markup=False)

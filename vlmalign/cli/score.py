@@ -20,9 +20,14 @@ def score(
     set_: Annotated[
         list[str], typer.Option("--set", help="a setting of the reward, e.g. --set run=runs/reward")
     ] = [],  # noqa: B006
-    overwrite: bool = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a folder of other settings")] = False,
 ) -> None:
-    """Score candidates (or pairs) with any reward. What cannot be scored is written as invalid, with why."""
+    """Score candidates (or pairs) with any reward. What cannot be scored is written as invalid, with why.
+
+    For example: vlmalign score scalar --set run=runs/reward --pairs pairs --out judged, or by clinical logic where
+    the findings are known: vlmalign score symbolic --set logic=peripheral_smear --cases cases --candidates
+    candidates --out judged
+    """
     run_score(reward, out, cases, candidates, pairs, parse_settings(set_), overwrite)
     console.print(f"wrote {out}", markup=False)
 
@@ -39,7 +44,9 @@ def run_score(
 ) -> None:
     """Score candidates or pairs; exactly one of (cases and candidates) and pairs is given."""
     if (pairs is None) == (cases is None or candidates is None):
-        raise ValueError("give either cases and candidates, or pairs")
+        raise ValueError("give either --cases and --candidates, or --pairs")
+    if pairs is not None and (cases is not None or candidates is not None):
+        raise ValueError("--pairs is given with --cases or --candidates: drop one of the two")
     from vlmalign.rewards import load_reward, score_candidates, score_pairs
 
     scorer = load_reward(reward, **(settings or {}))

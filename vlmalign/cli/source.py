@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vlmalign.cli.console import console
+from vlmalign.cli.settings import call_with_settings
 from vlmalign.cli.stages import parse_settings, stage
 
 app = typer.Typer(no_args_is_help=True, help="Sources of images: list, build, split by group.")
@@ -25,7 +27,7 @@ def list_() -> None:
 
 @app.command("build")
 def build(
-    name: str,
+    name: Annotated[str, typer.Argument(help="a name of `vlmalign source list`")],
     out: Annotated[Path, typer.Option(help="the folder of cases to write")],
     data: Annotated[Path | None, typer.Option(help="where the source's own files lie, if it reads any")] = None,
     set_: Annotated[
@@ -34,9 +36,15 @@ def build(
     on_bad: Annotated[
         str | None, typer.Option(help="refuse | skip: what to do with annotations that break a rule")
     ] = None,
-    overwrite: bool = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a folder of other settings")] = False,
 ) -> None:
-    """Build a source, e.g.: vlmalign source build bccd --data BCCD --out cases."""
+    """Turn a source's pictures and annotations into a folder of cases.
+
+    For example: vlmalign source build smear --out cases --set n_groups=20, or from real photographs:
+    vlmalign source build bccd --data BCCD --on-bad skip --out cases
+
+    A killed build continues with the same command. Next: vlmalign source split.
+    """
     options = parse_settings(set_) | ({"on_bad": on_bad} if on_bad else {})
     source(name=name, out=out, data=data, overwrite=overwrite, options=options)
     console.print(f"wrote {out}", markup=False)
@@ -56,7 +64,9 @@ def source(
     given = dict(options or {})
     if data is not None:
         given["data"] = data
-    get_source(name)(out=out, overwrite=overwrite, **given)
+    if "data" not in given and "data" in inspect.signature(get_source(name)).parameters:
+        raise ValueError(f"source {name!r} reads files of its own: give their folder with --data DIR")
+    call_with_settings(get_source(name), {"out": out, "overwrite": overwrite, **given}, where=f"source {name!r}")
 
 
 @stage("split")
@@ -71,13 +81,20 @@ def split(
 
 @app.command("split")
 def split_command(
-    cases: Path,
-    out: Path,
+    cases: Annotated[Path, typer.Argument(help="folder of cases")],
+    out: Annotated[Path, typer.Argument(help="folder to write: one folder of cases per role inside")],
     role: Annotated[list[str], typer.Option(help="name=share, e.g. --role train=0.8 --role test=0.2")],
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="of the division")] = 0,
     gap: Annotated[int, typer.Option(help="drop photographs this near to another role's")] = 0,
-    overwrite: bool = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace folders of other settings")] = False,
 ) -> None:
-    """Divide a folder of cases by group: patients, slides or blocks of photographs are never parted."""
-    split(cases, out, {k: float(v) for k, v in parse_settings(role).items()}, seed, gap, overwrite)
+    """Divide a folder of cases by group: patients, slides or blocks of photographs are never parted.
+
+    For example: vlmalign source split cases roles --role expert=0.4 --role labelled=0.2 --role test=0.4
+    """
+    shares = parse_settings(role)
+    for name, share in shares.items():
+        if isinstance(share, bool) or not isinstance(share, (int, float)):
+            raise ValueError(f"--role {name}={share}: the share must be a number, e.g. --role {name}=0.8")
+    split(cases, out, {name: float(share) for name, share in shares.items()}, seed, gap, overwrite)
     console.print(f"wrote {out}", markup=False)

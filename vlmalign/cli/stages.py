@@ -58,14 +58,21 @@ def load_recipe(text: str, variables: Mapping[str, Any] | None = None, *, name: 
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise StageError(f"{name}: not valid YAML ({error}). Correct the file.") from None
+        mark = getattr(error, "problem_mark", None)
+        place = name if mark is None else f"{name}:{mark.line + 1}"
+        raise StageError(f"{place}: not valid YAML ({getattr(error, 'problem', error)}). Correct it.") from None
     if not isinstance(data, dict) or "stage" not in data or "config" not in data:
         raise StageError(f"{name}: a recipe is a mapping with the keys 'stage' and 'config'.")
     _refuse_unknown(data, {"stage", "about", "vars", "config"}, name)
+    if not isinstance(data["stage"], str):
+        raise StageError(f"{name}, key 'stage': got {data['stage']!r}, expected the name of one stage.")
+    for key in ("vars", "config"):
+        if not isinstance(data.get(key) or {}, dict):
+            raise StageError(f"{name}, key {key!r}: got {data[key]!r}, expected `name: value` lines.")
     defaults = data.get("vars") or {}
     given = dict(variables or {})
     _refuse_unknown(given, set(defaults), f"{name}, vars")
-    return Recipe(data["stage"], data.get("about", ""), _fill(data["config"], {**defaults, **given}, name))
+    return Recipe(data["stage"], data.get("about", ""), _fill(data["config"] or {}, {**defaults, **given}, name))
 
 
 def _fill(value: Any, variables: Mapping[str, Any], name: str) -> Any:
@@ -113,6 +120,16 @@ def run_stage(name: str, config: Mapping[str, Any]) -> Any:
         raise StageError(f"stage {name!r}, key {key!r}: {first['msg']} (got {first['input']!r}).") from None
 
 
+def run_recipe_stage(stage: str, config: Mapping[str, Any], *, name: str) -> Any:
+    """Run a recipe's stage; what is wrong with its settings is said with the recipe's name."""
+    try:
+        return run_stage(stage, config)
+    except ValueError as error:
+        if str(error).startswith(("stage ", "unknown stage ")):
+            raise StageError(f"{name}, {error}") from None
+        raise
+
+
 def load_stages() -> None:
     """Import the modules that define stages."""
     from vlmalign.cli import build, evaluate, experts, generate, score, source, train  # noqa: F401
@@ -129,12 +146,19 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise StageError(f"--set {setting!r}: expected key=value.")
+            raise StageError(f"{setting!r}: expected key=value.")
         place = result
         *parents, last = key.split(".")
         for parent in parents:
             place = place.setdefault(parent, {})
-        place[last] = yaml.safe_load(value)
+            if not isinstance(place, dict):
+                raise StageError(f"{setting!r}: {parent!r} was already given a plain value. Drop one of the two.")
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise StageError(
+                f"{setting!r}: the value is not valid YAML ({getattr(error, 'problem', error)})."
+            ) from None
     return result
 
 

@@ -9,20 +9,22 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.stages import StageError, load_recipe, merge, parse_settings, run_stage, stage
+from vlmalign.cli.settings import make_settings
+from vlmalign.cli.stages import StageError, load_recipe, merge, parse_settings, run_recipe_stage, stage
 from vlmalign.recipes import read_recipe
 
-Config = Annotated[Path, typer.Argument(help="a recipe: YAML with stage, vars and config")]
+Config = Annotated[Path, typer.Argument(help="a shipped recipe, or a YAML file with stage, vars and config")]
 Settings = Annotated[list[str], typer.Option("--set", help="a setting, e.g. --set learning_rate=1e-4")]
 Variables = Annotated[list[str], typer.Option("--var", help="a variable of the recipe, e.g. --var seed=1")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="delete an earlier run there and start anew")]
 
 
 @stage("sft")
-def run_sft(**config: Any) -> None:
+def run_sft(overwrite: bool = False, **config: Any) -> None:
     """Supervised fine-tuning on demonstrations."""
     from vlmalign.training import SftConfig, make_config, train_sft
 
-    train_sft(make_config(SftConfig, config, where="stage 'sft'"))
+    train_sft(make_config(SftConfig, config, where="stage 'sft'"), overwrite=overwrite)
 
 
 @stage("sft-matched")
@@ -39,44 +41,65 @@ def run_tower(**config: Any) -> None:
     """Build a small model and train its vision tower from masks."""
     from vlmalign.training import TowerConfig, pretrain_tower
 
-    pretrain_tower(TowerConfig(**config))
+    pretrain_tower(make_settings(TowerConfig, config, where="stage 'tower'"))
 
 
 @stage("reward")
-def run_reward(**config: Any) -> None:
+def run_reward(overwrite: bool = False, **config: Any) -> None:
     """Train a scalar reward model on preferences."""
     from vlmalign.training import RewardConfig, make_config, train_reward
 
-    train_reward(make_config(RewardConfig, config, where="stage 'reward'"))
+    train_reward(make_config(RewardConfig, config, where="stage 'reward'"), overwrite=overwrite)
 
 
 @stage("dpo")
-def run_dpo(**config: Any) -> None:
+def run_dpo(overwrite: bool = False, **config: Any) -> None:
     """Direct preference optimisation."""
     from vlmalign.training import DpoConfig, make_config, train_dpo
 
-    train_dpo(make_config(DpoConfig, config, where="stage 'dpo'"))
+    train_dpo(make_config(DpoConfig, config, where="stage 'dpo'"), overwrite=overwrite)
 
 
-def _train(verb: str, config: Path, settings: list[str], variables: list[str]) -> None:
+def _train(verb: str, config: Path, settings: list[str], variables: list[str], overwrite: bool) -> None:
     recipe = load_recipe(read_recipe(config), parse_settings(variables), name=str(config))
     if recipe.stage != verb:
-        raise StageError(f"{config}: this is a recipe of stage {recipe.stage!r}, not of {verb!r}.")
+        raise StageError(
+            f"{config}: this is a recipe of stage {recipe.stage!r}, not of {verb!r}. "
+            f"Run it with: vlmalign recipes run {config}"
+        )
     merged = merge(recipe.config, parse_settings(settings))
-    run_stage(verb, merged)
+    run_recipe_stage(verb, merged | ({"overwrite": True} if overwrite else {}), name=str(config))
     console.print(f"wrote {merged['out']}", markup=False)
 
 
-def sft(config: Config, set_: Settings = [], var: Variables = []) -> None:  # noqa: B006
-    """Teach a model from demonstrations (supervised fine-tuning)."""
-    _train("sft", config, set_, var)
+def sft(config: Config, set_: Settings = [], var: Variables = [], overwrite: Overwrite = False) -> None:  # noqa: B006
+    """Teach a model from demonstrations (supervised fine-tuning).
+
+    For example: vlmalign sft smear-sft --var root=runs/mine --set learning_rate=1e-4
+
+    Writes a run folder: model/ (what from_pretrained loads), metrics.jsonl, config.yaml, summary.json. The
+    same command continues a stopped run and does nothing when it is complete.
+    """
+    _train("sft", config, set_, var, overwrite)
 
 
-def reward(config: Config, set_: Settings = [], var: Variables = []) -> None:  # noqa: B006
-    """Train a scalar reward model from preference pairs (Bradley-Terry)."""
-    _train("reward", config, set_, var)
+def reward(config: Config, set_: Settings = [], var: Variables = [], overwrite: Overwrite = False) -> None:  # noqa: B006
+    """Train a scalar reward model from preference pairs (Bradley-Terry).
+
+    For example: vlmalign reward smear-reward --var root=runs/mine, then: vlmalign score scalar --set
+    run=runs/mine/reward --pairs PAIRS --out OUT
+
+    The same command continues a stopped run and does nothing when it is complete.
+    """
+    _train("reward", config, set_, var, overwrite)
 
 
-def dpo(config: Config, set_: Settings = [], var: Variables = []) -> None:  # noqa: B006
-    """Align a model with preference pairs (direct preference optimisation)."""
-    _train("dpo", config, set_, var)
+def dpo(config: Config, set_: Settings = [], var: Variables = [], overwrite: Overwrite = False) -> None:  # noqa: B006
+    """Align a model with preference pairs (direct preference optimisation).
+
+    For example: vlmalign dpo smear-dpo --var root=runs/mine --set beta=0.3
+
+    The reference is the model as the stage begins. The same command continues a stopped run and does nothing
+    when it is complete.
+    """
+    _train("dpo", config, set_, var, overwrite)

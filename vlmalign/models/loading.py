@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.utils import logging
 
 from vlmalign.models.builtin import resolve_checkpoint
 
@@ -103,7 +107,7 @@ def load_vlm(
     if (Path(path) / REWARD_HEAD).exists():
         raise ValueError(f"{path} holds a reward model, expected a language model: load it with RewardModel.load.")
     model = load_model(AutoModelForImageTextToText, path, dtype)
-    vlm = VLM(model=model.to(device).eval(), processor=AutoProcessor.from_pretrained(path))
+    vlm = VLM(model=model.to(device).eval(), processor=load_processor(path))
     if lora is not None:
         vlm.model = add_lora(vlm.model, lora)
     return vlm
@@ -115,22 +119,26 @@ def load_model(auto: Any, path: str | Path, dtype: str) -> Any:
     if dtype not in types:
         raise ValueError(f"dtype is {dtype!r}, expected one of {sorted(types)}: correct it.")
     try:
-        model, found = auto.from_pretrained(
-            path,
-            dtype=types[dtype],
-            use_safetensors=True,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # reported below with the others
-        )
+        with _errors_only():  # the library's table of what does not fit: our error says it
+            model, found = auto.from_pretrained(
+                path,
+                dtype=types[dtype],
+                use_safetensors=True,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported below with the others
+            )
     except OSError as error:
         raise FileNotFoundError(
-            f"{path} holds no loadable safetensors model ({error}): check the path; convert .bin weights first."
+            f"{path} holds no loadable safetensors model ({_first_line(error)}): check the path; convert .bin "
+            "weights first."
         ) from error
     except ValueError as error:
         raise ValueError(
-            f"{path} is no image-text checkpoint that transformers knows ({error}): give another model."
+            f"{path} is no image-text checkpoint that transformers knows ({_first_line(error)}): use another."
         ) from error
+    except SafetensorError as error:
+        raise ValueError(f"the weights in {path} are damaged ({error}): fetch or make the model again.") from error
     for kind in ("missing", "unexpected", "mismatched"):
         names = sorted(str(name) for name in found[f"{kind}_keys"])
         if names:
@@ -141,10 +149,40 @@ def load_model(auto: Any, path: str | Path, dtype: str) -> Any:
     return model
 
 
+def load_processor(path: str | Path) -> Any:
+    """Load a model's processor.
+
+    Raises:
+        FileNotFoundError: the folder holds none.
+    """
+    try:
+        return AutoProcessor.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"{path} holds no loadable processor ({_first_line(error)}): copy tokenizer, image processor and chat "
+            "template from where the model comes from."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".")
+
+
+@contextmanager
+def _errors_only() -> Iterator[None]:
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
 def check_folder(path: str | Path) -> None:
     """Refuse a path that is meant as a folder and holds no model."""
     text, folder = str(path), Path(path)
     looks_local = isinstance(path, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1
+    looks_local = looks_local or folder.parent.is_dir()  # "runs/sft" where `runs` is: not the Hub's "runs"
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise FileNotFoundError(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoModel
 
 from vlmalign.models.batch import PromptBatch
 from vlmalign.models.forward import Mode, forward_responses
@@ -21,6 +21,7 @@ from vlmalign.models.loading import (
     backbone_of,
     check_folder,
     load_model,
+    load_processor,
     merged_state_dict,
 )
 
@@ -105,6 +106,6 @@ class RewardModel(nn.Module):
             )
         if lora is not None:
             add_lora(backbone, lora)  # adapts the backbone in place
-        reward = cls(VLM(model=backbone, processor=AutoProcessor.from_pretrained(path)))
+        reward = cls(VLM(model=backbone, processor=load_processor(path)))
         reward.head.load_state_dict(head)
         return reward.eval()

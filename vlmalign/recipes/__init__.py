@@ -24,11 +24,15 @@ def read_recipe(name: str | Path) -> str:
 
     Raises:
         FileNotFoundError: naming the recipes there are.
+        ValueError: a file that is no text.
     """
     if str(name) in recipe_names():
         return (resources.files("vlmalign.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
     if Path(name).is_file():
-        return Path(name).read_text(encoding="utf-8")
+        try:
+            return Path(name).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name}: not a text file ({error}). Pass a recipe, a YAML file.") from None
     raise FileNotFoundError(
         f"no recipe and no file is called {str(name)!r}. Shipped recipes: {', '.join(recipe_names())}"
     )

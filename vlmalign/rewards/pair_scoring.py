@@ -59,7 +59,11 @@ def score_pairs(
             sides = [side_candidate(pair, side) for pair in batch for side in SIDES]
             images = None
             if reward.needs_images:
-                images = [pictures for pair in batch for pictures in 2 * [[folder.image(r, record=pair.id) for r in pair.images]]]
+                images = [
+                    pictures
+                    for pair in batch
+                    for pictures in 2 * [[folder.image(r, record=pair.id) for r in pair.images]]
+                ]
             judged, invalid = judge_candidates(reward, criterion, cases, sides, images)
             build.commit(batch[0].id, judged, {"invalid": invalid})
     return Path(out)

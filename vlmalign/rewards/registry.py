@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -43,7 +44,7 @@ def load_reward(name: str, **settings: Any) -> Reward:
         ValueError: no such reward, two packages that offer the name, or an object that is no `Reward`.
     """
     if name in _OURS:
-        return _OURS[name](**settings)
+        return _make(name, _OURS[name], settings)
     found = list(entry_points(group=GROUP, name=name))
     if not found:
         near = difflib.get_close_matches(name, list_rewards(), n=1)
@@ -51,9 +52,19 @@ def load_reward(name: str, **settings: Any) -> Reward:
         raise ValueError(f"unknown reward {name!r}. {hint}")
     if len(found) > 1:
         raise ValueError(f"{len(found)} installed packages offer a reward {name!r}: uninstall all but one")
-    reward = found[0].load()(**settings)
+    reward = _make(name, found[0].load(), settings)
     if not isinstance(reward, Reward):
         raise ValueError(
             f"{found[0].value} made a {type(reward).__name__}, which has no name, needs_images and score"
         )
     return reward
+
+
+def _make(name: str, maker: Any, settings: dict[str, Any]) -> Any:
+    signature = inspect.signature(maker)
+    try:
+        signature.bind(**settings)
+    except TypeError as error:
+        known = ", ".join(signature.parameters)
+        raise ValueError(f"reward {name!r}: {error}. Its settings are: {known}.") from None
+    return maker(**settings)

@@ -23,6 +23,8 @@ from typing import Any
 
 import yaml
 
+from vlmalign.models.builtin import resolve_checkpoint
+from vlmalign.models.loading import check_folder
 from vlmalign.records import read_manifest
 from vlmalign.records.hashing import config_hash, sha256_file
 from vlmalign.records.leakage import check_no_leakage
@@ -122,6 +124,10 @@ class RunFolder:
     def _is_ours(self) -> bool:
         return (self.path / CONFIG).is_file() or not any(self.path.iterdir())
 
+    def _only_begun(self) -> bool:
+        """Whether nothing was trained: a model that could not be loaded must not block corrected settings."""
+        return {path.name for path in self.path.iterdir()} <= {CONFIG, PROVENANCE}
+
     def _clear(self) -> None:
         if not self.path.exists():
             return
@@ -139,6 +145,8 @@ class RunFolder:
         provenance = json.loads((self.path / PROVENANCE).read_text(encoding="utf-8"))
         changed = [f"{k}: {there.get(k)!r} there, {here.get(k)!r} here" for k in _differing(there, here, {"out"})]
         changed += [f"content of {k} changed" for k in _differing(provenance, identity, {"seed", "versions"})]
+        if changed and self._only_begun():
+            return self._create(identity)
         if changed:
             raise FileExistsError(
                 f"{self.path} holds another run ({'; '.join(changed[:4])}). Choose another `out`, or overwrite it."
@@ -173,11 +181,13 @@ def model_hash(model: str | Path) -> str | None:
     """Hash of a model folder's weights and settings; None for a Hub id.
 
     Raises:
-        FileNotFoundError: a run that is not complete.
+        FileNotFoundError: no such folder, one without a model, or a run that is not complete.
     """
     if (Path(model) / CONFIG).is_file() and not (Path(model) / SUMMARY).is_file():
         raise FileNotFoundError(f"{model} is a run that is not complete. Run its command again to finish it.")
-    folder = Path(model_folder(model))
+    found = resolve_checkpoint(model_folder(model))
+    check_folder(found)
+    folder = Path(found)
     if not folder.is_dir():
         return None
     files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".jinja"))

@@ -1,0 +1,91 @@
+"""`vlmalign data`, `source`, `experts list` and `recipes`: what they print and write."""
+
+import json
+
+import pytest
+
+from vlmalign.records import Case, read_records
+
+
+def test_validate_says_that_a_folder_is_sound_and_counts_it(vlmalign, cases):
+    result = vlmalign("data", "validate", cases)
+    assert result.code == 0
+    assert "sound (case; images 12, records 6)" in result.out
+
+
+def test_validate_prints_a_problem_per_line_and_exits_with_one(vlmalign, tmp_path):
+    result = vlmalign("data", "validate", tmp_path / "none")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.splitlines() == [
+        f"{tmp_path}/none: no such folder. Check the path.",
+        f"1 problem in {tmp_path}/none",
+    ]
+
+
+def test_stats_are_json_on_standard_output(vlmalign, demos):
+    stats = json.loads(vlmalign("data", "stats", demos).out)
+    assert (stats["kind"], stats["counts"]["records"], stats["groups"]) == ("demonstration", 12, 3)
+
+
+def test_leakage_of_a_folder_into_itself_is_refused(refused, vlmalign, cases):
+    refused(
+        "data", "leakage", "--train", cases, "--test", cases, says="3 groups are in training and in evaluation"
+    )
+
+
+def test_a_parquet_file_for_trl_never_replaces_another_file(refused, tmp_path, cases):
+    (tmp_path / "thesis.docx").write_text("years of work")
+    refused("data", "export-trl", cases, tmp_path / "thesis.docx", says="Delete it or name another file")
+    assert (tmp_path / "thesis.docx").read_text() == "years of work"
+
+
+def test_source_build_and_split_write_case_folders(vlmalign, tmp_path):
+    assert (
+        vlmalign("source", "build", "smear", "--out", "all", "--set", "n_groups=4", "--set", "size=32").code == 0
+    )
+    result = vlmalign("source", "split", "all", "roles", "--role", "train=0.5", "--role", "test=0.5")
+    assert (result.code, result.out) == (0, "wrote roles\n")
+    groups = [{c.group_id for c in read_records(tmp_path / "roles" / r, Case)} for r in ("train", "test")]
+    assert [len(part) for part in groups] == [2, 2] and not groups[0] & groups[1]
+
+
+def test_sources_are_listed_with_what_they_are(vlmalign):
+    lines = vlmalign("source", "list").out.splitlines()
+    assert [line.split()[0] for line in lines] == ["bccd", "smear"]
+    assert all(len(line.split()) > 4 for line in lines)
+
+
+def test_experts_are_listed_with_their_origin(vlmalign, tmp_path):
+    assert vlmalign("experts", "list").out.split() == ["segmentation", "built", "in"]
+    assert "segmentation" in vlmalign("experts", "list", tmp_path).out
+
+
+def test_recipes_are_listed_with_stage_and_purpose(vlmalign):
+    lines = vlmalign("recipes", "list").out.splitlines()
+    (dpo,) = [line for line in lines if line.startswith("smear-dpo ")]
+    assert "direct preference optimisation" in dpo.lower()
+
+
+def test_a_copied_recipe_is_the_shipped_one_and_never_replaces_a_file(vlmalign, refused, tmp_path):
+    from vlmalign.recipes import read_recipe
+
+    assert "vlmalign recipes run mine.yaml" in vlmalign("recipes", "copy", "smear-dpo", "mine.yaml").out
+    assert (tmp_path / "mine.yaml").read_text() == read_recipe("smear-dpo")
+    (tmp_path / "mine.yaml").write_text("changed")
+    refused("recipes", "copy", "smear-dpo", "mine.yaml", says="mine.yaml exists. Delete it or name another file")
+    assert (tmp_path / "mine.yaml").read_text() == "changed"
+    refused("recipes", "copy", "smear-dpo", "no/such/folder.yaml", says="no such folder. Make it first")
+
+
+def test_a_recipe_runs_with_variables_and_settings(vlmalign, tmp_path):
+    sizes = ["--set", "options.n_groups=1", "--set", "options.fields_per_group=1", "--set", "options.size=32"]
+    result = vlmalign("recipes", "run", "smear-source", "--var", "root=mine", *sizes)
+    assert result.code == 0, result.err
+    (written,) = tmp_path.glob("mine/*/manifest.json")
+    assert result.out == f"wrote mine/{written.parent.name}\n"
+    assert json.loads(written.read_text())["counts"]["records"] == 1
+
+
+@pytest.mark.parametrize("name", ["smear-sft-data", "smear-dpo", "smear-candidates"])
+def test_a_recipe_that_names_a_folder_that_is_not_there_says_which(refused, name):
+    refused("recipes", "run", name, "--var", "root=nowhere", says=["nowhere/", "no such folder"])

@@ -1,0 +1,74 @@
+"""--help answers at once, and teaches."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.main import get_command
+
+from vlmalign.cli.main import app
+
+
+def leaves(command, path=()):
+    for name, inner in sorted(command.commands.items()):
+        if hasattr(inner, "commands"):
+            yield from leaves(inner, (*path, name))
+        else:
+            yield (*path, name), inner
+
+
+COMMANDS = dict(leaves(get_command(app)))
+WITHOUT_EXAMPLE = {"list"}  # nothing to choose
+
+
+def test_help_takes_less_than_a_second_and_no_torch():
+    code = (
+        "import sys; sys.argv = ['vlmalign', '--help']\n"
+        "from vlmalign.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'matplotlib', 'monai', 'datasets'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    fastest = 10.0
+    for _ in range(3):  # the least of three: the machine may be busy with other things
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        fastest = min(fastest, time.perf_counter() - start)
+        assert done.returncode == 0, done.stderr
+        assert "demo" in done.stdout
+    assert fastest < 1.0
+
+
+def test_no_arguments_show_the_help(vlmalign):
+    result = vlmalign()
+    assert "Usage:" in result.out and "demo" in result.out
+
+
+def test_the_version_is_printed(vlmalign):
+    from vlmalign import __version__
+
+    assert vlmalign("--version").out.strip() == __version__
+
+
+@pytest.mark.parametrize("path", sorted(COMMANDS), ids=" ".join)
+def test_every_command_says_what_it_does_and_every_option_what_it_is(path):
+    command = COMMANDS[path]
+    assert command.help and len(command.help.split()) >= 4
+    unexplained = [p.name for p in command.params if not getattr(p, "help", None)]
+    assert unexplained == []
+
+
+@pytest.mark.parametrize("path", sorted(COMMANDS), ids=" ".join)
+def test_every_command_with_arguments_shows_an_example(path):
+    command = COMMANDS[path]
+    if path[-1] in WITHOUT_EXAMPLE:
+        return
+    assert "vlmalign " + " ".join(path) in command.help
+
+
+def test_an_unknown_command_and_a_missing_option_are_usage_errors(vlmalign):
+    assert vlmalign("smear").code == 2
+    result = vlmalign("source", "build", "smear")
+    assert result.code == 2 and "--out" in result.err and "Traceback" not in result.err
