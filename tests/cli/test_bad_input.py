@@ -171,7 +171,8 @@ def damaged(cases, tmp_path):
 
 
 CHANGES = {
-    "malformed": (lambda lines: lines[2][:70], ["damaged/records.jsonl:3", "Invalid JSON", "build the folder again"]),
+    "malformed": (lambda lines: lines[2][:70], ["damaged/records.jsonl:3", "Invalid JSON",
+    "build the folder again"]),
     "duplicate": (lambda lines: lines[1], ["records.jsonl:3, record 'smear-0-0-1', field 'id'", "used on line 2"]),
     "dots": (
         lambda lines: lines[2].replace('"path":"images', '"path":"../images', 1),
