@@ -37,13 +37,14 @@ def build_prompts(
     with DatasetBuild(out, "case", config, overwrite=overwrite) as build:
         numbered = ((folder, case) for folder in opened for case in folder)
         for number, (folder, case) in enumerate(numbered):
-            if build.has(case.id):
+            unit = str(number)  # not the id: a second case of the same id is an error, not a unit that is done
+            if build.has(unit):
                 continue
             if number not in kept:
-                build.commit(case.id, [], {"left_out": 1})
+                build.commit(unit, [], {"left_out": 1})
                 continue
             for ref in case.images:
                 build.adopt(ref, folder.path)
             removed = int(case.reference is not None)
-            build.commit(case.id, [case.model_copy(update={"reference": None})], {"references_removed": removed})
+            build.commit(unit, [case.model_copy(update={"reference": None})], {"references_removed": removed})
     return Path(out)

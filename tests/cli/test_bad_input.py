@@ -220,6 +220,12 @@ def test_a_truncated_image_names_file_and_record_and_the_repaired_folder_continu
     assert contents_of(tmp_path / "out") == contents_of(tmp_path / "whole")
 
 
+def test_two_folders_with_a_case_of_the_same_id_are_not_joined(refused, cases, tmp_path):
+    command = ("build", "prompts", "--cases", cases, "--cases", cases, "--out", "out")
+    refused(*command, says=["record 'smear-0-0-0', field 'id'", "duplicate id"])
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
 # -- settings -----------------------------------------------------------------------------------------
 
 
@@ -472,11 +478,34 @@ def test_control_c_says_that_the_same_command_continues(tmp_path, vlmalign):
     assert "the same command continues" in err and "Traceback" not in err
 
 
-def test_a_demo_with_corrected_data_starts_in_the_same_folder(refused, tmp_path):
-    (tmp_path / "wrong").mkdir()
-    (tmp_path / "right").mkdir()
+def test_a_demo_with_corrected_data_starts_in_the_same_folder(refused, tmp_path, monkeypatch):
+    """Until a stage has written something, the folder belongs to no settings."""
+    from vlmalign.cli.stages import StageError
+
+    def fail(steps, root, **rest):
+        raise StageError(f"step 'source' failed: {steps[0].config['data']}: no photographs")
+
+    monkeypatch.setattr("vlmalign.cli.pipeline.run_pipeline", fail)
     for name in ("wrong", "right"):
-        refused("demo", "--source", "bccd", "--data", name, "--out", "out", "--jobs", 1, says=f"{name}/JPEGImages")
+        (tmp_path / name).mkdir()
+        refused("demo", "--source", "bccd", "--data", name, "--out", "out", says=f"{name}: no photographs")
+    (tmp_path / "out" / "seed-0" / "source").mkdir(parents=True)
+    says = ["data: 'right' there, 'wrong' here", "Choose another --out"]
+    refused("demo", "--source", "bccd", "--data", "wrong", "--out", "out", says=says)
+
+
+def test_a_step_of_the_demo_that_is_killed_says_that_the_same_command_continues(tmp_path, monkeypatch):
+    from vlmalign.cli.pipeline import Step, run_pipeline
+    from vlmalign.cli.stages import StageError
+
+    monkeypatch.setattr("vlmalign.cli.pipeline._start_worker", _die)
+    step = Step("sft", "sft", {})
+    with pytest.raises(StageError, match="step 'sft' failed: its process was killed.*The same command continues"):
+        run_pipeline([step], tmp_path, jobs=1, title="test")
+
+
+def _die(threads):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 # -- what deserves a traceback ------------------------------------------------------------------------

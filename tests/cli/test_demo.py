@@ -124,6 +124,7 @@ def test_a_finished_demo_is_scored_on_real_photographs(finished, tmp_path):
 
 def test_another_demo_in_the_same_folder_is_refused(tmp_path):
     (tmp_path / "demo.json").write_text(json.dumps({"source": "smear", "data": None, "seed": 1, "preset": "full"}))
+    (tmp_path / "seed-1" / "cases").mkdir(parents=True)
     with pytest.raises(ValueError, match="seed: 1 there, 2 here"):
         demo(out=tmp_path, seed=2)
 

@@ -1,6 +1,8 @@
 """`vlmalign export`: folders that the libraries load without us."""
 
+import errno
 import json
+import shutil
 
 import pytest
 import torch
@@ -37,8 +39,6 @@ def test_a_lora_run_is_exported_as_an_adapter_that_finds_its_base_model_from_any
 
 
 def test_a_relative_base_model_becomes_absolute(vlmalign, runs, tiny, tmp_path):
-    import shutil
-
     shutil.copytree(runs["lora"], tmp_path / "run")
     shutil.copytree(tiny, tmp_path / "base")
     file = tmp_path / "run" / "adapter" / "adapter_config.json"
@@ -69,9 +69,6 @@ def test_a_folder_without_weights_is_refused(refused, cases):
 
 
 def test_an_export_that_fails_leaves_no_folder_behind(refused, runs, tmp_path, monkeypatch):
-    import errno
-    import shutil
-
     def full(source, target):
         target.mkdir()
         (target / "half").write_text("x")

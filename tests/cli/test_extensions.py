@@ -46,7 +46,8 @@ class Length:
         self.per_word = per_word
 
     def score(self, cases, candidates, images=None):
-        return RewardOutput.of([self.per_word * len(c.messages[0].text.split()) for c in candidates])
+        scores = [self.per_word * len(c.messages[0].text.split()) for c in candidates]
+        return RewardOutput.of(scores, reasons=[None] * len(scores))
 '''
 
 ENTRY_POINTS = """
@@ -119,7 +120,7 @@ def test_a_logic_of_ones_own_is_a_file(vlmalign, refused, cases, tmp_path):
     assert vlmalign(*command, "ours", "--logic", "peripheral_smear").code == 0
     mine, ours = (read_records(tmp_path / name, Demonstration) for name in ("mine", "ours"))
     assert mine == ours
-    (tmp_path / "bad.yaml").write_text(text.replace("concepts:", "concept:", 1))
+    (tmp_path / "bad.yaml").write_text(text + "colour: red\n")
     refused(*command, "bad", "--logic", "bad.yaml", says=["bad.yaml:", "unknown key"])
     assert not (tmp_path / "bad").exists()
 

@@ -4,8 +4,6 @@ import shutil
 import subprocess
 import sys
 
-import pytest
-
 from vlmalign.cli.generate import generate, policy_id
 from vlmalign.records import Candidate, read_manifest, read_records
 
@@ -96,13 +94,10 @@ def test_a_model_of_the_hub_is_named_by_its_revision(monkeypatch):
     assert policy_id("owner/model") == "model@0123456789ab"
 
 
-@pytest.mark.parametrize("verb", ["generate", "sft"])
-def test_a_log_file_gets_no_bars_and_no_warnings(verb, tiny, cases, recipe, tmp_path):
-    """In a process of its own: what is printed depends on the order of imports."""
-    arguments = ["sft", recipe(max_steps=1, lora={"rank": 2})]
-    if verb == "generate":
-        arguments = ["generate", tiny, cases, "out", "--n", 1, "--max-new-tokens", 2, "--limit", 1]
-    command = [sys.executable, "-m", "vlmalign.cli.main", *map(str, arguments)]
+def test_a_log_file_gets_no_bars_and_no_warnings(recipe, tmp_path):
+    """Loading, training and saving in a process of its own: what is printed depends on the order of imports."""
+    arguments = ["sft", str(recipe(max_steps=1, lora={"rank": 2}))]
+    command = [sys.executable, "-m", "vlmalign.cli.main", *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("wrote ") and done.stdout.count("\n") == 1
+    assert done.stdout == f"wrote {tmp_path / 'run'}\n"

@@ -61,7 +61,7 @@ def test_both_sides_of_a_pair_are_shown_for_dpo_and_reward(vlmalign, recipe, cas
     with DatasetBuild(tmp_path / "pairs", "preference", {}) as build:
         for case in folder:
             pair = Preference(
-                id=case.id, case_id=case.id, group_id=case.group_id,
+                id=case.id, case_id=case.id, group_id=case.group_id, split="train",
                 images=(build.adopt(case.images[0], folder.path),),
                 prompt=case.messages, chosen=(assistant("Größe: gut."),), rejected=(assistant("No cell."),),
                 margin=1.0, source="expert",

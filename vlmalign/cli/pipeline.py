@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def run_pipeline(steps: Sequence[Step], folder: Path, *, jobs: int, title: str) 
                 if error := future.exception():
                     state.waiting.clear()
                     wait(state.running)
-                    raise StageError(f"step {step.name!r} failed: {error}") from error
+                    raise StageError(f"step {step.name!r} failed: {_reason(error)}") from error
                 seconds[step.name] = max(seconds.get(step.name, 0.0), round(future.result(), 2))
                 _write_seconds(folder, seconds)
                 state.done.add(step.name)
@@ -97,6 +98,15 @@ def run_pipeline(steps: Sequence[Step], folder: Path, *, jobs: int, title: str) 
                 if not errors.is_terminal:
                     errors.print(f"{title}: {step.name} {seconds[step.name]:.0f} s", markup=False)
     return seconds
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, BrokenProcessPool):
+        return (
+            "its process was killed, perhaps for want of memory. The same command continues from here; "
+            "--jobs 1 needs less memory."
+        )
+    return str(error)
 
 
 def _launch(state: _State, pool: ProcessPoolExecutor, jobs: int) -> None:

@@ -52,7 +52,14 @@ def load_reward(name: str, **settings: Any) -> Reward:
         raise ValueError(f"unknown reward {name!r}. {hint}")
     if len(found) > 1:
         raise ValueError(f"{len(found)} installed packages offer a reward {name!r}: uninstall all but one")
-    reward = _make(name, found[0].load(), settings)
+    try:
+        maker = found[0].load()
+    except Exception as error:
+        raise ValueError(
+            f"reward {name!r} cannot be loaded from {found[0].value} ({type(error).__name__}: {error}). "
+            "Repair or uninstall its package."
+        ) from error
+    reward = _make(name, maker, settings)
     if not isinstance(reward, Reward):
         raise ValueError(
             f"{found[0].value} made a {type(reward).__name__}, which has no name, needs_images and score"
