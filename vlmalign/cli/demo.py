@@ -90,8 +90,6 @@ def _claim(out: Path, settings: Mapping[str, object]) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    import os
+    from vlmalign.records.manifest import write_atomic
 
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_atomic(path, (text + "\n").encode())

@@ -82,7 +82,7 @@ def _give(results: dict[str, Any], path: Path | None) -> None:
     if path is None:
         console.print_json(text)
         return
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    from vlmalign.records.manifest import write_atomic
+
+    write_atomic(path, (text + "\n").encode())
     console.print(f"wrote {path}", markup=False)

@@ -23,6 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from vlmalign.cli.console import errors
 from vlmalign.cli.stages import StageError, run_stage
+from vlmalign.records.manifest import write_atomic
 
 SECONDS = "seconds.json"
 
@@ -155,6 +156,4 @@ def _read_seconds(folder: Path) -> dict[str, float]:
 
 
 def _write_seconds(folder: Path, seconds: dict[str, float]) -> None:
-    partial = folder / (SECONDS + ".partial")
-    partial.write_text(json.dumps(seconds, indent=2, sort_keys=True))
-    os.replace(partial, folder / SECONDS)
+    write_atomic(folder / SECONDS, json.dumps(seconds, indent=2, sort_keys=True).encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -39,10 +38,9 @@ def copy_recipe(
         raise FileExistsError(f"{target} exists. Delete it or name another file.")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target.parent}: no such folder. Make it first, or name another file.")
-    text = read_recipe(name)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, target)
+    from vlmalign.records.manifest import write_atomic
+
+    write_atomic(target, read_recipe(name).encode())
     console.print(f"wrote {target}; run it with: vlmalign recipes run {target}")
 
 
