@@ -6,7 +6,6 @@ from vlmalign.training.config import (
     RewardConfig,
     SftConfig,
     StageConfig,
-    load_config,
     make_config,
 )
 from vlmalign.training.dpo import train_dpo
@@ -23,7 +22,6 @@ __all__ = [
     "SftConfig",
     "StageConfig",
     "TowerConfig",
-    "load_config",
     "make_config",
     "pretrain_tower",
     "train_dpo",

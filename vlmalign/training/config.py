@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vlmalign.data.datasets import DataSource
@@ -164,24 +163,6 @@ def make_config(config_type: type[C], settings: Mapping[str, Any], *, where: str
         return config_type.model_validate(dict(settings))
     except ValidationError as error:
         raise ValueError(f"{where}: {_explain(error, config_type)}") from None
-
-
-def load_config(path: str | Path, config_type: type[C]) -> C:
-    """Read a stage's settings from a YAML file.
-
-    Raises:
-        ValueError: naming file, key and remedy.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file. Check the path.")
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML ({error}). Correct the file.") from None
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path}: expected `key: value` lines. Correct the file.")
-    return make_config(config_type, settings, where=str(path))
 
 
 def _explain(error: ValidationError, config_type: type[BaseModel]) -> str:
