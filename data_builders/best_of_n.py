@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from data_builders.loop import commit_each
 from vlmalign.records import DatasetBuild, Demonstration, Preference, RecordFolder
 
 
@@ -35,14 +36,8 @@ def build_best_of_n(preferences: str | Path, out: str | Path, *, overwrite: bool
     config = {"builder": "best_of_n@1", "preferences": pairs.sha256}
     data_use = pairs.manifest.data_use
     with DatasetBuild(out, "demonstration", config, overwrite=overwrite, data_use=data_use) as build:
-        if build.finished:
-            return build.path
-        for pair in pairs:
-            if build.has(pair.id):
-                continue
-            for image in pair.images:
-                build.adopt(image, pairs.path)
-            build.commit(pair.id, [chosen_side(pair)])
+        if not build.finished:
+            commit_each(build, pairs, lambda pair: ([chosen_side(pair)], {}))
     return build.path
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data_builders.loop import commit_each
 from data_builders.pairing import Pair, PairingConfig, Scored, make_pairs
 from data_builders.reading import prompt_of, read_answer
 from data_builders.scoring import ScoreWeights, score_reading
@@ -81,14 +82,7 @@ def write_pairs(
         if build.finished:
             return build.path
         grouped = candidates_by_case(candidates, cases)
-        for case in cases:
-            if build.has(case.id):
-                continue
-            pairs, counts = _pairs_of(case, grouped.get(case.id, []), grounding)
-            if pairs:
-                for image in case.images:
-                    build.adopt(image, cases.path)
-            build.commit(case.id, pairs, counts)
+        commit_each(build, cases, lambda case: _pairs_of(case, grouped.get(case.id, []), grounding))
     return build.path
 
 

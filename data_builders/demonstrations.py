@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from data_builders.candidate_pairs import Known
 from data_builders.knowledge import FindingFolders, knowledge_of
+from data_builders.loop import commit_each
 from data_builders.reading import conversation_prompt
 from vlmalign.clinical import Logic, parse_text, render_conversation, render_report
 from vlmalign.clinical.schema import RESERVED, BankName
@@ -80,20 +81,17 @@ def build_demonstrations(
         "min_probability": min_probability,
     }
     writer = _Writer(logic, tuple(kinds), orders, conversations_per_case, seed, bank)
+
+    def of_case(case: Case) -> tuple[list[Demonstration], Counter[str]]:
+        records, counts = (
+            writer.from_report(case) if knowledge is None else writer.from_known(case, knowledge(case))
+        )
+        return records, +counts
+
     data_use = folder.manifest.data_use
     with DatasetBuild(out, "demonstration", config, overwrite=overwrite, data_use=data_use) as build:
-        if build.finished:
-            return build.path
-        for case in folder:
-            if build.has(case.id):
-                continue
-            records, counts = (
-                writer.from_report(case) if knowledge is None else writer.from_known(case, knowledge(case))
-            )
-            if records:
-                for image in case.images:
-                    build.adopt(image, folder.path)
-            build.commit(case.id, records, +counts)
+        if not build.finished:
+            commit_each(build, folder, of_case)
     return build.path
 
 

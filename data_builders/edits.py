@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from data_builders.candidate_pairs import Grounding, Known, candidates_by_case, score_candidate
+from data_builders.candidate_pairs import Grounding, Known, candidates_by_case, load_inputs, score_candidate
 from data_builders.editing import Edit, edit_answer
 from data_builders.knowledge import ExpertKnowledge, FindingFolders
+from data_builders.loop import commit_each
 from data_builders.pairing import PairingConfig
 from data_builders.reading import prompt_of
 from data_builders.scoring import ScoreWeights
@@ -23,7 +24,6 @@ from vlmalign.records import (
     Demonstration,
     Preference,
     Record,
-    RecordFolder,
 )
 from vlmalign.records.hashing import derive_seed
 from vlmalign.records.manifest import Kind
@@ -116,8 +116,7 @@ class _Inputs:
     ) -> None:
         if per_case < 1:
             raise ValueError(f"per_case is {per_case}: at least 1 is required")
-        self.cases = RecordFolder(cases, Case)
-        self.candidates = RecordFolder(candidates, Candidate)
+        self.cases, self.candidates = load_inputs(cases, candidates)
         self.expert = ExpertKnowledge(logic, findings, min_probability=min_probability)
         self.logic = logic
         self.per_case = per_case
@@ -141,14 +140,7 @@ class _Inputs:
             if build.finished:
                 return build.path
             grouped = candidates_by_case(self.candidates, self.cases)
-            for case in self.cases:
-                if build.has(case.id):
-                    continue
-                records, counts = self._records(case, grouped.get(case.id, []), writer)
-                if records:
-                    for image in case.images:
-                        build.adopt(image, self.cases.path)
-                build.commit(case.id, records, +counts)
+            commit_each(build, self.cases, lambda case: self._records(case, grouped.get(case.id, []), writer))
         return build.path
 
     def _records(
@@ -160,7 +152,7 @@ class _Inputs:
         counts: Counter[str] = Counter(cases=1, uncertain_concepts=len(known.uncertain))
         if not known.answers:
             counts["cases_without_knowledge"] = 1
-            return [], counts
+            return [], +counts
         records: list[Record] = []
         for candidate in self._first_of_each_prompt(case, candidates):
             counts["candidates"] += 1
@@ -176,7 +168,7 @@ class _Inputs:
             record = writer(case, candidate, known, edit, counts)
             if record is not None:
                 records.append(record)
-        return records, counts
+        return records, +counts
 
     def _first_of_each_prompt(self, case: Case, candidates: list[Candidate]) -> list[Candidate]:
         taken: Counter[tuple[Any, ...]] = Counter()
