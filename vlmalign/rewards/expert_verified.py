@@ -6,17 +6,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image
-
-from vlmalign.clinical import FoundAnswers, Verification, answers_from_findings, load_logic, verify
-from vlmalign.records import Candidate, Case, Finding, RecordFolder
-from vlmalign.records.hashing import config_hash
-from vlmalign.rewards.claims import ClaimWeights, claim_counts, claim_score, claim_weights, known_concepts
-from vlmalign.rewards.protocol import RewardOutput, check_aligned
-from vlmalign.rewards.symbolic import parse_candidate
+from vlmalign.clinical import Verification, answers_from_findings
+from vlmalign.records import Case, Finding, RecordFolder
+from vlmalign.rewards.claim_reward import ClaimReward, KnownAnswers
+from vlmalign.rewards.claims import ClaimWeights
 
 
-class ExpertVerifiedReward:
+class ExpertVerifiedReward(ClaimReward):
     """Claims of an answer against an expert's findings on the images of its case.
 
     Only concepts that the findings settle are compared: uncertain findings, and concepts outside the
@@ -34,8 +30,6 @@ class ExpertVerifiedReward:
         min_probability: what a finding's best value needs to settle its concept.
     """
 
-    needs_images = False
-
     def __init__(
         self,
         logic: str,
@@ -45,42 +39,23 @@ class ExpertVerifiedReward:
         concepts: Sequence[str] | None = None,
         min_probability: float = 0.8,
     ) -> None:
-        self.logic = load_logic(logic)
-        self.weights = claim_weights(weights)
-        self.concepts = None if concepts is None else tuple(concepts)
-        self.min_probability = min_probability
+        super().__init__(logic, weights, concepts, min_probability)
         folder = RecordFolder(findings, Finding)
         self._findings = by_image(folder)
         self.experts = tuple(sorted({f.expert for found in self._findings.values() for f in found}))
-        settings = [self.logic.domain, folder.sha256, vars(self.weights), self.concepts, min_probability]
-        self.name = f"expert_verified@{config_hash(settings)[:8]}"
+        self.name = self.name_by_settings("expert_verified", folder.sha256)
 
-    def score(
-        self,
-        cases: Sequence[Case],
-        candidates: Sequence[Candidate],
-        images: Sequence[Sequence[Image.Image]] | None = None,
-    ) -> RewardOutput:
-        """Score N candidates; see `Reward.score`. The expert has looked at the images already."""
-        check_aligned(cases, candidates, images)
-        scores: list[float | None] = []
-        stds: list[float] = []
-        reasons: list[str | None] = []
-        components = []
-        for case, candidate in zip(cases, candidates, strict=True):
-            findings = [f for ref in case.images for f in self._findings.get(ref.sha256, [])]
-            known = answers_from_findings(self.logic, findings, min_probability=self.min_probability)
-            parsed = parse_candidate(self.logic, case, candidate)
-            found = verify(self.logic, parsed, known.answers, concepts=self.concepts)
-            k = known_concepts(known.answers, self.concepts)
-            score = claim_score(found, self.weights, k)
-            scores.append(score)
-            stds.append(math.nan if score is None else self._doubt(found, known, k))
-            reasons.append(None if score is not None else _why(found.parsed, bool(findings)))
-            components.append(claim_counts(found))
-        return RewardOutput.of(scores, std=stds, reasons=reasons, components=components)
+    def known(self, case: Case) -> KnownAnswers:
+        """What the findings on the case's images settle; the expert has looked at the images already."""
+        findings = [f for ref in case.images for f in self._findings.get(ref.sha256, [])]
+        found = answers_from_findings(self.logic, findings, min_probability=self.min_probability)
+        unmet = "no claim about a concept that the expert settles"
+        if not findings:
+            unmet = "the expert has no finding on these images"
+        return KnownAnswers(found.answers, unmet, found.probabilities)
 
-    def _doubt(self, found: Verification, known: FoundAnswers, k: int) -> float:
+    def doubt(self, found: Verification, known: KnownAnswers, k: int) -> float:
+        """The expert's own doubt in the concepts of correct and wrong claims."""
         swing = 1.0 + self.weights.wrong
         variance = 0.0
         for concept in (*found.correct, *found.wrong):
@@ -95,11 +70,3 @@ def by_image(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
     for finding in findings:
         found.setdefault(finding.image.sha256, []).append(finding)
     return found
-
-
-def _why(parsed: bool, seen: bool) -> str:
-    if not parsed:
-        return "no claim parsed"
-    return (
-        "no claim about a concept that the expert settles" if seen else "the expert has no finding on these images"
-    )

@@ -4,27 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from PIL import Image
-
-from vlmalign.clinical import (
-    Logic,
-    ParsedText,
-    answers_from_findings,
-    load_logic,
-    parse_conversation,
-    parse_text,
-    verify,
-)
-from vlmalign.data.encode import candidate_prompt
-from vlmalign.records import Candidate, Case
-from vlmalign.records.hashing import config_hash
-from vlmalign.rewards.claims import ClaimWeights, claim_counts, claim_score, claim_weights, known_concepts
-from vlmalign.rewards.protocol import RewardOutput, check_aligned
-
-
-def parse_candidate(logic: Logic, case: Case, candidate: Candidate) -> ParsedText:
-    """What a candidate says, each turn read as an answer to the question before it."""
-    return parse_conversation(logic, (*candidate_prompt(case, candidate), *candidate.messages))
+from vlmalign.clinical import Logic, answers_from_findings, parse_text
+from vlmalign.records import Case
+from vlmalign.rewards.claim_reward import ClaimReward, KnownAnswers
+from vlmalign.rewards.claims import ClaimWeights
 
 
 def reference_answers(logic: Logic, case: Case, min_probability: float) -> Mapping[str, str]:
@@ -36,7 +19,7 @@ def reference_answers(logic: Logic, case: Case, min_probability: float) -> Mappi
     return {**told, **found}
 
 
-class SymbolicReward:
+class SymbolicReward(ClaimReward):
     """Claims of an answer against the reference of its case, and their consistency.
 
     An answer is invalid when none of its claims can be checked: nothing parsed, no reference, or the
@@ -49,8 +32,6 @@ class SymbolicReward:
         min_probability: what a finding's best value needs to count as known.
     """
 
-    needs_images = False
-
     def __init__(
         self,
         logic: str,
@@ -59,36 +40,10 @@ class SymbolicReward:
         concepts: Sequence[str] | None = None,
         min_probability: float = 0.8,
     ) -> None:
-        self.logic = load_logic(logic)
-        self.weights = claim_weights(weights)
-        self.concepts = None if concepts is None else tuple(concepts)
-        self.min_probability = min_probability
-        settings = [self.logic.domain, vars(self.weights), self.concepts, min_probability]
-        self.name = f"symbolic@{config_hash(settings)[:8]}"
+        super().__init__(logic, weights, concepts, min_probability)
+        self.name = self.name_by_settings("symbolic")
 
-    def score(
-        self,
-        cases: Sequence[Case],
-        candidates: Sequence[Candidate],
-        images: Sequence[Sequence[Image.Image]] | None = None,
-    ) -> RewardOutput:
-        """Score N candidates; see `Reward.score`. Images are not looked at."""
-        check_aligned(cases, candidates, images)
-        scores: list[float | None] = []
-        reasons: list[str | None] = []
-        components = []
-        for case, candidate in zip(cases, candidates, strict=True):
-            answers = reference_answers(self.logic, case, self.min_probability)
-            parsed = parse_candidate(self.logic, case, candidate)
-            found = verify(self.logic, parsed, answers, concepts=self.concepts)
-            score = claim_score(found, self.weights, known_concepts(answers, self.concepts))
-            scores.append(score)
-            reasons.append(None if score is not None else _why(found.parsed, bool(answers)))
-            components.append(claim_counts(found))
-        return RewardOutput.of(scores, reasons=reasons, components=components)
-
-
-def _why(parsed: bool, known: bool) -> str:
-    if not parsed:
-        return "no claim parsed"
-    return "no claim about a known concept" if known else "the case has no reference"
+    def known(self, case: Case) -> KnownAnswers:
+        """What the case's reference tells."""
+        answers = reference_answers(self.logic, case, self.min_probability)
+        return KnownAnswers(answers, "no claim about a known concept" if answers else "the case has no reference")
