@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vlmalign.records import Candidate, Case, DatasetBuild, Message, Preference, RecordFolder, Sampling
 from vlmalign.rewards.protocol import Reward
-from vlmalign.rewards.scoring import judge_candidates
+from vlmalign.rewards.scoring import commit_judgements
 
 SIDES = ("chosen", "rejected")
 
@@ -48,24 +48,11 @@ def score_pairs(
         "pairs_per_batch": pairs_per_batch,
     }
     with DatasetBuild(out, "judgement", config, overwrite=overwrite) as build:
-        if build.finished:
-            return Path(out)
-        records = list(folder)
-        for start in range(0, len(records), pairs_per_batch):
-            batch = records[start : start + pairs_per_batch]
-            if build.has(batch[0].id):
-                continue
-            cases = [pair_case(pair) for pair in batch for _ in SIDES]
-            sides = [side_candidate(pair, side) for pair in batch for side in SIDES]
-            images = None
-            if reward.needs_images:
-                images = [
-                    pictures
-                    for pair in batch
-                    for pictures in 2 * [[folder.image(r, record=pair.id) for r in pair.images]]
-                ]
-            judged, invalid = judge_candidates(reward, criterion, cases, sides, images)
-            build.commit(batch[0].id, judged, {"invalid": invalid})
+        if not build.finished:
+            commit_judgements(
+                build, reward, criterion, folder, pairs_per_batch,
+                lambda pair: [(pair_case(pair), side_candidate(pair, side)) for side in SIDES],
+            )  # fmt: skip
     return Path(out)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
-from vlmalign.records import Candidate, Case, DataError, DatasetBuild, Judgement, RecordFolder
+from vlmalign.records import Candidate, Case, DataError, DatasetBuild, Judgement, Preference, RecordFolder
 from vlmalign.rewards.protocol import Reward, RewardOutput
+
+Asked = TypeVar("Asked", Case, Preference)
 
 
 def score_candidates(
@@ -53,15 +57,13 @@ def score_candidates(
         "cases_per_batch": cases_per_batch,
     }
     with DatasetBuild(out, "judgement", config, overwrite=overwrite) as build:
-        if build.finished:
-            return Path(out)
-        records = list(opened)
-        of_case = _by_case(answers, {case.id for case in records})
-        for start in range(0, len(records), cases_per_batch):
-            batch = records[start : start + cases_per_batch]
-            if not build.has(batch[0].id):
-                judged, counts = _judge(reward, criterion, opened, batch, of_case)
-                build.commit(batch[0].id, judged, counts)
+        if not build.finished:
+            of_case = _by_case(answers, {case.id for case in opened})
+            commit_judgements(
+                build, reward, criterion, opened, cases_per_batch,
+                lambda case: [(case, candidate) for candidate in of_case.get(case.id, [])],
+                without_answers="cases_without_candidates",
+            )  # fmt: skip
     return Path(out)
 
 
@@ -80,23 +82,44 @@ def _by_case(answers: RecordFolder[Candidate], known: set[str]) -> dict[str, lis
     return of_case
 
 
-def _judge(
+def commit_judgements(
+    build: DatasetBuild,
     reward: Reward,
     criterion: str,
-    folder: RecordFolder[Case],
-    cases: list[Case],
-    of_case: dict[str, list[Candidate]],
-) -> tuple[list[Judgement], dict[str, int]]:
-    pairs = [(case, candidate) for case in cases for candidate in of_case.get(case.id, [])]
-    empty = sum(not of_case.get(case.id) for case in cases)
-    if not pairs:
-        return [], {"invalid": 0, "cases_without_candidates": empty}
-    images = None
-    if reward.needs_images:
-        decoded = {case.id: [folder.image(ref, record=case.id) for ref in case.images] for case in cases}
-        images = [decoded[case.id] for case, _ in pairs]
-    judged, invalid = judge_candidates(reward, criterion, [c for c, _ in pairs], [c for _, c in pairs], images)
-    return judged, {"invalid": invalid, "cases_without_candidates": empty}
+    folder: RecordFolder[Asked],
+    batch_size: int,
+    answers_to: Callable[[Asked], Sequence[tuple[Case, Candidate]]],
+    *,
+    without_answers: str | None = None,
+) -> None:
+    """Commit a judgement of every answer, one unit per batch; a build that continues skips what it has.
+
+    Args:
+        build: the folder of judgements, open.
+        reward: what scores.
+        criterion: what the score is of.
+        folder: cases or pairs, which hold the images.
+        batch_size: how many of them are scored together.
+        answers_to: the answers of one of them, each with the case it is scored for.
+        without_answers: name of the count of those that have none; default not counted.
+    """
+    records = list(folder)
+    for start in range(0, len(records), batch_size):
+        batch = records[start : start + batch_size]
+        if build.has(batch[0].id):
+            continue
+        answers = {record.id: answers_to(record) for record in batch}
+        cases = [case for each in answers.values() for case, _ in each]
+        candidates = [candidate for each in answers.values() for _, candidate in each]
+        images = None
+        if reward.needs_images and candidates:
+            shown = {record.id: [folder.image(ref, record=record.id) for ref in record.images] for record in batch}
+            images = [shown[name] for name, each in answers.items() for _ in each]
+        judged, invalid = judge_candidates(reward, criterion, cases, candidates, images)
+        counts = {"invalid": invalid}
+        if without_answers is not None:
+            counts[without_answers] = sum(not each for each in answers.values())
+        build.commit(batch[0].id, judged, counts)
 
 
 def judge_candidates(
@@ -106,7 +129,9 @@ def judge_candidates(
     candidates: list[Candidate],
     images: list[list[Image.Image]] | None,
 ) -> tuple[list[Judgement], int]:
-    """Judgements of N candidates to N cases, and how many of them are invalid."""
+    """Judgements of N candidates to N cases, and how many of them are invalid; for N = 0 nothing is scored."""
+    if not candidates:
+        return [], 0
     output = reward.score(cases, candidates, images)
     judged = [_judgement(reward.name, criterion, candidate, output, i) for i, candidate in enumerate(candidates)]
     return judged, output.valid.count(False)
