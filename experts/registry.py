@@ -7,15 +7,16 @@ architecture's and whose object is a function `load(folder: Path) -> Expert`.
 from __future__ import annotations
 
 import json
-from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from experts.protocol import Expert, ExpertCard, ExpertLoader
+from experts.segmentation import load_segmentation
 from vlmalign.records import DataError
+from vlmalign.records.plugins import Plugins
 
 GROUP = "vlmalign.experts"
-BUILT_IN = {"segmentation": "experts.segmentation:load_segmentation"}
+ARCHITECTURES = Plugins("architecture", GROUP, {"segmentation": load_segmentation}, ours_first=True)
 
 
 class ExpertListing(NamedTuple):
@@ -45,8 +46,8 @@ def list_experts(folder: str | Path | None = None) -> list[ExpertListing]:
         ['segmentation']
     """
     if folder is None:
-        found = [ExpertListing(name, "built in") for name in sorted(BUILT_IN)]
-        for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name):
+        found = [ExpertListing(name, "built in") for name in sorted(ARCHITECTURES.ours)]
+        for point in ARCHITECTURES.offered():
             origin = point.dist.name if point.dist else "unknown"
             found.append(ExpertListing(point.name, f"entry point of {origin}"))
         return found
@@ -86,20 +87,16 @@ def load_expert(folder: str | Path) -> Expert:
 
     Raises:
         DataError: the folder is incomplete or damaged, or nothing here loads its architecture.
+        ValueError: two packages offer its architecture, or the one that does cannot be loaded.
     """
     folder = Path(folder)
     architecture = read_card(folder).architecture
-    points = {point.name: point for point in metadata.entry_points(group=GROUP)}
-    if architecture in BUILT_IN:
-        point = metadata.EntryPoint(architecture, BUILT_IN[architecture], GROUP)
-    elif architecture in points:
-        point = points[architecture]
-    else:
-        known = ", ".join(sorted({*BUILT_IN, *points}))
+    if architecture not in ARCHITECTURES.names():
         raise DataError(
-            f"architecture {architecture!r} is not installed (known: {known})",
+            f"architecture {architecture!r} is not installed (known: {', '.join(ARCHITECTURES.names())})",
             f"Install the package that provides it through an entry point in the group {GROUP!r}.",
             file=folder / "expert.json",
             field="card.architecture",
         )
-    return cast(ExpertLoader, point.load())(folder)
+    loader: ExpertLoader = ARCHITECTURES.get(architecture).object
+    return loader(folder)

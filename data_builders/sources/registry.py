@@ -8,12 +8,12 @@ A source is a function that writes a Case folder. A package adds one with
 
 from __future__ import annotations
 
-from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
 from data_builders.sources.bccd import build_bccd
 from data_builders.sources.smear import build_smear
+from vlmalign.records.plugins import Plugins
 
 ENTRY_POINTS = "vlmalign.sources"
 
@@ -29,7 +29,7 @@ class Source(Protocol):
         """Write the folder `out`; a killed build continues, as `DatasetBuild` does."""
 
 
-BUILT_IN: dict[str, object] = {"bccd": build_bccd, "smear": build_smear}
+SOURCES = Plugins("source", ENTRY_POINTS, {"bccd": build_bccd, "smear": build_smear})
 
 
 def list_sources() -> list[str]:
@@ -39,7 +39,7 @@ def list_sources() -> list[str]:
         >>> {"bccd", "smear"} <= set(list_sources())
         True
     """
-    return sorted({*BUILT_IN, *(point.name for point in metadata.entry_points(group=ENTRY_POINTS))})
+    return SOURCES.names()
 
 
 def get_source(name: str) -> Source:
@@ -61,30 +61,15 @@ def get_source(name: str) -> Source:
         ValueError: unknown source 'smeer': known are bccd, smear. Install the package that adds it, or correct \
 the name.
     """
-    points = list(metadata.entry_points(group=ENTRY_POINTS, name=name))
-    if name in BUILT_IN and not points:
-        return BUILT_IN[name]  # type: ignore[return-value]  # the built-in ones have options of their own
-    if not points:
+    if name not in list_sources():
         raise ValueError(
             f"unknown source {name!r}: known are {', '.join(list_sources())}. "
             "Install the package that adds it, or correct the name."
         )
-    if len(points) > 1 or name in BUILT_IN:
-        places = [point.value for point in points] + ["built in"] * (name in BUILT_IN)
-        raise ValueError(
-            f"source {name!r} is defined more than once ({', '.join(places)}): names must be unique. "
-            "Uninstall one package, or rename its entry point."
-        )
-    try:
-        source = points[0].load()
-    except Exception as error:
-        raise ValueError(
-            f"source {name!r} cannot be loaded from {points[0].value} ({type(error).__name__}: {error}): "
-            "an entry point must import. Repair or uninstall its package."
-        ) from error
+    source, origin = SOURCES.get(name)
     if not callable(source):
         raise ValueError(
-            f"source {name!r} ({points[0].value}) is a {type(source).__name__}: a function that writes a Case "
+            f"source {name!r} ({origin}) is a {type(source).__name__}: a function that writes a Case "
             "folder is required. Point the entry point to it."
         )
     return source  # type: ignore[no-any-return]

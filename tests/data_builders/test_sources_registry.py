@@ -4,7 +4,8 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from data_builders.sources import build_bccd, build_smear, get_source, list_sources, registry
+from data_builders.sources import build_bccd, build_smear, get_source, list_sources
+from vlmalign.records import plugins
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
     def entry_points(group: str, name: str | None = None) -> list[EntryPoint]:
         return [point for point in points if point.group == group and name in (None, point.name)]
 
-    monkeypatch.setattr(registry.metadata, "entry_points", entry_points)
+    monkeypatch.setattr(plugins.metadata, "entry_points", entry_points)
     return points
 
 

@@ -2,6 +2,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
+from vlmalign.records import plugins
 from vlmalign.rewards import SymbolicReward, list_rewards, load_reward, registry
 
 
@@ -21,7 +22,7 @@ def installed(monkeypatch):
 
     def offer(**objects):
         points = EntryPoints(EntryPoint(name, f"pkg:{name}", registry.GROUP) for name in objects)
-        monkeypatch.setattr(registry, "entry_points", lambda **where: points.select(**where))
+        monkeypatch.setattr(plugins.metadata, "entry_points", lambda **where: points.select(**where))
         monkeypatch.setattr(EntryPoint, "load", lambda self: objects[self.name])
 
     return offer
