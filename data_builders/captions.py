@@ -75,7 +75,8 @@ def build_captions(
     """
     folder = RecordFolder(cases, Case)
     config = {"builder": "captions", "cases": folder.sha256, "seed": seed, "keep": keep}
-    with DatasetBuild(out, "demonstration", config, overwrite=overwrite) as build:
+    data_use = folder.manifest.data_use
+    with DatasetBuild(out, "demonstration", config, overwrite=overwrite, data_use=data_use) as build:
         for case in folder:
             if build.has(case.id):
                 continue

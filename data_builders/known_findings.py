@@ -27,7 +27,8 @@ def build_known_findings(cases: str | Path, out: str | Path, *, overwrite: bool 
     """
     folder = RecordFolder(cases, Case)
     config = {"builder": "known_findings", "cases": folder.sha256}
-    with DatasetBuild(out, "finding", config, overwrite=overwrite) as build:
+    data_use = folder.manifest.data_use
+    with DatasetBuild(out, "finding", config, overwrite=overwrite, data_use=data_use) as build:
         for case in folder:
             if build.has(case.id):
                 continue

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vlmalign.records import Case, DatasetBuild, RecordFolder
+from vlmalign.records.manifest import strictest
 
 
 def build_prompts(
@@ -31,10 +32,11 @@ def build_prompts(
         raise ValueError(f"max_cases is {max_cases}: at least 1 is required")
     opened = [RecordFolder(folder, Case) for folder in folders]
     total = sum(len(folder) for folder in opened)
-    step = 1.0 if max_cases is None else max(1.0, total / max_cases)
-    kept = {int(i * step) for i in range(int(total / step))}
+    n = total if max_cases is None else min(max_cases, total)
+    kept = {i * total // n for i in range(n)}
     config = {"builder": "prompts", "cases": [folder.sha256 for folder in opened], "max_cases": max_cases}
-    with DatasetBuild(out, "case", config, overwrite=overwrite) as build:
+    data_use = strictest(folder.manifest.data_use for folder in opened)
+    with DatasetBuild(out, "case", config, overwrite=overwrite, data_use=data_use) as build:
         numbered = ((folder, case) for folder in opened for case in folder)
         for number, (folder, case) in enumerate(numbered):
             unit = str(number)  # not the id: a second case of the same id is an error, not a unit that is done

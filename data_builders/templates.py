@@ -55,7 +55,8 @@ def build_templates(
         "seed": seed,
         "min_probability": min_probability,
     }
-    with DatasetBuild(out, "candidate", config, overwrite=overwrite) as build:
+    data_use = folder.manifest.data_use
+    with DatasetBuild(out, "candidate", config, overwrite=overwrite, data_use=data_use) as build:
         for case in folder:
             if build.has(case.id):
                 continue

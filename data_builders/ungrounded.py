@@ -35,7 +35,8 @@ def build_ungrounded(
         raise ValueError(f"every is {every}: at least 1 is required")
     folder = RecordFolder(demonstrations, Demonstration)
     config = {"builder": "ungrounded", "demonstrations": folder.sha256, "every": every, "size": size}
-    with DatasetBuild(out, "demonstration", config, overwrite=overwrite) as build:
+    data_use = folder.manifest.data_use
+    with DatasetBuild(out, "demonstration", config, overwrite=overwrite, data_use=data_use) as build:
         grey = build.add_image(Image.new("RGB", (size, size), GREY))
         for number, record in enumerate(folder):
             if build.has(record.id):

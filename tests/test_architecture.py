@@ -124,3 +124,14 @@ def test_nothing_is_unpickled_without_weights_only():
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
                 flags = {k.arg: ast.unparse(k.value) for k in node.keywords}
                 assert flags.get("weights_only") == "True", f"{path}:{node.lineno}"
+
+
+def test_every_folder_that_is_built_says_where_its_data_may_be_sent():
+    """`data_use` is inherited by hand, and the default is the laxest: nobody may forget it."""
+    silent = []
+    for path in source_files():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "DatasetBuild":
+                if "data_use" not in {keyword.arg for keyword in node.keywords}:
+                    silent.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert not silent

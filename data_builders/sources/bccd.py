@@ -120,7 +120,7 @@ def build_bccd(
         "missed_share": MISSED_SHARE,
         "pixel_rule": [pixel_rules.BLURRED_ABOVE, pixel_rules.PALE_BELOW, pixel_rules.DARK_ABOVE],
     }
-    with DatasetBuild(out, "case", config, overwrite=overwrite, notes=NOTES) as build:
+    with DatasetBuild(out, "case", config, overwrite=overwrite, notes=NOTES, data_use="open") as build:
         if build.finished:
             return build.path
         for photograph in photographs:

@@ -84,7 +84,7 @@ def build_smear(
         "first_group": first_group,
         "prompts": prompt_bank(DOMAIN),
     }
-    with DatasetBuild(out, "case", config, overwrite=overwrite, notes=NOTES) as build:
+    with DatasetBuild(out, "case", config, overwrite=overwrite, notes=NOTES, data_use="open") as build:
         if build.finished:
             return build.path
         for group in range(first_group, first_group + n_groups):

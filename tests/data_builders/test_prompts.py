@@ -27,6 +27,12 @@ def test_a_limit_takes_cases_at_even_distances_and_counts_the_others(world):
         build_prompts([cases], world.root / "none", max_cases=0)
 
 
+@pytest.mark.parametrize("n", [1, 3, 7, 9, 10, 11])
+def test_a_limit_keeps_exactly_as_many_as_it_says(world, n):
+    cases = world.cases("many", {f"c{i}": FULL for i in range(10)})
+    assert read_manifest(build_prompts([cases], world.root / "some", max_cases=n)).counts["records"] == min(n, 10)
+
+
 def test_known_findings_are_the_reference_findings_of_each_case(world):
     cases = world.cases("cases", {"a": FULL, "b": {}})
     out = build_known_findings(cases, world.root / "known")

@@ -60,8 +60,8 @@ def test_a_category_that_is_not_known_is_ignored_and_not_a_class(discs):
 def test_the_tower_learns_where_the_structure_lies_and_the_folder_loads(discs, make_demos, tmp_path):
     out = pretrain_tower(config(discs, make_demos, tmp_path / "t"))
     losses = json.loads((out / "summary.json").read_text())["losses"]
-    # half of two patches, so 0.56 nats is what knowing nothing of the place would cost
-    assert losses["patches"] < 0.45
+    # half of two patches: knowing nothing of the place costs 1, knowing it 0.62, as half a patch is not settled
+    assert losses["structure_1"] < 0.8
     load_vlm(out / "model")
 
 

@@ -46,7 +46,8 @@ def generate(
         "top_p": top_p, "max_new_tokens": max_new_tokens, "seed": seed, "kind": kind, "logic": logic,
         "concepts": concepts, "batch_size": batch_size, "limit": limit, "blank_images": blank_images,
     }  # fmt: skip
-    with DatasetBuild(out, "candidate", config, overwrite=overwrite) as build:
+    data_use = folder.manifest.data_use
+    with DatasetBuild(out, "candidate", config, overwrite=overwrite, data_use=data_use) as build:
         if build.finished:
             return
         records = list(folder)[:limit]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError
 
@@ -32,6 +33,19 @@ KINDS: dict[str, type[Record]] = {
     "demonstration": Demonstration,
 }
 
+#: where data may be sent, the strictest first
+DataUse = Literal["local_only", "approved_endpoints", "open"]
+
+
+def strictest(uses: Iterable[DataUse]) -> DataUse:
+    """What holds for data made from several folders: the strictest of their rules.
+
+    Example:
+        >>> strictest(["open", "local_only"])
+        'local_only'
+    """
+    return min(uses, key=get_args(DataUse).index, default="open")
+
 
 class Manifest(Part):
     """Summary of a complete dataset folder; its presence marks the folder as complete."""
@@ -44,7 +58,7 @@ class Manifest(Part):
     config_sha256: str
     versions: dict[str, str] = Field(default_factory=dict)
     notes: dict[str, str] = Field(default_factory=dict, description="for readers: grouping unit, licence ...")
-    data_use: Literal["open", "local_only", "approved_endpoints"] = "open"
+    data_use: DataUse = Field("open", description="where the data, and all that is made of it, may be sent")
 
 
 def read_manifest(folder: str | Path) -> Manifest:

@@ -47,7 +47,8 @@ def score_pairs(
         "pairs": folder.sha256,
         "pairs_per_batch": pairs_per_batch,
     }
-    with DatasetBuild(out, "judgement", config, overwrite=overwrite) as build:
+    data_use = folder.manifest.data_use
+    with DatasetBuild(out, "judgement", config, overwrite=overwrite, data_use=data_use) as build:
         if not build.finished:
             commit_judgements(
                 build, reward, criterion, folder, pairs_per_batch,

@@ -11,6 +11,7 @@ from typing import TypeVar
 from PIL import Image
 
 from vlmalign.records import Candidate, Case, DataError, DatasetBuild, Judgement, Preference, RecordFolder
+from vlmalign.records.manifest import strictest
 from vlmalign.rewards.protocol import Reward, RewardOutput
 
 Asked = TypeVar("Asked", Case, Preference)
@@ -56,7 +57,8 @@ def score_candidates(
         "candidates": answers.sha256,
         "cases_per_batch": cases_per_batch,
     }
-    with DatasetBuild(out, "judgement", config, overwrite=overwrite) as build:
+    data_use = strictest([opened.manifest.data_use, answers.manifest.data_use])
+    with DatasetBuild(out, "judgement", config, overwrite=overwrite, data_use=data_use) as build:
         if not build.finished:
             of_case = _by_case(answers, {case.id for case in opened})
             commit_judgements(

@@ -30,6 +30,7 @@ from vlmalign.records.manifest import write_atomic
 from vlmalign.training.progress import is_interactive
 
 IGNORED = -100
+CATEGORY_WEIGHT = 0.3
 
 
 class TowerConfig(BaseModel):
@@ -79,9 +80,10 @@ class DenseData(NamedTuple):
 def pretrain_tower(config: TowerConfig) -> Path:
     """Build a small LLaVA and train its vision tower; nothing is done where the folder is complete.
 
-    Loss: binary cross-entropy of the share of each structure per patch, plus 0.1 times the cross-entropy of
-    each category. Images are mirrored and turned, so a category that these change (a side) cannot be learnt.
-    A run that was killed starts again.
+    Loss: binary cross-entropy of the share of each structure per patch, divided by what always answering the
+    structure's mean share would cost, so that small and rare structures count as much as large ones; plus 0.3
+    times the cross-entropy of each category. Images are mirrored and turned, so a category that these change (a
+    side) cannot be learnt. A run that was killed starts again.
 
     Raises:
         DataError: no case has a mask.
@@ -150,6 +152,26 @@ def patch_shares(labels: Tensor, structures: int, patch: int) -> Tensor:
     return functional.avg_pool2d(planes, patch).flatten(2).transpose(1, 2)
 
 
+def patch_losses(logits: Tensor, shares: Tensor, prior: Tensor) -> Tensor:
+    """Cross-entropy of each structure's shares over that of always answering its mean share, (L,).
+
+    1 is no better than knowing how much there is on average. Shares between 0 and 1 keep it above 0.
+
+    Args:
+        logits: (B, N, L).
+        shares: what is true, (B, N, L) in 0..1.
+        prior: mean share of each structure over the data, (L,), strictly between 0 and 1.
+
+    Example:
+        >>> prior = torch.tensor([0.25])
+        >>> shares = torch.tensor([0.0, 0.0, 0.5, 0.5]).view(1, 4, 1)
+        >>> patch_losses(torch.logit(prior).expand(1, 4, 1), shares, prior)
+        tensor([1.])
+    """
+    found = functional.binary_cross_entropy_with_logits(logits, shares, reduction="none").mean((0, 1))
+    return found / functional.binary_cross_entropy(prior, prior, reduction="none")
+
+
 def train_tower(tower: nn.Module, data: DenseData, config: TowerConfig) -> dict[str, Any]:
     """Train a vision tower in place; returns the last losses, smoothed."""
     generator = torch.Generator().manual_seed(config.seed)
@@ -160,6 +182,8 @@ def train_tower(tower: nn.Module, data: DenseData, config: TowerConfig) -> dict[
     parameters = [*tower.parameters(), *dense.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = get_cosine_schedule_with_warmup(optimiser, config.steps // 30, config.steps)
+    counted = torch.bincount(data.labels.flatten().long(), minlength=data.structures + 1)
+    prior = (counted[1:] / counted.sum()).clamp(min=1e-6)
     smooth: dict[str, float] = {}
     tower.train()
     for _ in tqdm(range(config.steps), desc="tower", unit="step", disable=not is_interactive()):
@@ -167,12 +191,15 @@ def train_tower(tower: nn.Module, data: DenseData, config: TowerConfig) -> dict[
         pixels, labels = _augment(data.pixels[index].float() / 127.5 - 1, data.labels[index], config, generator)
         tokens = tower(pixel_values=pixels).last_hidden_state[:, 1:]
         shares = patch_shares(labels, data.structures, config.patch_size)
-        losses = {"patches": functional.binary_cross_entropy_with_logits(dense(tokens), shares)}
+        by_structure = patch_losses(dense(tokens), shares, prior)
+        losses = {f"structure_{i + 1}": loss for i, loss in enumerate(by_structure)}
         pooled = tokens.mean(1)
         for i, (name, head) in enumerate(zip(data.classes, heads, strict=True)):
             target = data.categories[index, i]
             if (target != IGNORED).any():
-                losses[name] = 0.1 * functional.cross_entropy(head(pooled), target, ignore_index=IGNORED)
+                losses[name] = CATEGORY_WEIGHT * functional.cross_entropy(
+                    head(pooled), target, ignore_index=IGNORED
+                )
         optimiser.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
