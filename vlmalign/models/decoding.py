@@ -66,7 +66,7 @@ class Decoder:
         layout: PromptLayout = lay_out(model, prompts)
         first = model(**layout.inputs, position_ids=layout.positions, use_cache=True, logits_to_keep=1)
         self.model = model
-        self.cache = _preallocate(first.past_key_values, index, layout.width + capacity)
+        self.cache = _preallocate(first.cache, index, layout.width + capacity)
         self.logits: Tensor = first.logits[index, -1].float()  # (N, V)
         self.next_position = layout.start[index]  # (N,)
         self._mrope = layout.positions.ndim == 3
@@ -90,7 +90,7 @@ class Decoder:
             input_ids=tokens,
             attention_mask=self._seen[:, :end],
             position_ids=positions.expand(3, *positions.shape) if self._mrope else positions,
-            past_key_values=self.cache,
+            cache=self.cache,
             use_cache=True,
             logits_to_keep=0 if tokens.shape[1] > 1 else 1,
         )

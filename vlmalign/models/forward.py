@@ -141,14 +141,14 @@ def _cached(
     first = model(
         **layout.inputs, position_ids=layout.positions, use_cache=True, **({"logits_to_keep": 1} if logps else {})
     )
-    cache = first.past_key_values
+    cache = first.cache
     cache.batch_select_indices(index)
     offset = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
     inputs = {
         "input_ids": ids,
         "attention_mask": torch.cat([layout.inputs["attention_mask"][index], batch.response_mask.long()], 1),
         "position_ids": layout.response_positions(offset, index),
-        "past_key_values": cache,
+        "cache": cache,
     }
     logits, states = _call(model, inputs, offset[0] if logps else None, hidden)
     values = None
@@ -168,7 +168,7 @@ def _call(
     model: nn.Module, inputs: dict[str, Any], keep: Tensor | None, hidden: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """Logits at `keep` columns (rows, Q, V), final hidden states (rows, L, H); None where not wanted."""
-    inputs = {"use_cache": "past_key_values" in inputs, **inputs}
+    inputs = {"use_cache": "cache" in inputs, **inputs}
     if unwrap(model).get_output_embeddings() is None:
         return None, model(**inputs).last_hidden_state
     output = model(**inputs, logits_to_keep=1 if keep is None else keep, output_hidden_states=hidden)
