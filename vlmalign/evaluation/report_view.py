@@ -49,7 +49,7 @@ ARM_NOTES = {
     "dpo_shuffled": "negative control: images permuted across pairs",
     "expert_only": "template filled from the expert's findings",
     "majority_class": "commonest label, whatever the image",
-    "random": "values drawn uniformly",
+    "uniform_random": "values drawn uniformly",
     "text_only": "the model without the image",
 }
 COMPARISON_TITLES = {
@@ -58,6 +58,8 @@ COMPARISON_TITLES = {
     "dpo_minus_sft_edited": ("Preferences rather than editing", "dpo against sft_edited", "whole-report accuracy"),
     "dpo_shuffled_minus_sft_more_in_scope": (
         "Pairs with the wrong image", "dpo_shuffled against sft_more, a control", "in-scope accuracy"),
+    "dpo_minus_sft_more_out_of_scope": (
+        "What the expert cannot see", "dpo against sft_more", "out-of-scope accuracy"),
 }  # fmt: skip
 #: name -> (title, unit)
 REWARD_TITLES = {
@@ -207,12 +209,22 @@ def score_table(
     for name, score in (scores or {}).items():
         if not isinstance(score, Mapping) or not {"mean", "low", "high"} <= set(score):
             continue
-        title, unit = (titles or {}).get(name, (name.replace("_", " "), ""))
+        title, unit = _score_title(name, titles or {})
         cell = cell_of(score, share=unit in ("%", "points"), signed=unit == "points")
         ties = score.get("ties")
         tied = ties.get("mean") if isinstance(ties, Mapping) else None
         rows.append(Row(title, "" if tied is None else f"ties {100 * tied:.1f} %", [cell], unit))
     return Table([("", "")], rows) if rows else None
+
+
+def _score_title(name: str, titles: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
+    """A known name's title; `dice_red_cell` is `dice` of one part, `... : red cell`; any other as it is."""
+    if name in titles:
+        return titles[name]
+    for known, (title, unit) in titles.items():
+        if name.startswith(f"{known}_"):
+            return f"{title}: {name.removeprefix(f'{known}_').replace('_', ' ')}", unit
+    return name.replace("_", " "), ""
 
 
 def flow_steps(results: Mapping[str, Any]) -> list[tuple[str, str]]:
