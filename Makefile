@@ -10,7 +10,7 @@ OUT ?= runs/demo
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: install test test-slow lint demo clean
+.PHONY: install test lint demo clean
 
 install: $(STAMP)
 
@@ -26,10 +26,7 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadscope -m "not slow"
-
-test-slow: install  # the demo from end to end and the notebook: several minutes, not yet part of `make test`
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadscope
 
 demo: install
 	$(BIN)/vlmalign demo --out $(OUT) $(ARGS)

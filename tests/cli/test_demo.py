@@ -29,25 +29,21 @@ def results(finished):
     return json.loads((finished / "results.json").read_text())
 
 
-@pytest.mark.slow
 def test_the_results_hold_every_section_that_the_schema_names(results):
     check_results(results, complete=True)
     assert set(results["arms"]) == {*ARMS, "expert_only"}
 
 
-@pytest.mark.slow
 def test_every_figure_carries_its_counts_and_interval(results):
     for arm in results["arms"].values():
         for figure in arm.values():
             assert {"mean", "low", "high", "n", "excluded"} <= set(figure)
 
 
-@pytest.mark.slow
 def test_text_alone_gets_exactly_one_half_of_role_swapped_pairs(results):
     assert results["reward_model"]["role_swapped_blanked"]["mean"] == 0.5
 
 
-@pytest.mark.slow
 def test_the_roles_share_no_group(finished):
     root = finished / "seed-100" / "roles"
     groups = [{c.group_id for c in read_records(folder, Case)} for folder in sorted(root.iterdir())]
@@ -55,7 +51,6 @@ def test_the_roles_share_no_group(finished):
     assert sum(map(len, groups)) == len(set.union(*groups))
 
 
-@pytest.mark.slow
 def test_no_folder_that_pairs_are_made_from_holds_an_answer(finished):
     root = finished / "seed-100"
     assert all(c.reference is None for c in read_records(root / "prompts", Case))
@@ -63,7 +58,6 @@ def test_no_folder_that_pairs_are_made_from_holds_an_answer(finished):
     assert all(not c.reference.findings for c in read_records(root / "labels", Case))
 
 
-@pytest.mark.slow
 def test_pairs_agree_with_the_truth_that_they_never_saw(finished):
     """On in-scope concepts the chosen answer is right more often than the rejected one."""
     root, logic = finished / "seed-100", load_logic(LOGIC)
@@ -76,28 +70,24 @@ def test_pairs_agree_with_the_truth_that_they_never_saw(finished):
     assert right["chosen"] > right["rejected"]
 
 
-@pytest.mark.slow
 def test_the_report_is_one_file_with_pictures_and_no_outside_address(finished):
     html = (finished / "report.html").read_text()
     assert "data:image/png;base64" in html
     assert "<script" not in html and 'src="http' not in html and "@import" not in html
 
 
-@pytest.mark.slow
 def test_arms_had_equal_compute(results):
     flops = results["flops"]
     for arm in ("sft_more", "sft_clean", "sft_best_of_n", "sft_edited", "dpo_shuffled"):
         assert flops[arm] == pytest.approx(flops["dpo"], rel=0.15)
 
 
-@pytest.mark.slow
 def test_the_same_command_again_gives_the_same_results(finished, results):
     before = (finished / "results.json").read_bytes()
     demo(out=finished, seed=100, preset="quick", jobs=1)
     assert (finished / "results.json").read_bytes() == before
 
 
-@pytest.mark.slow
 def test_a_finished_demo_is_scored_on_other_phantoms(finished):
     from vlmalign.cli.transfer import transfer
 
@@ -106,7 +96,6 @@ def test_a_finished_demo_is_scored_on_other_phantoms(finished):
     assert scored["n_groups"]["test"] == 3 and scored["shared_groups"] == 0
 
 
-@pytest.mark.slow
 def test_a_finished_demo_is_scored_on_real_photographs(finished, tmp_path):
     if not BCCD.is_dir():
         pytest.skip(f"real photographs are not at {BCCD} (set VLMALIGN_DATA)")
