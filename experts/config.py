@@ -39,6 +39,12 @@ class ExpertConfig(BaseModel):
         lt=1,
         description="unset: 0 with masks, 0.1 with boxes, whose edges and gaps are not to be trusted",
     )
+    least_share: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="fields that show a rare structure are repeated until so large a share of an epoch shows it",
+    )
     augment: bool = Field(default=True, description="flips, turns, colour and slight blur")
     choice_share: float = Field(
         default=0.1, gt=0, lt=1, description="share of groups on which the best epoch is chosen"

@@ -164,13 +164,14 @@ def _fit_network(
         to_onehot_y=True, softmax=True, batch=True, include_background=False, label_smoothing=smoothing
     )
     budget = math.inf if config.minutes is None else 60 * config.minutes
-    steps = math.ceil(len(images) / config.batch_size)
+    shown = torch.tensor([[count > 0 for count in field.counts] for field in learn])
+    steps = math.ceil(len(epoch_order(shown, config.least_share, torch.Generator())) / config.batch_size)
     with progress_bar("Training the expert", config.epochs, state.epoch) as show:
         while state.epoch < config.epochs and state.seconds < budget:
             started, before = time.monotonic(), state.seconds
             generator = torch.Generator().manual_seed(derive_seed(config.seed, "epoch", state.epoch))
             total = 0.0
-            order = torch.randperm(len(images), generator=generator)
+            order = epoch_order(shown, config.least_share, generator)
             for step, batch in enumerate(order.split(config.batch_size)):
                 progress = max((state.epoch + step / steps) / config.epochs, state.seconds / budget)
                 rate = learning_rate(progress, config.learning_rate)
@@ -184,6 +185,31 @@ def _fit_network(
             state.seconds = before + time.monotonic() - started
             save_epoch(out, state.epoch, _pack(state))
     return state
+
+
+def epoch_order(shown: Tensor, least_share: float, generator: torch.Generator) -> Tensor:
+    """Indices of the fields of one epoch: all of them, those with a rare structure several times, shuffled.
+
+    Args:
+        shown: whether field i shows structure k, (N, K) bool.
+        least_share: each structure that is shown at all is repeated until so large a share of the N fields is
+            reached; 0 repeats nothing. Repeats are spread evenly over its fields.
+        generator: of the order.
+
+    Example:
+        >>> shown = torch.tensor([[True], [False], [False], [False]])
+        >>> sorted(epoch_order(shown, 0.5, torch.Generator()).tolist())
+        [0, 0, 1, 2, 3]
+    """
+    n = len(shown)
+    index = [torch.arange(n)]
+    for structure in range(shown.shape[1]):
+        fields = shown[:, structure].nonzero().flatten()
+        missing = math.ceil(least_share * n) - len(fields)
+        if len(fields) and missing > 0:
+            index.append(fields[torch.arange(missing) % len(fields)])
+    order = torch.cat(index)
+    return order[torch.randperm(len(order), generator=generator)]
 
 
 def _step(state: State, loss: torch.nn.Module, x: Tensor, y: Tensor, rate: float) -> float:

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 import experts.training as training
 from experts import ExpertConfig, NetworkSettings, load_expert, read_card, train_expert
 from experts.checkpoints import epoch_files, load_newest, save_epoch
-from experts.training import learning_rate
+from experts.training import epoch_order, learning_rate
 from vlmalign.records import DataError
 
 
@@ -109,3 +109,15 @@ def test_training_leaves_the_global_random_state_alone(discs, quick_config, tmp_
     config = quick_config.model_copy(update={"epochs": 1, "network": NetworkSettings(channels=(4, 8))})
     train_expert(discs, tmp_path / "x", config=config)
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_fields_of_a_rare_structure_are_repeated_up_to_the_share_and_none_is_lost():
+    shown = torch.tensor([[True, i < 2] for i in range(10)])
+    order = epoch_order(shown, 0.5, torch.Generator().manual_seed(0))
+    counts = torch.bincount(order, minlength=10)
+    assert counts.tolist() == [3, 2, 1, 1, 1, 1, 1, 1, 1, 1]  # 2 of 10 are brought up to 5
+    assert sorted(epoch_order(shown, 0.0, torch.Generator()).tolist()) == list(range(10))
+
+
+def test_a_structure_that_is_never_shown_repeats_nothing():
+    assert len(epoch_order(torch.zeros(4, 1, dtype=torch.bool), 0.9, torch.Generator())) == 4
