@@ -16,7 +16,9 @@ from vlmalign.recipes import read_recipe
 Config = Annotated[Path, typer.Argument(help="a shipped recipe, or a YAML file with stage, vars and config")]
 Settings = Annotated[list[str], typer.Option("--set", help="a setting, e.g. --set learning_rate=1e-4")]
 Variables = Annotated[list[str], typer.Option("--var", help="a variable of the recipe, e.g. --var seed=1")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="delete an earlier run there and start anew")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="replace an earlier run there, once the new one has loaded")
+]
 
 
 @stage("sft")
