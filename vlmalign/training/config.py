@@ -71,7 +71,12 @@ class StageConfig(BaseModel):
     near_duplicate_bits: int = Field(
         0, ge=0, le=32, description="images of eval_data this near to one of data are refused; 0: equal files only"
     )
-    save_steps: int | None = Field(None, ge=1, description="steps between checkpoints; default: none")
+    save_steps: int | None = Field(
+        None,
+        ge=0,
+        description="steps between checkpoints; default: a tenth of the run, at least 50; 0: none. The last step "
+        "is always saved, unless 0",
+    )
     keep_checkpoints: int = Field(1, ge=1, description="older checkpoints are deleted")
     logging_steps: int = Field(10, ge=1, description="steps between two lines of metrics.jsonl")
     eval_steps: int | None = Field(None, ge=1, description="steps between evaluations; default: at the end only")
