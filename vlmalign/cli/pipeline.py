@@ -22,6 +22,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from vlmalign.cli.console import errors
+from vlmalign.cli.failures import describe
 from vlmalign.cli.stages import StageError, run_stage
 from vlmalign.records.manifest import write_atomic
 
@@ -145,8 +146,7 @@ def _run_step(stage: str, config: dict[str, Any]) -> float:
     except Exception as error:  # errors of other packages may not survive the way between processes
         if os.environ.get("VLMALIGN_TRACEBACK"):
             traceback.print_exc()
-        expected = isinstance(error, (ValueError, OSError))
-        raise StageError(str(error) if expected else f"{type(error).__name__}: {error}") from None
+        raise StageError(describe(error) or f"{type(error).__name__}: {error}") from None
     return time.perf_counter() - start
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vlmalign.cli.console import console
+from vlmalign.cli.failures import nothing_left_behind
 from vlmalign.cli.stages import load_recipe, merge, parse_settings, run_recipe_stage
 from vlmalign.recipes import read_recipe, recipe_names
 
@@ -40,7 +41,9 @@ def copy_recipe(
         raise FileNotFoundError(f"{target.parent}: no such folder. Make it first, or name another file.")
     from vlmalign.records.manifest import write_atomic
 
-    write_atomic(target, read_recipe(name).encode())
+    text = read_recipe(name)
+    with nothing_left_behind(target.with_name(target.name + ".partial")):
+        write_atomic(target, text.encode())
     console.print(f"wrote {target}; run it with: vlmalign recipes run {target}")
 
 

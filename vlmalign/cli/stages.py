@@ -7,6 +7,7 @@ options and the keys that a recipe may set.
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import string
 from collections.abc import Callable, Mapping
@@ -17,15 +18,33 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, ValidationError, validate_call
 
+from vlmalign.cli.failures import disk_is_full, name_full_disk
+
 STAGES: dict[str, Callable[..., Any]] = {}
 
 
-def stage(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function as the stage `name`."""
+def stage(name: str, *, continues: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as the stage `name`.
+
+    Args:
+        name: unique.
+        continues: whether the stage, started again after a failure, goes on from what it has written; a full
+            disk's message says so.
+    """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        STAGES[name] = function
-        return function
+        @functools.wraps(function)
+        def run(*args: Any, **rest: Any) -> Any:
+            try:
+                return function(*args, **rest)
+            except Exception as error:
+                if disk_is_full(error):
+                    given = {**inspect.signature(function).bind(*args, **rest).arguments, **rest}
+                    name_full_disk(error, given.get("out"), continues=continues)
+                raise
+
+        STAGES[name] = run
+        return run
 
     return register
 

@@ -38,7 +38,7 @@ def run_sft_matched(like: Path, plus: Sequence[Path] = (), **config: Any) -> Non
     run_sft(**config, max_flops=budget)
 
 
-@stage("tower")
+@stage("tower", continues=False)
 def run_tower(**config: Any) -> None:
     """Build a small model and train its vision tower from masks."""
     from vlmalign.training import TowerConfig, pretrain_tower
