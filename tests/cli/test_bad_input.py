@@ -99,6 +99,22 @@ def test_a_mistyped_run_is_not_looked_for_on_the_hub(refused, recipe, tmp_path):
     refused("sft", recipe(model="runs/stf"), says="runs/stf is no folder")
 
 
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"HF_HUB_OFFLINE": "1"}, "the Hub is not asked as HF_HUB_OFFLINE is set"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "the Hub cannot be reached (ConnectError)"),
+    ],
+)
+def test_a_name_that_may_be_the_hubs_is_refused_at_once_without_network(recipe, tmp_path, environment, says):
+    command = [*VLMALIGN, "sft", str(recipe(model="nosuch/model"))]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "0", "NO_PROXY": "*", "HF_HOME": str(tmp_path), **environment}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    expected = f"error: nosuch/model: no such folder here, and {says}: check the path or the name.\n"
+    assert (done.returncode, done.stderr) == (2, expected)
+    assert not (tmp_path / "run").exists()
+
+
 # -- photographs and annotations ----------------------------------------------------------------------
 
 

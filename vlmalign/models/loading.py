@@ -15,6 +15,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
 from vlmalign.models.builtin import resolve_checkpoint
+from vlmalign.models.hub import check_on_hub
 
 REWARD_HEAD = "reward_head.safetensors"
 
@@ -179,7 +180,7 @@ def _errors_only() -> Iterator[None]:
 
 
 def check_folder(path: str | Path) -> None:
-    """Refuse a path that is meant as a folder and holds no model."""
+    """Refuse a path that is meant as a folder and holds no model, and a name that the Hub does not know."""
     text, folder = str(path), Path(path)
     looks_local = isinstance(path, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1
     looks_local = looks_local or folder.parent.is_dir()  # "runs/sft" where `runs` is: not the Hub's "runs"
@@ -190,6 +191,8 @@ def check_folder(path: str | Path) -> None:
             )
     elif looks_local:
         raise FileNotFoundError(f"{folder} is no folder, expected one with a model: check the path.")
+    else:
+        check_on_hub(text)
 
 
 def save_vlm(vlm: VLM, path: str | Path) -> None:
