@@ -416,6 +416,25 @@ def test_another_run_is_not_touched_without_overwrite(refused, vlmalign, recipe,
     assert "0.5" in (tmp_path / "run" / "config.yaml").read_text()
 
 
+def test_recipes_run_can_do_what_its_message_says(refused, vlmalign, recipe, tmp_path):
+    assert vlmalign("recipes", "run", recipe(max_steps=1)).code == 0
+    changed = recipe(max_steps=1, learning_rate=0.5)
+    refused("recipes", "run", changed, says="pass --overwrite to replace it")
+    assert vlmalign("recipes", "run", changed, "--overwrite").code == 0
+    assert "0.5" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_a_reward_model_that_is_asked_to_speak_is_pointed_to_score(refused, tiny, cases, recipe, tmp_path):
+    shutil.copytree(tiny, tmp_path / "exp" / "model")
+    (tmp_path / "exp" / "model" / "reward_head.safetensors").write_bytes(b"")
+    says = (
+        "exp/model holds a reward model, expected a language model: name another; to score answers with this one, "
+    )
+    refused("generate", "exp", cases, "out", says=says + "use `vlmalign score scalar --set run=exp`")
+    refused("sft", recipe(model="exp/model"), says=says)
+    assert not (tmp_path / "out").exists() and not (tmp_path / "run").exists()
+
+
 def test_a_wrong_kind_of_record_begins_no_lasting_run(refused, vlmalign, recipe, cases):
     refused("sft", recipe(data=[str(cases)]), says="holds case records, not demonstration records")
     assert vlmalign("sft", recipe(max_steps=1)).code == 0
@@ -520,8 +539,12 @@ def test_a_demo_with_corrected_data_starts_in_the_same_folder(refused, tmp_path,
 def test_a_step_of_the_demo_that_is_killed_says_that_the_same_command_continues(tmp_path, monkeypatch):
     monkeypatch.setattr("vlmalign.cli.pipeline._start_worker", _die)
     step = Step("sft", "sft", {})
-    with pytest.raises(StageError, match="step 'sft' failed: its process was killed.*The same command continues"):
-        run_pipeline([step], tmp_path, jobs=1, title="test")
+    for jobs, less in ((1, False), (2, True)):
+        with pytest.raises(
+            StageError, match="'sft' failed: its process was killed.*same command continues"
+        ) as error:
+            run_pipeline([step], tmp_path, jobs=jobs, title="test")
+        assert ("--jobs 1 needs less memory" in str(error.value)) == less
 
 
 def _die(threads):

@@ -61,7 +61,7 @@ def run_pipeline(steps: Sequence[Step], folder: Path, *, jobs: int, title: str) 
     Args:
         steps: the pipeline; a step may only need steps that stand before it.
         folder: where `seconds.json` is kept.
-        jobs: worker processes. The machine's threads are divided among them.
+        jobs: worker processes. The machine's threads are divided among them; OMP_NUM_THREADS may ask for fewer.
         title: for the progress display.
 
     Returns:
@@ -76,7 +76,7 @@ def run_pipeline(steps: Sequence[Step], folder: Path, *, jobs: int, title: str) 
     state = _State(list(steps))
     weights = {step.name: step.weight for step in steps}
     context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = threads_per_worker(jobs)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with (
         ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(threads,)) as pool,
@@ -92,7 +92,7 @@ def run_pipeline(steps: Sequence[Step], folder: Path, *, jobs: int, title: str) 
                 if error := future.exception():
                     state.waiting.clear()
                     wait(state.running)
-                    raise StageError(f"step {step.name!r} failed: {_reason(error)}") from error
+                    raise StageError(f"step {step.name!r} failed: {_reason(error, jobs)}") from error
                 seconds[step.name] = max(seconds.get(step.name, 0.0), round(future.result(), 2))
                 _write_seconds(folder, seconds)
                 state.done.add(step.name)
@@ -102,12 +102,10 @@ def run_pipeline(steps: Sequence[Step], folder: Path, *, jobs: int, title: str) 
     return seconds
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, jobs: int) -> str:
     if isinstance(error, BrokenProcessPool):
-        return (
-            "its process was killed, perhaps for want of memory. The same command continues from here; "
-            "--jobs 1 needs less memory."
-        )
+        remedy = "; --jobs 1 needs less memory" if jobs > 1 else ""
+        return f"its process was killed, perhaps for want of memory. The same command continues from here{remedy}."
     return str(error)
 
 
@@ -126,6 +124,13 @@ def _check(steps: Sequence[Step]) -> None:
         if missing := set(step.needs) - known:
             raise ValueError(f"step {step.name!r} needs {sorted(missing)}, which do not stand before it")
         known.add(step.name)
+
+
+def threads_per_worker(jobs: int) -> int:
+    """A worker's share of the machine's threads, or as many as OMP_NUM_THREADS says, where that is less."""
+    share = max(1, (os.cpu_count() or 1) // jobs)
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(share, int(asked)) if asked.isdigit() and int(asked) > 0 else share
 
 
 def _start_worker(threads: int) -> None:

@@ -105,8 +105,7 @@ def load_vlm(
     """
     path = resolve_checkpoint(path)
     check_folder(path)
-    if (Path(path) / REWARD_HEAD).exists():
-        raise ValueError(f"{path} holds a reward model, expected a language model: load it with RewardModel.load.")
+    check_speaks(path)
     model = load_model(AutoModelForImageTextToText, path, dtype)
     vlm = VLM(model=model.to(device).eval(), processor=load_processor(path))
     if lora is not None:
@@ -193,6 +192,17 @@ def check_folder(path: str | Path) -> None:
         raise FileNotFoundError(f"{folder} is no folder, expected one with a model: check the path.")
     else:
         check_on_hub(text)
+
+
+def check_speaks(path: str | Path) -> None:
+    """Refuse a reward model where a language model is needed: its output layer is gone."""
+    folder = Path(path)
+    if (folder / REWARD_HEAD).exists():
+        run = folder.parent if folder.name == "model" else folder
+        raise ValueError(
+            f"{folder} holds a reward model, expected a language model: name another; to score answers with this "
+            f"one, use `vlmalign score scalar --set run={run}`."
+        )
 
 
 def save_vlm(vlm: VLM, path: str | Path) -> None:
