@@ -39,9 +39,10 @@ def claim_folder(folder: Path, config: dict[str, Any], *, done: str, overwrite: 
         if overwrite:
             for old in [folder / done, *epoch_files(folder), file]:
                 old.unlink(missing_ok=True)
-        elif config_hash(json.loads(file.read_bytes())) != config_hash(config):
+        elif config_hash(there := json.loads(file.read_bytes())) != config_hash(config):
+            here = json.loads(json.dumps(config))
             raise DataError(
-                "a run with other settings or other data is here",
+                f"a run with other settings or other data is here ({'; '.join(_differences(there, here)[:4])})",
                 "Choose another --out, or pass --overwrite to replace it.",
                 file=file,
             )
@@ -50,6 +51,16 @@ def claim_folder(folder: Path, config: dict[str, Any], *, done: str, overwrite: 
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(file, (json.dumps(config, sort_keys=True, indent=2) + "\n").encode())
     return False
+
+
+def _differences(there: Any, here: Any, name: str = "") -> list[str]:
+    """Each setting that differs, with both values; those of mappings inside by dotted names."""
+    if not (isinstance(there, dict) and isinstance(here, dict)):
+        return [] if there == here else [f"{name}: {there!r} there, {here!r} here"]
+    found = []
+    for key in sorted({*there, *here}):
+        found += _differences(there.get(key), here.get(key), f"{name}.{key}" if name else key)
+    return found
 
 
 def epoch_files(folder: Path) -> list[Path]:

@@ -2,18 +2,22 @@
 
 import errno
 import os
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from vlmalign.cli.failures import describe
+from vlmalign.cli.pipeline import Step, run_pipeline
+from vlmalign.cli.stages import STAGES, StageError, stage
 from vlmalign.records import Case, read_records
 
 NAME = "BloodImage_00002"
@@ -93,6 +97,22 @@ def test_training_on_what_is_not_there_begins_no_run(refused, recipe, tmp_path, 
 def test_a_mistyped_run_is_not_looked_for_on_the_hub(refused, recipe, tmp_path):
     (tmp_path / "runs").mkdir()
     refused("sft", recipe(model="runs/stf"), says="runs/stf is no folder")
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"HF_HUB_OFFLINE": "1"}, "the Hub is not asked as HF_HUB_OFFLINE is set"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "the Hub cannot be reached (ConnectError)"),
+    ],
+)
+def test_a_name_that_may_be_the_hubs_is_refused_at_once_without_network(recipe, tmp_path, environment, says):
+    command = [*VLMALIGN, "sft", str(recipe(model="nosuch/model"))]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "0", "NO_PROXY": "*", "HF_HOME": str(tmp_path), **environment}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    expected = f"error: nosuch/model: no such folder here, and {says}: check the path or the name.\n"
+    assert (done.returncode, done.stderr) == (2, expected)
+    assert not (tmp_path / "run").exists()
 
 
 # -- photographs and annotations ----------------------------------------------------------------------
@@ -396,6 +416,25 @@ def test_another_run_is_not_touched_without_overwrite(refused, vlmalign, recipe,
     assert "0.5" in (tmp_path / "run" / "config.yaml").read_text()
 
 
+def test_recipes_run_can_do_what_its_message_says(refused, vlmalign, recipe, tmp_path):
+    assert vlmalign("recipes", "run", recipe(max_steps=1)).code == 0
+    changed = recipe(max_steps=1, learning_rate=0.5)
+    refused("recipes", "run", changed, says="pass --overwrite to replace it")
+    assert vlmalign("recipes", "run", changed, "--overwrite").code == 0
+    assert "0.5" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_a_reward_model_that_is_asked_to_speak_is_pointed_to_score(refused, tiny, cases, recipe, tmp_path):
+    shutil.copytree(tiny, tmp_path / "exp" / "model")
+    (tmp_path / "exp" / "model" / "reward_head.safetensors").write_bytes(b"")
+    says = (
+        "exp/model holds a reward model, expected a language model: name another; to score answers with this one, "
+    )
+    refused("generate", "exp", cases, "out", says=says + "use `vlmalign score scalar --set run=exp`")
+    refused("sft", recipe(model="exp/model"), says=says)
+    assert not (tmp_path / "out").exists() and not (tmp_path / "run").exists()
+
+
 def test_a_wrong_kind_of_record_begins_no_lasting_run(refused, vlmalign, recipe, cases):
     refused("sft", recipe(data=[str(cases)]), says="holds case records, not demonstration records")
     assert vlmalign("sft", recipe(max_steps=1)).code == 0
@@ -434,10 +473,10 @@ def test_a_derived_folder_that_is_killed_ends_with_the_same_bytes(vlmalign, kill
     assert contents_of(tmp_path / "killed") == contents_of(tmp_path / "whole")
 
 
-def small_files():
-    """No file may grow beyond 20 kB: the nearest to a full disk that needs no disk."""
+def small_files(size=20_000):
+    """No file may grow beyond so many bytes: the nearest to a full disk that needs no disk."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def test_a_disk_that_takes_no_more_is_named_and_nothing_is_lost(vlmalign, tmp_path, contents_of):
@@ -445,7 +484,7 @@ def test_a_disk_that_takes_no_more_is_named_and_nothing_is_lost(vlmalign, tmp_pa
         [*VLMALIGN, *SMEAR, "full"], cwd=tmp_path, preexec_fn=small_files, capture_output=True, text=True
     )
     assert done.returncode == 2, done.stderr
-    assert "journal.jsonl: file too large. Nothing is lost. Free some space" in done.stderr
+    assert "journal.jsonl: file too large. Free some space; the same command then continues" in done.stderr
     assert "Traceback" not in done.stderr
     assert vlmalign(*SMEAR, "full").code == 0
     assert vlmalign(*SMEAR, "whole").code == 0
@@ -460,7 +499,11 @@ def test_a_full_disk_in_the_middle_of_saving_a_model_leaves_an_unfinished_run_th
 
     with monkeypatch.context() as patch:
         patch.setattr("vlmalign.training.sft.save_vlm", full)
-        refused("sft", recipe(), says="run/model: no space left on device. Nothing is lost. Free some space")
+        refused(
+            "sft",
+            recipe(),
+            says="run/model: no space left on device. Free some space; the same command then continues",
+        )
     refused("export", "run", "exported", says="not complete")
     assert vlmalign("sft", recipe()).code == 0
     assert vlmalign("export", "run", "exported").code == 0
@@ -480,7 +523,6 @@ def test_control_c_says_that_the_same_command_continues(tmp_path, vlmalign):
 
 def test_a_demo_with_corrected_data_starts_in_the_same_folder(refused, tmp_path, monkeypatch):
     """Until a stage has written something, the folder belongs to no settings."""
-    from vlmalign.cli.stages import StageError
 
     def fail(steps, root, **rest):
         raise StageError(f"step 'source' failed: {steps[0].config['data']}: no photographs")
@@ -495,13 +537,14 @@ def test_a_demo_with_corrected_data_starts_in_the_same_folder(refused, tmp_path,
 
 
 def test_a_step_of_the_demo_that_is_killed_says_that_the_same_command_continues(tmp_path, monkeypatch):
-    from vlmalign.cli.pipeline import Step, run_pipeline
-    from vlmalign.cli.stages import StageError
-
     monkeypatch.setattr("vlmalign.cli.pipeline._start_worker", _die)
     step = Step("sft", "sft", {})
-    with pytest.raises(StageError, match="step 'sft' failed: its process was killed.*The same command continues"):
-        run_pipeline([step], tmp_path, jobs=1, title="test")
+    for jobs, less in ((1, False), (2, True)):
+        with pytest.raises(
+            StageError, match="'sft' failed: its process was killed.*same command continues"
+        ) as error:
+            run_pipeline([step], tmp_path, jobs=jobs, title="test")
+        assert ("--jobs 1 needs less memory" in str(error.value)) == less
 
 
 def _die(threads):
@@ -522,4 +565,58 @@ def test_system_errors_name_place_reason_and_remedy():
         "a/b: no such file or directory. Check the path."
     )
     assert "right to write" in describe(PermissionError(errno.EACCES, "Permission denied", "a"))
-    assert "the same command then continues" in describe(OSError(errno.ENOSPC, "No space left on device"))
+    full = OSError(errno.ENOSPC, "No space left on device", "source", None, "target")
+    assert describe(full) == "target: no space left on device. Free some space, then run the same command again."
+
+
+def test_a_full_disk_only_promises_to_continue_where_a_stage_does(tmp_path):
+    def fail(out):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for continues, says in ((True, "the same command then continues"), (False, "run the same command again")):
+        with pytest.raises(OSError) as error:
+            stage("full", continues=continues)(fail)(tmp_path)
+        assert describe(error.value).startswith(f"{tmp_path}: no space left on device. Free some space")
+        assert says in describe(error.value)
+    del STAGES["full"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("export", "{plain}", "out"), ("export", "{lora}", "out"), ("recipes", "copy", "smear-sft", "out")],
+)
+def test_a_full_disk_while_a_copy_is_made_names_the_file_and_leaves_nothing(runs, tmp_path, arguments):
+    command = [part.format(**runs) for part in arguments]
+    limit = partial(small_files, 100)
+    done = subprocess.run(
+        [*VLMALIGN, *command], cwd=tmp_path, preexec_fn=limit, capture_output=True, text=True, check=False
+    )
+    file = "out.partial" if "recipes" in arguments else r"out.partial/[\w.]+"
+    says = rf"error: {file}: file too large. Free some space, then run the same command again.\n"
+    assert re.fullmatch(says, done.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_while_pairs_are_exported_leaves_nothing(refused, tmp_path, monkeypatch):
+    def full(folder, out):
+        out.with_name("out.partial").write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("vlmalign.data.trl_parquet.export_trl_parquet", full)
+    refused(
+        "data", "export-trl", "pairs", "out", says="out.partial: no space left on device. Free some space, then"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_of_the_demo_on_a_full_disk_names_the_folder_and_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr("vlmalign.cli.pipeline._start_worker", _little_space)
+    step = Step("source", "source", {"name": "smear", "out": str(tmp_path / "cases"), "options": {"n_groups": 9}})
+    with pytest.raises(
+        StageError, match="step 'source' failed: .*cases.*: file too large. Free some space; the same"
+    ):
+        run_pipeline([step], tmp_path, jobs=1, title="test")
+
+
+def _little_space(threads):
+    small_files()

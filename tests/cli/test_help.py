@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -66,6 +67,25 @@ def test_every_command_with_arguments_shows_an_example(path):
     if path[-1] in WITHOUT_EXAMPLE:
         return
     assert "vlmalign " + " ".join(path) in command.help
+
+
+@pytest.mark.parametrize(("verb", "own"), [("sft", None), ("reward", "centring"), ("dpo", "beta")])
+def test_the_settings_of_a_training_stage_are_listed_with_defaults(vlmalign, verb, own):
+    result = vlmalign(verb, "--settings")
+    assert (result.code, result.err) == (0, "")
+    listed = {line.split()[0]: line for line in result.out.splitlines()}
+    assert own is None or own in listed
+    assert listed["model"].split()[1] == "required"
+    assert listed["batch_size"].split(maxsplit=2)[1:] == ["8", "prompts per forward pass and device"]
+    assert listed["lr_schedule"].endswith("after the warm-up (constant | linear | cosine)")
+    assert "lora.rank" in listed
+    assert f"vlmalign {verb} --settings" in vlmalign("recipes", "run", _misspelt(verb)).err
+
+
+def _misspelt(verb):
+    path = Path("misspelt.yaml")
+    path.write_text(f"{{stage: {verb}, config: {{learning_rat: 1}}}}")
+    return path
 
 
 def test_an_unknown_command_and_a_missing_option_are_usage_errors(vlmalign):

@@ -1,10 +1,11 @@
 """Pipelines: order, failure, continuation."""
 
 import json
+import os
 
 import pytest
 
-from vlmalign.cli.pipeline import Step, run_pipeline
+from vlmalign.cli.pipeline import Step, run_pipeline, threads_per_worker
 from vlmalign.cli.stages import StageError
 
 
@@ -35,3 +36,12 @@ def test_a_failing_step_is_named_and_what_ran_beside_it_is_kept(tmp_path):
 def test_a_step_may_not_need_a_later_one(tmp_path):
     with pytest.raises(ValueError, match="which do not stand before it"):
         run_pipeline([smear("a", tmp_path, ("b",)), smear("b", tmp_path)], tmp_path, jobs=1, title="test")
+
+
+@pytest.mark.parametrize(("asked", "threads"), [(None, 4), ("1", 1), ("16", 4), ("", 4), ("0", 4), ("1,2", 4)])
+def test_a_worker_takes_its_share_of_the_threads_and_no_more_than_the_user_allows(monkeypatch, asked, threads):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert threads_per_worker(2) == threads

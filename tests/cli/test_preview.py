@@ -12,7 +12,7 @@ def test_preview_marks_the_learnt_tokens_and_begins_no_run(vlmalign, recipe, tmp
     result = vlmalign("preview", recipe())
     assert result.code == 0, result.err
     lines = result.out.splitlines()
-    assert lines[0] == "12 examples; batches of 2 prompts; «learnt tokens» are marked"
+    assert lines[0] == "12 examples; batches of 2 prompts; learnt tokens are «marked»"
     assert lines[2] == "prompt   <s><user>[4 image tokens]Describe this blood smear field.<assistant>"
     report, counts = re.fullmatch(r"answer 0 «(.*)</s>»  \((\d+ of \d+) tokens learnt\)", lines[3]).groups()
     assert report.count(".") == 7  # six concepts and the impression
@@ -70,8 +70,12 @@ def test_both_sides_of_a_pair_are_shown_for_dpo_and_reward(vlmalign, recipe, cas
     for stage in ("dpo", "reward"):
         result = vlmalign("preview", recipe(stage, data=[str(tmp_path / "pairs")]), "--examples", 1)
         assert result.code == 0, result.err
-        assert "answer 0 «Größe: gut.</s>»" in result.out  # a letter of two tokens stays whole
-        assert "answer 1 «No cell.</s>»" in result.out
+        shown = ["«Größe: gut.</s>»", "«No cell.</s>»"]  # a letter of two tokens stays whole
+        if stage == "reward":
+            shown = ["Größe: gut.«</s>»  (one score, read at token", "No cell.«</s>»  (one score, read at token"]
+            assert "the last token, whose score is learnt, is «marked»" in result.out
+            assert "tokens learnt" not in result.out
+        assert all(f"answer {number} {answer}" in result.out for number, answer in enumerate(shown))
         assert "memory estimate" in result.out
 
 

@@ -6,8 +6,18 @@ from pathlib import Path
 import pytest
 
 from vlmalign.cli.demo_plan import PRESETS, Demo, plan
-from vlmalign.cli.stages import STAGES, StageError, load_recipe, load_stages, merge, parse_settings, run_stage
+from vlmalign.cli.stages import (
+    STAGES,
+    StageError,
+    load_recipe,
+    load_stages,
+    merge,
+    parse_settings,
+    run_recipe_stage,
+    run_stage,
+)
 from vlmalign.recipes import read_recipe, recipe_names
+from vlmalign.records.suggestions import SettingsError
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -28,7 +38,7 @@ def test_a_variable_keeps_its_type_where_it_is_the_whole_value():
 def test_given_variables_replace_the_defaults_and_unknown_ones_are_refused():
     text = "{stage: sft, vars: {root: a}, config: {out: '${root}'}}"
     assert load_recipe(text, {"root": "b"}).config == {"out": "b"}
-    with pytest.raises(StageError, match="unknown key 'rot'; did you mean 'root'"):
+    with pytest.raises(StageError, match="unknown key 'rot'. Did you mean 'root'"):
         load_recipe(text, {"rot": "b"})
 
 
@@ -37,7 +47,7 @@ def test_given_variables_replace_the_defaults_and_unknown_ones_are_refused():
     [
         ("stage: [", "not valid YAML"),
         ("[1, 2]", "a recipe is a mapping"),
-        ("{stage: sft, config: {}, configs: {}}", "unknown key 'configs'; did you mean 'config'"),
+        ("{stage: sft, config: {}, configs: {}}", "unknown key 'configs'. Did you mean 'config'"),
         ("{stage: sft, config: {out: '${nowhere}'}}", "names a variable that 'vars' does not define"),
     ],
 )
@@ -47,20 +57,33 @@ def test_a_recipe_that_cannot_be_read_says_why(text, message):
 
 
 def test_an_unknown_stage_or_key_names_the_nearest_known_one():
-    with pytest.raises(StageError, match="unknown stage 'expert-pair'; did you mean 'expert-pairs'"):
+    with pytest.raises(StageError, match="unknown stage 'expert-pair'. Did you mean 'expert-pairs'"):
         run_stage("expert-pair", {})
-    with pytest.raises(StageError, match="unknown key 'case'; did you mean 'cases'"):
+    with pytest.raises(StageError, match="unknown key 'case'. Did you mean 'cases'"):
         run_stage("prompts", {"case": "x", "out": "y"})
 
 
 def test_a_value_of_the_wrong_type_names_stage_key_and_value():
-    with pytest.raises(StageError, match="stage 'prompts', key 'max_cases'.*got 'many'"):
+    with pytest.raises(StageError, match="stage 'prompts': key 'max_cases' is 'many'"):
         run_stage("prompts", {"cases": ["x"], "out": "y", "max_cases": "many"})
 
 
 def test_a_misspelt_training_setting_is_refused_before_anything_is_loaded():
     with pytest.raises(ValueError, match="learning_rat"):
         run_stage("sft", {"model": "m", "data": ["d"], "out": "o", "epochs": 1, "learning_rat": 1})
+
+
+def test_only_what_is_wrong_with_settings_is_said_with_the_recipes_name(monkeypatch):
+    """By the kind of error, not by how its message begins."""
+
+    def fail(out, error):
+        raise error("stage 3 anaemia is not known")
+
+    monkeypatch.setitem(STAGES, "fail", fail)
+    with pytest.raises(ValueError, match="^stage 3 anaemia"):
+        run_recipe_stage("fail", {"out": "o", "error": ValueError}, name="mine.yaml")
+    with pytest.raises(StageError, match="^mine.yaml, stage 3 anaemia"):
+        run_recipe_stage("fail", {"out": "o", "error": SettingsError}, name="mine.yaml")
 
 
 def test_settings_are_merged_key_by_key():

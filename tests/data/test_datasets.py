@@ -31,7 +31,7 @@ def test_ids_tell_records_of_different_folders_apart(processor, folder, build_fo
 
 def test_a_too_long_record_is_refused_by_name_and_never_cut(processor, folder):
     data = load(processor, {"path": folder}, max_length=12)
-    with pytest.raises(DataError, match="record 'd0'.*max_length is 12.*nothing is truncated"):
+    with pytest.raises(DataError, match=rf"{folder}, record 'd0'.*max_length is 12.*nothing is truncated"):
         data.check_all()
 
 

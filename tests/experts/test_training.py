@@ -46,7 +46,7 @@ def test_a_finished_run_is_returned_and_another_config_is_refused(discs, trained
     before = (trained / "expert.json").stat().st_mtime_ns
     assert train_expert(discs, trained, config=quick_config) == trained
     assert (trained / "expert.json").stat().st_mtime_ns == before
-    with pytest.raises(DataError, match="other settings"):
+    with pytest.raises(DataError, match=r"other settings.* here \(config.epochs: \d+ there, 9 here\)"):
         train_expert(discs, trained, config=quick_config.model_copy(update={"epochs": 9}))
 
 

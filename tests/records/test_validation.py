@@ -120,6 +120,25 @@ def test_a_shared_group_is_leakage(folder):
         check_no_leakage([folder], [folder])
 
 
+def test_leakage_is_said_with_both_folders_and_records(folder, tmp_path):
+    first = read_records(folder, Case)[0]
+
+    def copy(name, **changes):
+        with DatasetBuild(tmp_path / name, "case", {}) as build:
+            images = (build.adopt(first.images[0], folder),)
+            build.commit("x", [first.model_copy(update={"id": "x", "images": images, **changes})])
+        return tmp_path / name
+
+    group = copy("group")
+    says = rf"1 groups .* e.g. '{first.group_id}': in {folder} \(record '{first.id}'\) and in {group} \(record 'x'"
+    with pytest.raises(DataError, match=says):
+        check_no_leakage([folder], [group])
+    image = copy("image", group_id="elsewhere")
+    says = rf"1 images .* e.g. {folder}/images/.* \(record '{first.id}'\) and {image}/images/.* \(record 'x'"
+    with pytest.raises(DataError, match=says):
+        check_no_leakage([folder], [image])
+
+
 def test_a_resized_copy_of_an_image_is_leakage(folder, tmp_path):
     with DatasetBuild(tmp_path / "other", "case", {}) as build:
         first = read_records(folder, Case)[0]
@@ -128,7 +147,10 @@ def test_a_resized_copy_of_an_image_is_leakage(folder, tmp_path):
         copy = first.model_copy(update={"id": "x", "group_id": "elsewhere", "images": (ref,)})
         build.commit("x", [copy])
     check_no_leakage([folder], [tmp_path / "other"])
-    with pytest.raises(DataError, match="near-duplicate"):
+    both = (
+        rf"near-duplicate images in .*{folder}/.* \(record '{first.id}'\) and {tmp_path}/other/.* \(record 'x'\)"
+    )
+    with pytest.raises(DataError, match=both):
         check_no_leakage([folder], [tmp_path / "other"], max_bits=4)
 
 

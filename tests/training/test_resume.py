@@ -99,6 +99,46 @@ def test_a_run_killed_after_its_last_step_saves_the_model_without_another_step(
     assert_same_run(straight, train_sft(config))
 
 
+def test_a_run_without_settings_for_checkpoints_continues_with_the_same_bits_and_the_same_metrics(
+    settings, demos, tmp_path, monkeypatch
+):
+    shared = {**settings, "data": demos, "max_steps": 58, "logging_steps": 25}
+    straight = train_sft(SftConfig(**{**shared, "out": str(tmp_path / "straight")}))
+    config = SftConfig(**{**shared, "out": str(tmp_path / "stopped")})
+    with monkeypatch.context() as patch:
+        stop_at(patch, 55)
+        with pytest.raises(KeyboardInterrupt):
+            train_sft(config)
+    resumed = train_sft(config)
+    assert json.loads((resumed / "summary.json").read_text())["resumed_from_step"] == 50
+    assert_same_run(straight, resumed)
+    assert (straight / "metrics.jsonl").read_bytes() == (resumed / "metrics.jsonl").read_bytes()
+
+
+def test_a_full_disk_while_the_model_is_saved_costs_no_training_step(settings, demos, tmp_path, monkeypatch):
+    from vlmalign.training import sft, trainer
+
+    shared = {**settings, "data": demos, "max_steps": 3}
+    straight = train_sft(SftConfig(**{**shared, "out": str(tmp_path / "straight")}))
+    config = SftConfig(**{**shared, "out": str(tmp_path / "stopped")})
+
+    def fail(*args, **rest):
+        raise OSError("no space, or a step that need not be taken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sft, "save_vlm", fail)
+        with pytest.raises(OSError, match="no space"):
+            train_sft(config)
+    monkeypatch.setattr(trainer.StageTrainer, "training_step", fail)
+    assert_same_run(straight, train_sft(config))
+
+
+def test_zero_steps_between_checkpoints_means_none(settings, demos, tmp_path, monkeypatch):
+    config = SftConfig(**{**settings, "data": demos, "save_steps": 0})
+    monkeypatch.setattr("vlmalign.training.checkpoints.place_checkpoint", None)
+    assert (train_sft(config) / "summary.json").exists()
+
+
 def test_a_checkpoint_holds_no_pickled_settings_and_only_tensors(settings, demos, tmp_path, monkeypatch):
     config = SftConfig(**{**settings, "data": demos, "save_steps": 2})
     stop_at(monkeypatch, 3)

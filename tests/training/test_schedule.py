@@ -2,7 +2,7 @@ import pytest
 
 from vlmalign.training import SftConfig
 from vlmalign.training.budget import mean_cost
-from vlmalign.training.schedule import planned_steps, steps_per_epoch
+from vlmalign.training.schedule import checkpoint_interval, planned_steps, steps_per_epoch
 
 BASE = {"model": "m", "data": ["d"], "out": "o"}
 
@@ -30,3 +30,19 @@ def test_the_cost_of_a_batch_is_the_mean_over_the_first_ones_only():
     read = []
     cost = mean_cost(range(1000), lambda i: read.append(i) or i, len, float, batch_size=4)
     assert cost == 4.0 and len(read) == 32 * 4
+
+
+@pytest.mark.parametrize(
+    ("steps", "given", "interval"),
+    [
+        (100, {}, 50),
+        (1000, {}, 100),
+        (1001, {}, 110),
+        (100, {"logging_steps": 40}, 80),
+        (100, {"save_steps": 7}, 7),
+    ],
+)
+def test_checkpoints_are_a_tenth_of_the_run_apart_at_least_50_steps_and_fall_on_logged_steps(
+    steps, given, interval
+):
+    assert checkpoint_interval(SftConfig(**BASE, epochs=1, **given), steps) == interval

@@ -21,6 +21,13 @@ def test_the_loss_falls_below_what_can_be_learnt_without_the_image(settings, dem
     assert json.loads((run / "summary.json").read_text())["last"]["sure_tokens"] == 1.0
 
 
+def test_the_last_step_is_logged_wherever_it_falls(settings, demos, metrics_of):
+    run = train_sft(SftConfig(**{**settings, "data": demos, "max_steps": 6, "logging_steps": 4}))
+    lines = metrics_of(run)
+    assert [line["step"] for line in lines] == [1, 4, 6]
+    assert json.loads((run / "summary.json").read_text())["last"]["loss"] == lines[-1]["loss"]
+
+
 def test_one_batch_of_four_takes_the_same_steps_as_four_batches_of_one(settings, make_demos, metrics_of, tmp_path):
     data = make_demos(n=6)  # 6 = 4 + 2: the last step of the epoch is a smaller one
     runs = []

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vlmalign.cli.console import console, errors
+from vlmalign.cli.failures import nothing_left_behind
 
 Folder = Annotated[Path, typer.Argument(help="a dataset folder: records.jsonl, manifest.json, images/")]
 
@@ -19,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Validate, describe and export data
 def validate(folder: Folder) -> None:
     """Check a dataset folder: schema, ids, counts, hashes, every image, box and mask. Exit code 1 on problems.
 
-    For example: vlmalign data validate runs/demo/seed-0/source
+    For example: vlmalign data validate runs/demo/seed-0/cases
 
     Every problem is one line on standard error: file:line, record, field, what is wrong, what to do.
     """
@@ -77,5 +78,6 @@ def export_trl(
 
     if out.exists():
         raise FileExistsError(f"{out} is there already. Delete it or name another file.")
-    export_trl_parquet(folder, out)
+    with nothing_left_behind(out.with_name(out.name + ".partial")):
+        export_trl_parquet(folder, out)
     console.print(f"wrote {out}", markup=False)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from vlmalign.cli.console import console
+from vlmalign.cli.failures import nothing_left_behind
 from vlmalign.cli.stages import as_path
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -44,12 +45,13 @@ def export(
     adapter = source / "adapter"
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    if adapter.is_dir() and not merge:
-        base = _copy_adapter(adapter, model, partial)
-        note = f"a LoRA adapter; it loads its base model from {base}"
-    else:
-        shutil.copytree(model, partial)
-        note = "whole weights"
+    with nothing_left_behind(partial):
+        if adapter.is_dir() and not merge:
+            base = _copy_adapter(adapter, model, partial)
+            note = f"a LoRA adapter; it loads its base model from {base}"
+        else:
+            shutil.copytree(model, partial)
+            note = "whole weights"
     if (model / REWARD_HEAD).is_file():
         note += "; a reward model: load it with vlmalign.models.RewardModel.load"
     if target.exists():

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -18,7 +24,8 @@ REMEDIES = {
     errno.ENOTDIR: "A part of the path is a file: check the path.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
 }
-CONTINUES = "Free some space; the same command then continues where it stopped."
+AGAIN = "Free some space, then run the same command again."
+CONTINUES = "Free some space; the same command then continues from what is saved."
 
 
 def describe(error: BaseException) -> str | None:
@@ -30,22 +37,74 @@ def describe(error: BaseException) -> str | None:
     """
     if isinstance(error, ValidationError):
         return f"{error.title}: {explain(error)}"
-    if isinstance(error, OSError) and error.errno is not None:
-        return _system(error)
+    if disk_is_full(error):
+        remedy = CONTINUES if CONTINUES in getattr(error, "__notes__", ()) else AGAIN
+        return _system(error, remedy) if isinstance(error, OSError) else f"{str(error).rstrip('.')}. {remedy}"
+    if isinstance(error, OSError) and _errno(error) is not None:
+        return _system(error, REMEDIES.get(_errno(error) or 0, "Check the disk and the path."))
     if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)):
         return str(error)
+    # The next two by the names of their classes: to import these would load torch, also where nothing else does.
     if type(error).__name__ == "SafetensorError":
-        full = "No space left" in str(error) or "File too large" in str(error)
-        return f"{error}. {CONTINUES if full else 'The file of weights is damaged: restore it or make it again.'}"
+        return f"{str(error).rstrip('.')}. The file of weights is damaged: restore it or make it again."
     if type(error).__name__ == "OutOfMemoryError":
         return f"{str(error).splitlines()[0]} Lower batch_size, or set gradient_checkpointing: true."
     return None
 
 
-def _system(error: OSError) -> str:
-    assert error.errno is not None
-    place = f"{error.filename}: " if error.filename else ""
-    reason = (error.strerror or str(error)).rstrip(".")
-    if error.errno in FULL:
-        return f"{place}{reason[0].lower()}{reason[1:]}. Nothing is lost. {CONTINUES}"
-    return f"{place}{reason[0].lower()}{reason[1:]}. {REMEDIES.get(error.errno, 'Check the disk and the path.')}"
+def disk_is_full(error: BaseException) -> bool:
+    """Whether the disk, a quota or a limit of the file's size took no more."""
+    if isinstance(error, OSError):
+        return _errno(error) in FULL
+    texts = ("No space left", "File too large", "Disk quota exceeded")
+    return type(error).__name__ == "SafetensorError" and any(text in str(error) for text in texts)
+
+
+def name_full_disk(error: BaseException, path: object, *, continues: bool) -> None:
+    """Note on a full disk's error which path could not be written, if it does not say so, and what comes next.
+
+    Args:
+        error: of any kind; others are left as they are.
+        path: what was being written.
+        continues: whether the same command goes on from what is saved, rather than from its beginning.
+    """
+    if not disk_is_full(error):
+        return
+    if isinstance(error, OSError) and error.errno is not None and not error.filename and path is not None:
+        error.filename = str(path)
+    if continues:
+        error.add_note(CONTINUES)
+
+
+@contextmanager
+def nothing_left_behind(partial: Path) -> Iterator[None]:
+    """Remove a half-written file or folder when what writes it fails."""
+    try:
+        yield
+    except BaseException as error:
+        name_full_disk(error, partial, continues=False)
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def _errno(error: OSError) -> int | None:
+    """Its number; of the many errors of one copied folder that of the first, which the library keeps as text."""
+    if not isinstance(error, shutil.Error):
+        return error.errno
+    found = re.search(r"\[Errno (\d+)\]", str(error))
+    return int(found[1]) if found else None
+
+
+def _system(error: OSError, remedy: str) -> str:
+    number = _errno(error)
+    assert number is not None
+    if isinstance(error, shutil.Error):
+        place, reason = error.args[0][0][1], os.strerror(number)
+    else:
+        place = error.filename2 or error.filename  # of a copy, where to
+        reason = os.strerror(number) if number in FULL else error.strerror or str(error)
+    where = f"{os.fsdecode(place)}: " if isinstance(place, (str, bytes, os.PathLike)) else ""
+    return f"{where}{reason[0].lower()}{reason[1:].rstrip('.')}. {remedy}"

@@ -138,14 +138,18 @@ def model_to_sample(model: str | Path) -> str | Path:
 
     Raises:
         FileNotFoundError: no such folder, no model in it, or a run that is not complete.
+        ValueError: a reward model.
     """
     from vlmalign.training.runs import model_folder, model_hash
 
     if model_hash(model) is None:
         return str(model)
     from vlmalign.models.builtin import resolve_checkpoint
+    from vlmalign.models.loading import check_speaks
 
-    return Path(resolve_checkpoint(model_folder(model)))
+    found = Path(resolve_checkpoint(model_folder(model)))
+    check_speaks(found)
+    return found
 
 
 def policy_id(model: str | Path) -> str:

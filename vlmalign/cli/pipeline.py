@@ -22,6 +22,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from vlmalign.cli.console import errors
+from vlmalign.cli.failures import describe
 from vlmalign.cli.stages import StageError, run_stage
 from vlmalign.records.manifest import write_atomic
 
@@ -60,7 +61,7 @@ def run_pipeline(steps: Sequence[Step], folder: Path, *, jobs: int, title: str) 
     Args:
         steps: the pipeline; a step may only need steps that stand before it.
         folder: where `seconds.json` is kept.
-        jobs: worker processes. The machine's threads are divided among them.
+        jobs: worker processes. The machine's threads are divided among them; OMP_NUM_THREADS may ask for fewer.
         title: for the progress display.
 
     Returns:
@@ -75,7 +76,7 @@ def run_pipeline(steps: Sequence[Step], folder: Path, *, jobs: int, title: str) 
     state = _State(list(steps))
     weights = {step.name: step.weight for step in steps}
     context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = threads_per_worker(jobs)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with (
         ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(threads,)) as pool,
@@ -91,7 +92,7 @@ def run_pipeline(steps: Sequence[Step], folder: Path, *, jobs: int, title: str) 
                 if error := future.exception():
                     state.waiting.clear()
                     wait(state.running)
-                    raise StageError(f"step {step.name!r} failed: {_reason(error)}") from error
+                    raise StageError(f"step {step.name!r} failed: {_reason(error, jobs)}") from error
                 seconds[step.name] = max(seconds.get(step.name, 0.0), round(future.result(), 2))
                 _write_seconds(folder, seconds)
                 state.done.add(step.name)
@@ -101,12 +102,10 @@ def run_pipeline(steps: Sequence[Step], folder: Path, *, jobs: int, title: str) 
     return seconds
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, jobs: int) -> str:
     if isinstance(error, BrokenProcessPool):
-        return (
-            "its process was killed, perhaps for want of memory. The same command continues from here; "
-            "--jobs 1 needs less memory."
-        )
+        remedy = "; --jobs 1 needs less memory" if jobs > 1 else ""
+        return f"its process was killed, perhaps for want of memory. The same command continues from here{remedy}."
     return str(error)
 
 
@@ -127,6 +126,13 @@ def _check(steps: Sequence[Step]) -> None:
         known.add(step.name)
 
 
+def threads_per_worker(jobs: int) -> int:
+    """A worker's share of the machine's threads, or as many as OMP_NUM_THREADS says, where that is less."""
+    share = max(1, (os.cpu_count() or 1) // jobs)
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(share, int(asked)) if asked.isdigit() and int(asked) > 0 else share
+
+
 def _start_worker(threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -145,8 +151,7 @@ def _run_step(stage: str, config: dict[str, Any]) -> float:
     except Exception as error:  # errors of other packages may not survive the way between processes
         if os.environ.get("VLMALIGN_TRACEBACK"):
             traceback.print_exc()
-        expected = isinstance(error, (ValueError, OSError))
-        raise StageError(str(error) if expected else f"{type(error).__name__}: {error}") from None
+        raise StageError(describe(error) or f"{type(error).__name__}: {error}") from None
     return time.perf_counter() - start
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-LEARNT = "«", "»"  # round the tokens in the loss: bold is not seen in a file or a pipe
+LEARNT = "«", "»"  # round what the loss looks at: bold is not seen in a file or a pipe
 
 
 def show_preview(
@@ -40,14 +40,13 @@ def show_preview(
     vlm = load_policy(settings)
     data = ExampleDataset(settings.data, record_type=kind, processor=vlm.processor, stops=stop_tokens(vlm))
     batch = collate([data[i] for i in range(min(count, len(data)))], pad_token(vlm.processor))["batch"]
-    console.print(
-        f"{len(data)} examples; batches of {settings.batch_size} prompts; "
-        f"{LEARNT[0]}[bold]learnt tokens[/]{LEARNT[1]} are marked\n"
-    )
+    what = "the last token, whose score is learnt, is" if stage == "reward" else "learnt tokens are"
+    marked = f"{LEARNT[0]}[bold]marked[/]{LEARNT[1]}"
+    console.print(f"{len(data)} examples; batches of {settings.batch_size} prompts; {what} {marked}\n")
     for number in range(batch.n_responses):
         if number == 0 or batch.prompt_index[number] != batch.prompt_index[number - 1]:
             console.print(_prompt(vlm, batch, int(batch.prompt_index[number])))
-        console.print(_response(vlm, batch, number))
+        console.print(_response(vlm, batch, number, scored=stage == "reward"))
     if out is not None:
         _write_images(vlm, batch, out, console)
     _memory(vlm.model, batch, settings, console, logps=stage != "reward")
@@ -66,15 +65,20 @@ def _prompt(vlm: Any, batch: Any, row: int) -> Text:
     return text
 
 
-def _response(vlm: Any, batch: Any, number: int) -> Text:
-    real = batch.response_mask[number]
-    tokens = zip(batch.loss_mask[number][real].tolist(), batch.response_ids[number][real].tolist(), strict=True)
+def _response(vlm: Any, batch: Any, number: int, *, scored: bool) -> Text:
+    """An answer with what the loss looks at: each token of its assistant, or its score, read at the last token."""
+    ids = batch.response_ids[number][batch.response_mask[number]].tolist()
+    if scored:
+        marks, note = [False] * (len(ids) - 1) + [True], f"(one score, read at token {len(ids)} of {len(ids)})"
+    else:
+        marks = batch.loss_mask[number][batch.response_mask[number]].tolist()
+        note = f"({sum(marks)} of {len(ids)} tokens learnt)"
     text = Text(f"answer {batch.slots[number].item()} ", style="cyan")
     # A run of tokens is decoded together: a letter outside ASCII may be several tokens.
-    for learnt, run in groupby(tokens, key=lambda pair: pair[0]):
+    for marked, run in groupby(zip(marks, ids, strict=True), key=lambda pair: pair[0]):
         said = vlm.tokenizer.decode([token for _, token in run])
-        text.append(f"{LEARNT[0]}{said}{LEARNT[1]}" if learnt else said, style="bold" if learnt else "dim")
-    text.append(f"  ({int(batch.loss_mask[number].sum())} of {int(real.sum())} tokens learnt)", style="cyan")
+        text.append(f"{LEARNT[0]}{said}{LEARNT[1]}" if marked else said, style="bold" if marked else "dim")
+    text.append(f"  {note}", style="cyan")
     return text
 
 

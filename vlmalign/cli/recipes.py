@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vlmalign.cli.console import console
+from vlmalign.cli.failures import nothing_left_behind
 from vlmalign.cli.stages import load_recipe, merge, parse_settings, run_recipe_stage
 from vlmalign.recipes import read_recipe, recipe_names
 
@@ -40,7 +41,9 @@ def copy_recipe(
         raise FileNotFoundError(f"{target.parent}: no such folder. Make it first, or name another file.")
     from vlmalign.records.manifest import write_atomic
 
-    write_atomic(target, read_recipe(name).encode())
+    text = read_recipe(name)
+    with nothing_left_behind(target.with_name(target.name + ".partial")):
+        write_atomic(target, text.encode())
     console.print(f"wrote {target}; run it with: vlmalign recipes run {target}")
 
 
@@ -49,13 +52,16 @@ def run_recipe(
     name: Annotated[str, typer.Argument(help="a shipped recipe, or a YAML file of your own")],
     var: Annotated[list[str], typer.Option(help="a variable, e.g. --var root=runs/mine")] = [],  # noqa: B006
     set_: Annotated[list[str], typer.Option("--set", help="a setting, e.g. --set learning_rate=1e-4")] = [],  # noqa: B006
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace what an earlier run with other settings wrote there")
+    ] = False,
 ) -> None:
     """Run one recipe. The same command again continues or does nothing.
 
     For example: vlmalign recipes run smear-source --var root=runs/mine --set options.n_groups=20
     """
     recipe = load_recipe(read_recipe(name), parse_settings(var), name=name)
-    config = merge(recipe.config, parse_settings(set_))
+    config = merge(recipe.config, parse_settings(set_)) | ({"overwrite": True} if overwrite else {})
     run_recipe_stage(recipe.stage, config, name=name)
     if "out" in config:
         console.print(f"wrote {config['out']}", markup=False)

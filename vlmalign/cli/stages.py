@@ -6,7 +6,7 @@ options and the keys that a recipe may set.
 
 from __future__ import annotations
 
-import difflib
+import functools
 import inspect
 import string
 from collections.abc import Callable, Mapping
@@ -17,20 +17,39 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, ValidationError, validate_call
 
+from vlmalign.cli.failures import disk_is_full, name_full_disk
+from vlmalign.records.suggestions import SettingsError, explain, unknown
+
 STAGES: dict[str, Callable[..., Any]] = {}
 
 
-def stage(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function as the stage `name`."""
+def stage(name: str, *, continues: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as the stage `name`.
+
+    Args:
+        name: unique.
+        continues: whether the stage, started again after a failure, goes on from what it has written; a full
+            disk's message says so.
+    """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        STAGES[name] = function
-        return function
+        @functools.wraps(function)
+        def run(*args: Any, **rest: Any) -> Any:
+            try:
+                return function(*args, **rest)
+            except Exception as error:
+                if disk_is_full(error):
+                    given = {**inspect.signature(function).bind(*args, **rest).arguments, **rest}
+                    name_full_disk(error, given.get("out"), continues=continues)
+                raise
+
+        STAGES[name] = run
+        return run
 
     return register
 
 
-class StageError(ValueError):
+class StageError(SettingsError):
     """A recipe or a configuration that cannot be run; the message names the key and the remedy."""
 
 
@@ -94,18 +113,14 @@ def _fill(value: Any, variables: Mapping[str, Any], name: str) -> Any:
 def _refuse_unknown(given: Mapping[str, Any], known: set[str], where: str) -> None:
     for key in given:
         if key not in known:
-            near = difflib.get_close_matches(str(key), sorted(known), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}."
-            raise StageError(f"{where}: unknown key {key!r}; {hint}")
+            raise StageError(f"{where}: {unknown('key', str(key), known)}")
 
 
 def run_stage(name: str, config: Mapping[str, Any]) -> Any:
     """Check a configuration against the stage's signature, then run the stage."""
     load_stages()
     if name not in STAGES:
-        near = difflib.get_close_matches(name, sorted(STAGES), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else ""
-        raise StageError(f"unknown stage {name!r}; {hint} Stages: {', '.join(sorted(STAGES))}.")
+        raise StageError(unknown("stage", name, STAGES))
     function = STAGES[name]
     parameters = inspect.signature(function).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
@@ -115,19 +130,15 @@ def run_stage(name: str, config: Mapping[str, Any]) -> Any:
     except ValidationError as error:
         if error.title != function.__name__:
             raise
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise StageError(f"stage {name!r}, key {key!r}: {first['msg']} (got {first['input']!r}).") from None
+        raise StageError(f"stage {name!r}: {explain(error, 'key', lambda place: ())}") from None
 
 
 def run_recipe_stage(stage: str, config: Mapping[str, Any], *, name: str) -> Any:
     """Run a recipe's stage; what is wrong with its settings is said with the recipe's name."""
     try:
         return run_stage(stage, config)
-    except ValueError as error:
-        if str(error).startswith(("stage ", "unknown stage ")):
-            raise StageError(f"{name}, {error}") from None
-        raise
+    except SettingsError as error:
+        raise StageError(f"{name}, {error}") from None
 
 
 def load_stages() -> None:

@@ -2,29 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.settings import make_settings
+from vlmalign.cli.settings import make_settings, settings_table
 from vlmalign.cli.stages import StageError, load_recipe, merge, parse_settings, run_recipe_stage, stage
 from vlmalign.recipes import read_recipe
+from vlmalign.records.suggestions import UnknownKeyError
 
 Config = Annotated[Path, typer.Argument(help="a shipped recipe, or a YAML file with stage, vars and config")]
 Settings = Annotated[list[str], typer.Option("--set", help="a setting, e.g. --set learning_rate=1e-4")]
 Variables = Annotated[list[str], typer.Option("--var", help="a variable of the recipe, e.g. --var seed=1")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="delete an earlier run there and start anew")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="replace an earlier run there, once the new one has loaded")
+]
+
+
+def _config_type(verb: str) -> Any:
+    from vlmalign.training.config import DpoConfig, RewardConfig, SftConfig
+
+    return {"sft": SftConfig, "reward": RewardConfig, "dpo": DpoConfig}[verb]
+
+
+def _config(verb: str, settings: Mapping[str, Any]) -> Any:
+    from vlmalign.training.config import make_config
+
+    try:
+        return make_config(_config_type(verb), settings, where=f"stage {verb!r}")
+    except UnknownKeyError as error:
+        raise UnknownKeyError(f"{error} `vlmalign {verb} --settings` lists them all.") from None
+
+
+def _list_settings(context: typer.Context, value: bool) -> None:
+    if value:
+        for name, default, about in settings_table(_config_type(context.info_name or "")):
+            console.print(f"{name:24} {default:10} {about}", markup=False)
+        raise typer.Exit
+
+
+ListSettings = Annotated[
+    bool,
+    typer.Option(
+        "--settings", callback=_list_settings, is_eager=True, help="list every setting with its default, and stop"
+    ),
+]
 
 
 @stage("sft")
 def run_sft(overwrite: bool = False, **config: Any) -> None:
     """Supervised fine-tuning on demonstrations."""
-    from vlmalign.training import SftConfig, make_config, train_sft
+    from vlmalign.training import train_sft
 
-    train_sft(make_config(SftConfig, config, where="stage 'sft'"), overwrite=overwrite)
+    train_sft(_config("sft", config), overwrite=overwrite)
 
 
 @stage("sft-matched")
@@ -36,7 +69,7 @@ def run_sft_matched(like: Path, plus: Sequence[Path] = (), **config: Any) -> Non
     run_sft(**config, max_flops=budget)
 
 
-@stage("tower")
+@stage("tower", continues=False)
 def run_tower(**config: Any) -> None:
     """Build a small model and train its vision tower from masks."""
     from vlmalign.training import TowerConfig, pretrain_tower
@@ -47,17 +80,17 @@ def run_tower(**config: Any) -> None:
 @stage("reward")
 def run_reward(overwrite: bool = False, **config: Any) -> None:
     """Train a scalar reward model on preferences."""
-    from vlmalign.training import RewardConfig, make_config, train_reward
+    from vlmalign.training import train_reward
 
-    train_reward(make_config(RewardConfig, config, where="stage 'reward'"), overwrite=overwrite)
+    train_reward(_config("reward", config), overwrite=overwrite)
 
 
 @stage("dpo")
 def run_dpo(overwrite: bool = False, **config: Any) -> None:
     """Direct preference optimisation."""
-    from vlmalign.training import DpoConfig, make_config, train_dpo
+    from vlmalign.training import train_dpo
 
-    train_dpo(make_config(DpoConfig, config, where="stage 'dpo'"), overwrite=overwrite)
+    train_dpo(_config("dpo", config), overwrite=overwrite)
 
 
 def _train(verb: str, config: Path, settings: list[str], variables: list[str], overwrite: bool) -> None:
@@ -72,7 +105,13 @@ def _train(verb: str, config: Path, settings: list[str], variables: list[str], o
     console.print(f"wrote {merged['out']}", markup=False)
 
 
-def sft(config: Config, set_: Settings = [], var: Variables = [], overwrite: Overwrite = False) -> None:  # noqa: B006
+def sft(
+    config: Config,
+    set_: Settings = [],  # noqa: B006
+    var: Variables = [],  # noqa: B006
+    overwrite: Overwrite = False,
+    settings: ListSettings = False,
+) -> None:
     """Teach a model from demonstrations (supervised fine-tuning).
 
     For example: vlmalign sft smear-sft --var root=runs/mine --set learning_rate=1e-4
@@ -83,7 +122,13 @@ def sft(config: Config, set_: Settings = [], var: Variables = [], overwrite: Ove
     _train("sft", config, set_, var, overwrite)
 
 
-def reward(config: Config, set_: Settings = [], var: Variables = [], overwrite: Overwrite = False) -> None:  # noqa: B006
+def reward(
+    config: Config,
+    set_: Settings = [],  # noqa: B006
+    var: Variables = [],  # noqa: B006
+    overwrite: Overwrite = False,
+    settings: ListSettings = False,
+) -> None:
     """Train a scalar reward model from preference pairs (Bradley-Terry).
 
     For example: vlmalign reward smear-reward --var root=runs/mine, then: vlmalign score scalar --set
@@ -94,7 +139,13 @@ def reward(config: Config, set_: Settings = [], var: Variables = [], overwrite: 
     _train("reward", config, set_, var, overwrite)
 
 
-def dpo(config: Config, set_: Settings = [], var: Variables = [], overwrite: Overwrite = False) -> None:  # noqa: B006
+def dpo(
+    config: Config,
+    set_: Settings = [],  # noqa: B006
+    var: Variables = [],  # noqa: B006
+    overwrite: Overwrite = False,
+    settings: ListSettings = False,
+) -> None:
     """Align a model with preference pairs (direct preference optimisation).
 
     For example: vlmalign dpo smear-dpo --var root=runs/mine --set beta=0.3

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from vlmalign.data.collate import is_token_entry
 from vlmalign.data.encode import (
-    EncodedResponse,
     Example,
     Prompt,
     encode_demonstration,
@@ -116,7 +115,7 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
         """The example of a record, by its number (repeats do not count)."""
         encoded = self._encoded[record]
         prompt = self._prompt(record)
-        self._check_length(prompt["input_ids"].shape[1], encoded.responses, encoded.id)
+        self._check_length(prompt["input_ids"].shape[1], record)
         return Example(
             self.key(record), prompt, encoded.responses, encoded.weight * self._weights[record], encoded.margin
         )
@@ -137,13 +136,14 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
             prompt = self._cache.put(text, pictures, prompt)
         return prompt
 
-    def _check_length(self, prompt: int, responses: tuple[EncodedResponse, ...], record: str) -> None:
-        longest = prompt + max(len(response) for response in responses)
+    def _check_length(self, prompt: int, record: int) -> None:
+        longest = prompt + max(len(response) for response in self._encoded[record].responses)
         if self.max_length is not None and longest > self.max_length:
             raise DataError(
                 f"prompt ({prompt} tokens) and response are {longest} tokens, max_length is {self.max_length}",
                 "Raise max_length or leave the record out; nothing is truncated.",
-                record=record,
+                file=self.folders[self._folder_of[record]].path,
+                record=self.records[record].id,
             )
 
 

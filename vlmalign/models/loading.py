@@ -15,6 +15,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
 from vlmalign.models.builtin import resolve_checkpoint
+from vlmalign.models.hub import check_on_hub
 
 REWARD_HEAD = "reward_head.safetensors"
 
@@ -104,8 +105,7 @@ def load_vlm(
     """
     path = resolve_checkpoint(path)
     check_folder(path)
-    if (Path(path) / REWARD_HEAD).exists():
-        raise ValueError(f"{path} holds a reward model, expected a language model: load it with RewardModel.load.")
+    check_speaks(path)
     model = load_model(AutoModelForImageTextToText, path, dtype)
     vlm = VLM(model=model.to(device).eval(), processor=load_processor(path))
     if lora is not None:
@@ -179,7 +179,7 @@ def _errors_only() -> Iterator[None]:
 
 
 def check_folder(path: str | Path) -> None:
-    """Refuse a path that is meant as a folder and holds no model."""
+    """Refuse a path that is meant as a folder and holds no model, and a name that the Hub does not know."""
     text, folder = str(path), Path(path)
     looks_local = isinstance(path, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1
     looks_local = looks_local or folder.parent.is_dir()  # "runs/sft" where `runs` is: not the Hub's "runs"
@@ -190,6 +190,19 @@ def check_folder(path: str | Path) -> None:
             )
     elif looks_local:
         raise FileNotFoundError(f"{folder} is no folder, expected one with a model: check the path.")
+    else:
+        check_on_hub(text)
+
+
+def check_speaks(path: str | Path) -> None:
+    """Refuse a reward model where a language model is needed: its output layer is gone."""
+    folder = Path(path)
+    if (folder / REWARD_HEAD).exists():
+        run = folder.parent if folder.name == "model" else folder
+        raise ValueError(
+            f"{folder} holds a reward model, expected a language model: name another; to score answers with this "
+            f"one, use `vlmalign score scalar --set run={run}`."
+        )
 
 
 def save_vlm(vlm: VLM, path: str | Path) -> None:

@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 
@@ -64,6 +63,8 @@ def difference_hash(image: Image.Image) -> int:
         >>> difference_hash(Image.new("L", (32, 32)))
         0
     """
+    import numpy as np  # here, as the command line imports this package for its --help
+
     thumbnail = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
     bits = (thumbnail[:, 1:] > thumbnail[:, :-1]).ravel()
     return int.from_bytes(np.packbits(bits).tobytes(), "big")

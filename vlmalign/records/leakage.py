@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from vlmalign.records.errors import DataError
 from vlmalign.records.folder import RecordFolder, load_image
@@ -12,17 +13,28 @@ from vlmalign.records.manifest import KINDS, read_manifest
 from vlmalign.records.validation import image_refs
 
 
+class Place(NamedTuple):
+    """Where a group or an image was first seen."""
+
+    folder: Path
+    record: str
+    image: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.image or self.folder} (record {self.record!r})"
+
+
+class Seen(NamedTuple):
+    """Group ids of some folders' records, and their images by SHA-256."""
+
+    groups: dict[str, Place]
+    images: dict[str, Place]
+
+
 def groups_and_images(folder: str | Path) -> tuple[set[str], dict[str, Path]]:
     """Group ids of a folder's records, and its images by SHA-256."""
-    opened = RecordFolder(folder, KINDS[read_manifest(folder).kind])
-    groups: set[str] = set()
-    images: dict[str, Path] = {}
-    for record in opened:
-        if getattr(record, "group_id", None):
-            groups.add(record.group_id)  # type: ignore[attr-defined]
-        for ref in image_refs(record):
-            images[ref.sha256] = opened.resolve(ref)
-    return groups, images
+    seen = _look([folder])
+    return set(seen.groups), {digest: _file(place) for digest, place in seen.images.items()}
 
 
 def check_no_leakage(
@@ -39,46 +51,55 @@ def check_no_leakage(
             photographs of one slide) may they be let pass, and then they must be reported.
 
     Raises:
-        DataError: naming the shared groups or one shared pair of images.
+        DataError: naming one shared group or image, with the first record of either side.
     """
-    train_groups, train_images = _union(train)
-    test_groups, test_images = _union(evaluation)
-    shared = sorted(train_groups & test_groups)
+    trained, tested = _look(train), _look(evaluation)
+    shared = sorted(trained.groups.keys() & tested.groups.keys())
     if shared and groups:
+        first = shared[0]
         raise DataError(
-            f"{len(shared)} groups are in training and in evaluation, e.g. {shared[:3]}",
+            f"{len(shared)} groups are in training and in evaluation, e.g. {first!r}: in {trained.groups[first]} "
+            f"and in {tested.groups[first]}",
             "Split by group before anything is built from the cases.",
             field="group_id",
         )
-    same = sorted(set(train_images) & set(test_images))
+    same = sorted(trained.images.keys() & tested.images.keys())
     if same:
         raise DataError(
-            f"{len(same)} images are in training and in evaluation, e.g. {train_images[same[0]]}",
+            f"{len(same)} images are in training and in evaluation, e.g. {trained.images[same[0]]} and "
+            f"{tested.images[same[0]]}",
             "Remove them from one side.",
             field="sha256",
         )
     if max_bits > 0:
-        _check_near_duplicates(train_images, test_images, max_bits)
+        _check_near_duplicates(trained.images, tested.images, max_bits)
 
 
-def _union(folders: Iterable[str | Path]) -> tuple[set[str], dict[str, Path]]:
-    groups: set[str] = set()
-    images: dict[str, Path] = {}
+def _look(folders: Iterable[str | Path]) -> Seen:
+    seen = Seen({}, {})
     for folder in folders:
-        more_groups, more_images = groups_and_images(folder)
-        groups |= more_groups
-        images |= more_images
-    return groups, images
+        opened = RecordFolder(folder, KINDS[read_manifest(folder).kind])
+        for record in opened:
+            if group := getattr(record, "group_id", None):
+                seen.groups.setdefault(group, Place(opened.path, record.id))
+            for ref in image_refs(record):
+                seen.images.setdefault(ref.sha256, Place(opened.path, record.id, opened.resolve(ref)))
+    return seen
 
 
-def _check_near_duplicates(train: dict[str, Path], test: dict[str, Path], max_bits: int) -> None:
-    hashes = {digest: difference_hash(load_image(path)) for digest, path in train.items()}
-    for path in test.values():
-        mine = difference_hash(load_image(path))
+def _file(place: Place) -> Path:
+    assert place.image is not None
+    return place.image
+
+
+def _check_near_duplicates(train: dict[str, Place], test: dict[str, Place], max_bits: int) -> None:
+    hashes = {digest: difference_hash(load_image(_file(place))) for digest, place in train.items()}
+    for place in test.values():
+        mine = difference_hash(load_image(_file(place)))
         for digest, other in hashes.items():
             if (mine ^ other).bit_count() <= max_bits:
                 raise DataError(
-                    f"near-duplicate images in training and evaluation: {train[digest]} and {path}",
+                    f"near-duplicate images in training and evaluation: {train[digest]} and {place}",
                     f"Remove one, or lower the limit of {max_bits} differing bits if they are not the same.",
                     field="image",
                 )

@@ -8,11 +8,12 @@ A package adds one with
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, NamedTuple
+
+from vlmalign.records.suggestions import hint
 
 
 class Plugin(NamedTuple):
@@ -71,7 +72,7 @@ class Plugins:
         if name in self.ours and (self.ours_first or not points):
             return Plugin(self.ours[name], "built in")
         if not points:
-            raise ValueError(f"unknown {self.kind} {name!r}. {self._hint(name)}")
+            raise ValueError(f"unknown {self.kind} {name!r}. {hint(name, self.names())}")
         if len(points) > 1 or name in self.ours:
             places = [point.value for point in points] + ["built in"] * (name in self.ours)
             raise ValueError(
@@ -85,7 +86,3 @@ class Plugins:
                 f"{self.kind} {name!r} cannot be loaded from {points[0].value} ({type(error).__name__}: {error}): "
                 "an entry point must import. Repair or uninstall its package."
             ) from error
-
-    def _hint(self, name: str) -> str:
-        near = difflib.get_close_matches(name, self.names(), n=1)
-        return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(self.names())}."

@@ -8,6 +8,7 @@ import torch
 from transformers import TrainingArguments
 
 from vlmalign.training.config import StageConfig
+from vlmalign.training.schedule import checkpoint_interval
 
 _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
@@ -20,6 +21,7 @@ def training_arguments(config: StageConfig, folder: Path, steps: int) -> Trainin
         folder: of the run; TensorBoard's logs go to `runs` inside.
         steps: optimiser steps in all.
     """
+    interval = checkpoint_interval(config, steps)
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
@@ -37,8 +39,8 @@ def training_arguments(config: StageConfig, folder: Path, steps: int) -> Trainin
         logging_nan_inf_filter=False,
         eval_strategy="steps" if config.eval_steps else "no",
         eval_steps=config.eval_steps,
-        save_strategy="steps" if config.save_steps else "no",
-        save_steps=config.save_steps or steps,
+        save_strategy="steps" if interval else "no",  # "steps" saves the last one too
+        save_steps=interval or steps,
         seed=config.seed,
         use_cpu=config.device == "cpu",
         report_to=list(config.report_to),

@@ -74,7 +74,7 @@ def load_trained(model: nn.Module, folder: Path) -> None:
     if differing := sorted(saved.keys() ^ trained.keys()):
         raise ValueError(
             f"{folder} and the model differ in {len(differing)} trained parameters, e.g. {differing[0]!r}. "
-            "Continue with the versions that began the run, or overwrite it."
+            "Continue with the versions that began the run, or pass --overwrite to start anew."
         )
     for name, value in trained.items():
         value.copy_(saved[name])

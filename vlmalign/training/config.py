@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vlmalign.data.datasets import DataSource
+from vlmalign.records.suggestions import SettingsError, UnknownKeyError, explain, is_unknown_key
 
 Part = Literal["vision", "projector", "language"]
 C = TypeVar("C", bound="StageConfig")
@@ -71,7 +71,12 @@ class StageConfig(BaseModel):
     near_duplicate_bits: int = Field(
         0, ge=0, le=32, description="images of eval_data this near to one of data are refused; 0: equal files only"
     )
-    save_steps: int | None = Field(None, ge=1, description="steps between checkpoints; default: none")
+    save_steps: int | None = Field(
+        None,
+        ge=0,
+        description="steps between checkpoints; default: a tenth of the run, at least 50; 0: none. The last step "
+        "is always saved, unless 0",
+    )
     keep_checkpoints: int = Field(1, ge=1, description="older checkpoints are deleted")
     logging_steps: int = Field(10, ge=1, description="steps between two lines of metrics.jsonl")
     eval_steps: int | None = Field(None, ge=1, description="steps between evaluations; default: at the end only")
@@ -151,35 +156,19 @@ def make_config(config_type: type[C], settings: Mapping[str, Any], *, where: str
         where: file or other place, for the message.
 
     Raises:
-        ValueError: an unknown key (with the nearest known one), a bad value, a contradiction.
+        SettingsError: an unknown key (with the nearest known one), a bad value, a contradiction.
 
     Example:
         >>> make_config(SftConfig, {"model": "m", "data": "d", "out": "o", "epoch": 1})
         Traceback (most recent call last):
         ...
-        ValueError: settings: unknown key 'epoch'. Did you mean 'epochs'?
+        vlmalign.records.suggestions.UnknownKeyError: settings: unknown key 'epoch'. Did you mean 'epochs'?
     """
     try:
         return config_type.model_validate(dict(settings))
     except ValidationError as error:
-        raise ValueError(f"{where}: {_explain(error, config_type)}") from None
-
-
-def _explain(error: ValidationError, config_type: type[BaseModel]) -> str:
-    errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    first = errors[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(config_type, first["loc"][:-1])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(sorted(known))}."
-        return f"unknown key {key!r}. {hint}"
-    if first["type"] == "missing":
-        return f"key {key!r} is missing. Add it."
-    message = first["msg"].removeprefix("Value error, ")
-    if not key:
-        return message + "."
-    return f"key {key!r} is {first['input']!r}: {message}. Correct the value."
+        kind = UnknownKeyError if is_unknown_key(error) else SettingsError
+        raise kind(f"{where}: {explain(error, 'key', lambda place: _fields_at(config_type, place))}") from None
 
 
 def _fields_at(config_type: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:

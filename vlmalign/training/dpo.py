@@ -35,14 +35,14 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
 
     Args:
         config: settings.
-        overwrite: delete an earlier run in the folder and start anew.
+        overwrite: replace an earlier run in the folder, once the new one's model and data have loaded.
 
     Returns:
         The run folder; its `model` is what `from_pretrained` loads.
 
     Raises:
         DataError: a folder or record that cannot be trained on.
-        FileExistsError: the folder holds another run.
+        FileExistsError: the folder holds another run and `overwrite` is not set.
     """
     # 1. The run folder: a complete run is not repeated.
     run = RunFolder("dpo", config, overwrite=overwrite)
@@ -53,9 +53,11 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
     vlm = load_policy(config)
     pairs = training_examples(config, config.data, Preference, vlm)
     held_out = evaluation_examples(config, Preference, vlm)
+    anchors = training_examples(config, config.anchor_data, Demonstration, vlm) if config.anchor_data else None
     collator = partial(collate_with_anchors, pad_token_id=pad_token(vlm.processor))
 
     # 3. The reference: before the first step, policy and reference are the same.
+    run.begin()
     with PartialState().main_process_first():
         reference = reference_of(
             vlm.model,
@@ -69,8 +71,7 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
     # 4. The order of the data, and how long to train: the reference pass counts towards max_flops.
     dataset: Dataset[Any] = pairs
     order: EpochOrder | AnchoredOrder = EpochOrder(len(pairs), config.seed)
-    if config.anchor_data:
-        anchors = training_examples(config, config.anchor_data, Demonstration, vlm)
+    if anchors is not None:
         dataset, order = AnchoredPairs(pairs, anchors), AnchoredOrder(len(pairs), len(anchors), config.seed)
 
     def cost(batch: Batch) -> float:

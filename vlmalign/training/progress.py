@@ -56,3 +56,12 @@ class EpochCallback(TrainerCallback):
             self.examples, self.config.batch_size, self.config.gradient_accumulation, args.world_size
         )
         self.order.set_epoch(state.global_step // per_epoch)
+
+
+class LastStepCallback(TrainerCallback):
+    """Logs the last step too, wherever it falls between two logged ones: it is how the run ended."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Ask for a line."""
+        if state.global_step >= state.max_steps:
+            control.should_log = True

@@ -29,14 +29,14 @@ def train_reward(config: RewardConfig, *, overwrite: bool = False) -> Path:
 
     Args:
         config: settings; `model` is a vision-language model, whose output layer is replaced.
-        overwrite: delete an earlier run in the folder and start anew.
+        overwrite: replace an earlier run in the folder, once the new one's model and data have loaded.
 
     Returns:
         The run folder; `ScalarReward` and `RewardModel.load` (its `model`) read it.
 
     Raises:
         DataError: a folder or record that cannot be trained on, e.g. one without a margin if margins are used.
-        FileExistsError: the folder holds another run.
+        FileExistsError: the folder holds another run and `overwrite` is not set.
     """
     # 1. The run folder: a complete run is not repeated.
     run = RunFolder("reward", config, overwrite=overwrite)
@@ -60,6 +60,7 @@ def train_reward(config: RewardConfig, *, overwrite: bool = False) -> Path:
     steps = steps_of(config, order, data, collator, cost)
 
     # 4. Train, save, close the run.
+    run.begin()
     trainer = RewardTrainer(
         run,
         reward,

@@ -14,14 +14,17 @@ summary.json     the last file written: its presence says that the run is comple
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+from accelerate import PartialState
 
 from vlmalign.models.builtin import resolve_checkpoint
 from vlmalign.models.loading import check_folder
@@ -39,13 +42,23 @@ PACKAGES = ("vlmalign", "torch", "transformers", "accelerate", "peft", "safetens
 class RunFolder:
     """A stage's output folder, new, unfinished or complete.
 
+    Making the object only looks and refuses. The folder is written by `begin`, which a stage calls once its
+    model and its data have loaded: a command that fails before then leaves no trace, and no gap where a run was.
+
+    With `overwrite`, an earlier run is replaced by `begin`: it is renamed aside, to `.NAME.overwritten`, the new
+    run takes its place, and then it is deleted. A kill in between leaves the old run whole in one of the two
+    places, and the next command puts it back. An unfinished run of the very same settings, data, model and
+    versions is continued, as it would end with the same bits: so the same command, --overwrite included,
+    continues after a kill.
+
     Args:
         stage: name of the stage.
         config: its settings; `config.out` is the folder.
-        overwrite: delete an earlier run there and start anew.
+        overwrite: replace an earlier run there.
 
     Raises:
         FileExistsError: the folder holds another run, or something else.
+        ValueError: the run to replace holds the model or the data to train on.
         DataError: data and evaluation data share a group or an image, or a folder is missing.
     """
 
@@ -58,17 +71,30 @@ class RunFolder:
             max_bits=config.near_duplicate_bits,
         )
         identity = {"stage": stage, "data": data_hashes(config), "model": model_hash(config.model)}
-        if overwrite:
-            self._clear()
-        if self.path.exists() and any(self.path.iterdir()):
-            self._check_same(identity)
-        else:
-            self._create(identity)
+        versions = {name: metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
+        self._provenance = {**identity, "seed": config.seed, "versions": versions}
+        self._aside = self.path.with_name(f".{self.path.name}.overwritten")
+        if (self._aside / CONFIG).is_file() and not self.path.exists():  # killed while it was replaced
+            with suppress(FileNotFoundError):  # another process of this run has done it
+                os.replace(self._aside, self.path)
+        self._found = self._look(overwrite)
+
+    def begin(self) -> None:
+        """Make the folder, or put a new run in the place of the one to overwrite; a run to continue is kept."""
+        with PartialState().main_process_first():
+            if not PartialState().is_main_process:
+                return
+            if self._found == "replace":
+                self._replace()
+            elif self._found == "new":
+                self._create()
+            shutil.rmtree(self._aside, ignore_errors=True)
+            self._found = "ours"
 
     @property
     def finished(self) -> bool:
         """Whether the run is complete."""
-        return (self.path / SUMMARY).is_file()
+        return self._found == "ours" and (self.path / SUMMARY).is_file()
 
     @property
     def checkpoints(self) -> Path:
@@ -114,43 +140,62 @@ class RunFolder:
 
     # -- starting -----------------------------------------------------------------------------------
 
-    def _create(self, identity: dict[str, Any]) -> None:
+    def _create(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomic(self.path / CONFIG, _to_yaml(self.config).encode())
-        versions = {name: metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
-        provenance = {**identity, "seed": self.config.seed, "versions": versions}
-        write_atomic(self.path / PROVENANCE, (json.dumps(provenance, indent=2, sort_keys=True) + "\n").encode())
+        text = json.dumps(self._provenance, indent=2, sort_keys=True) + "\n"
+        write_atomic(self.path / PROVENANCE, text.encode())
 
-    def _is_ours(self) -> bool:
-        return (self.path / CONFIG).is_file() or not any(self.path.iterdir())
+    def _replace(self) -> None:
+        shutil.rmtree(self._aside, ignore_errors=True)
+        os.replace(self.path, self._aside)
+        try:
+            self._create()
+        except BaseException:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.replace(self._aside, self.path)
+            raise
 
     def _only_begun(self) -> bool:
-        """Whether nothing was trained: a model that could not be loaded must not block corrected settings."""
+        """Whether nothing was trained: a first step that fails must not block corrected settings."""
         return {path.name for path in self.path.iterdir()} <= {CONFIG, PROVENANCE}
 
-    def _clear(self) -> None:
-        if not self.path.exists():
-            return
-        if not self.path.is_dir() or not self._is_ours():
+    def _look(self, overwrite: bool) -> Literal["new", "ours", "replace"]:
+        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+            return "new"
+        if not (self.path / CONFIG).is_file():
             raise FileExistsError(f"{self.path} exists and is not a run folder. Choose another `out`.")
-        shutil.rmtree(self.path)
-
-    def _check_same(self, identity: dict[str, Any]) -> None:
-        if not self._is_ours():
-            raise FileExistsError(f"{self.path} is not empty and is not a run folder. Choose another `out`.")
         if not (self.path / PROVENANCE).is_file():  # killed between the first two files
-            return self._create(identity)
+            return "new"
         there = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
         here = yaml.safe_load(_to_yaml(self.config))
         provenance = json.loads((self.path / PROVENANCE).read_text(encoding="utf-8"))
         changed = [f"{k}: {there.get(k)!r} there, {here.get(k)!r} here" for k in _differing(there, here, {"out"})]
-        changed += [f"content of {k} changed" for k in _differing(provenance, identity, {"seed", "versions"})]
+        changed += [
+            f"content of {k} changed" for k in _differing(provenance, self._provenance, {"seed", "versions"})
+        ]
         if changed and self._only_begun():
-            return self._create(identity)
+            return "new"
+        same_versions = provenance["versions"] == self._provenance["versions"]
+        if overwrite and (changed or not same_versions or (self.path / SUMMARY).is_file()):
+            self._check_not_its_own_source()
+            return "replace"
         if changed:
             raise FileExistsError(
-                f"{self.path} holds another run ({'; '.join(changed[:4])}). Choose another `out`, or overwrite it."
+                f"{self.path} holds another run ({'; '.join(changed[:4])}). Choose another `out`, or pass "
+                "--overwrite to replace it."
             )
+        return "ours"
+
+    def _check_not_its_own_source(self) -> None:
+        config = self.config
+        sources = {"model": config.model}
+        sources |= {f"data {s.path}": s.path for s in (*config.data, *config.eval_data, *_anchors(config))}
+        for name, path in sources.items():
+            if Path(path).resolve().is_relative_to(self.path.resolve()):
+                raise ValueError(
+                    f"{name.split()[0]} is {path!r}, which is what --overwrite replaces. Choose another `out`."
+                )
 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any], ignore: set[str]) -> list[str]:

@@ -6,6 +6,8 @@ import math
 
 from vlmalign.training.config import StageConfig
 
+LEAST_INTERVAL = 50
+
 
 def steps_per_epoch(examples: int, batch_size: int, accumulation: int, world_size: int = 1) -> int:
     """Optimiser steps of one pass; the last batch and the last accumulation may be smaller.
@@ -38,6 +40,23 @@ def planned_steps(
         per_epoch = steps_per_epoch(examples, config.batch_size, config.gradient_accumulation, world_size)
         return max(1, math.ceil(config.epochs * per_epoch))
     return affordable_steps((config.max_flops or 0.0) - spent, flops_per_step)
+
+
+def checkpoint_interval(config: StageConfig, steps: int) -> int:
+    """Optimiser steps between two checkpoints; 0: none are taken.
+
+    By default about a tenth of the run and at least 50 steps, so that short runs of small models do not spend
+    their time on writing; a multiple of `logging_steps`, so that no logged mean is cut in two by a kill.
+
+    Example:
+        >>> config = StageConfig(model="m", data="d", out="o", max_steps=4321, logging_steps=20)
+        >>> checkpoint_interval(config, steps=4321)
+        440
+    """
+    if config.save_steps is not None:
+        return config.save_steps
+    wanted = max(LEAST_INTERVAL, math.ceil(steps / 10))
+    return math.ceil(wanted / config.logging_steps) * config.logging_steps
 
 
 def affordable_steps(budget: float, flops_per_step: float) -> int:

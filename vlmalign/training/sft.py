@@ -29,14 +29,14 @@ def train_sft(config: SftConfig, *, overwrite: bool = False) -> Path:
 
     Args:
         config: settings.
-        overwrite: delete an earlier run in the folder and start anew.
+        overwrite: replace an earlier run in the folder, once the new one's model and data have loaded.
 
     Returns:
         The run folder; its `model` is what `from_pretrained` loads.
 
     Raises:
         DataError: a folder or record that cannot be trained on.
-        FileExistsError: the folder holds another run.
+        FileExistsError: the folder holds another run and `overwrite` is not set.
     """
     # 1. The run folder: a complete run is not repeated.
     run = RunFolder("sft", config, overwrite=overwrite)
@@ -46,6 +46,7 @@ def train_sft(config: SftConfig, *, overwrite: bool = False) -> Path:
     # 2. The starting model and the data.
     vlm = load_policy(config)
     data = training_examples(config, config.data, Demonstration, vlm)
+    held_out = evaluation_examples(config, Demonstration, vlm)
     order = EpochOrder(len(data), config.seed)
     collator = partial(collate, pad_token_id=pad_token(vlm.processor))
 
@@ -56,6 +57,7 @@ def train_sft(config: SftConfig, *, overwrite: bool = False) -> Path:
     steps = steps_of(config, order, data, collator, cost)
 
     # 4. Train, save, close the run.
+    run.begin()
     trainer = SftTrainer(
         run,
         vlm.model,
@@ -64,7 +66,7 @@ def train_sft(config: SftConfig, *, overwrite: bool = False) -> Path:
         order=order,
         collator=collator,
         cost=cost,
-        eval_dataset=evaluation_examples(config, Demonstration, vlm),
+        eval_dataset=held_out,
     )
     return trainer.fit(lambda folder: save_vlm(vlm, folder), {"stage": "sft"})
 

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import SaveStrategy
 
 from vlmalign.training import checkpoints
 from vlmalign.training.arguments import training_arguments
-from vlmalign.training.progress import EpochCallback, ProgressBar, is_interactive
+from vlmalign.training.progress import EpochCallback, LastStepCallback, ProgressBar, is_interactive
 from vlmalign.training.runs import RunFolder
 
 Batch = Mapping[str, Any]
@@ -83,9 +84,15 @@ class StageTrainer(Trainer):
             data_collator=collator,
             train_dataset=dataset,
             eval_dataset=eval_dataset,
-            callbacks=[EpochCallback(order, len(order), config), *([ProgressBar()] if is_interactive() else [])],
+            callbacks=[
+                EpochCallback(order, len(order), config),
+                LastStepCallback(),
+                *([ProgressBar()] if is_interactive() else []),
+            ],
         )
         self.remove_callback(PrinterCallback)
+        if (self.is_fsdp_enabled or self.is_deepspeed_enabled) and config.save_steps is None:
+            self.args.save_strategy = SaveStrategy.NO  # see _save
 
     # -- what a stage defines ---------------------------------------------------------------------
 

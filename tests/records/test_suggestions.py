@@ -1,0 +1,52 @@
+import pytest
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vlmalign.records.suggestions import explain, hint, unknown
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    rank: int = 1
+
+
+class Outer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    inner: Inner = Inner()
+
+
+def known_at(place):
+    return ["rank"] if place == ("inner",) else ["name", "inner"]
+
+
+def error_of(given):
+    with pytest.raises(ValidationError) as error:
+        Outer.model_validate(given)
+    return error.value
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"name": 3, "nam": "x"}, "unknown key 'nam'. Did you mean 'name'?"),  # before the wrong value
+        ({"name": "x", "inner": {"rnk": 1}}, "unknown key 'inner.rnk'. Did you mean 'rank'?"),
+        ({"name": "x", "q": 1}, "unknown key 'q'. Known keys: inner, name."),
+        ({}, "the key 'name' is missing. Add it."),
+        ({"name": 3}, "key 'name' is 3: Input should be a valid string. Correct it."),
+    ],
+)
+def test_the_first_thing_that_is_wrong_is_one_sentence(given, message):
+    assert explain(error_of(given), "key", known_at) == message
+
+
+def test_where_the_known_keys_are_not_known_none_are_listed():
+    assert explain(error_of({"name": "x", "q": 1}), "key", lambda place: ()) == (
+        "unknown key 'q'. Correct or drop it."
+    )
+
+
+def test_where_nothing_is_known_it_is_said():
+    assert hint("x", []) == "Known: none."
+    assert unknown("key", "x", []) == "unknown key 'x'. Known keys: none."

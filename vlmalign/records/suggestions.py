@@ -1,0 +1,72 @@
+"""What is wrong with settings, in one wording: the key, its value, the rule, and the nearest known key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection
+
+from pydantic import ValidationError
+
+Place = tuple[int | str, ...]
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used. The message begins with what they are for, e.g. `stage 'sft'`."""
+
+
+class UnknownKeyError(SettingsError):
+    """A key that nothing knows."""
+
+
+def hint(name: str, known: Collection[str], label: str = "Known") -> str:
+    """The nearest known name, or all of them.
+
+    Example:
+        >>> hint("epoch", ["epochs", "seed"]), hint("x", ["epochs", "seed"])
+        ("Did you mean 'epochs'?", 'Known: epochs, seed.')
+    """
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"{label}: {', '.join(sorted(known)) or 'none'}."
+
+
+def unknown(kind: str, name: str, known: Collection[str], *, called: str = "") -> str:
+    """The sentence for a name that is not known.
+
+    Args:
+        kind: what it should be the name of, e.g. "key".
+        name: what was given.
+        known: the names there are.
+        called: how to say it where that is more than the name, e.g. "lora.rnk".
+
+    Example:
+        >>> unknown("key", "epoch", ["epochs", "seed"])
+        "unknown key 'epoch'. Did you mean 'epochs'?"
+    """
+    return f"unknown {kind} {(called or name)!r}. {hint(name, known, f'Known {kind}s')}"
+
+
+def explain(error: ValidationError, kind: str, known_at: Callable[[Place], Collection[str]]) -> str:
+    """One sentence for the first thing that is wrong; unknown keys come first.
+
+    Args:
+        error: of checking settings.
+        kind: what a setting is called there, e.g. "key".
+        known_at: place of a mapping inside the settings, () for themselves -> the keys it may have; none if that
+            is not known.
+    """
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    place = first["loc"]
+    key = ".".join(str(part) for part in place)
+    if first["type"] == "extra_forbidden":
+        if known := known_at(place[:-1]):
+            return unknown(kind, str(place[-1]), known, called=key)
+        return f"unknown {kind} {key!r}. Correct or drop it."
+    if first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        return f"the {kind} {key!r} is missing. Add it."
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{kind} {key!r} is {first['input']!r}: {message}. Correct it." if key else f"{message}."
+
+
+def is_unknown_key(error: ValidationError) -> bool:
+    """Whether `explain` speaks of an unknown key."""
+    return any(e["type"] == "extra_forbidden" for e in error.errors())
