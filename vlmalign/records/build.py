@@ -12,7 +12,6 @@ import io
 import json
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import metadata
@@ -28,6 +27,7 @@ from vlmalign.records.folder import load_image
 from vlmalign.records.hashing import config_hash, sha256_bytes, sha256_file
 from vlmalign.records.image import ImageRef, check_relative
 from vlmalign.records.manifest import KINDS, MANIFEST, RECORDS, Kind, Manifest, read_manifest, write_manifest
+from vlmalign.records.writing import link, put, replacing
 
 JOURNAL = "journal.jsonl"
 
@@ -216,13 +216,13 @@ class DatasetBuild:
             digest, suffix = sha256_bytes(image), ".png" if image.startswith(b"\x89PNG") else ".bin"
             place = self._place(digest, suffix)
             if not (self.path / place).exists():
-                _put(self.path / place, image)
+                put(self.path / place, image)
         else:
             load_image(image)
             digest, suffix = sha256_file(image), Path(image).suffix.lower()
             place = self._place(digest, suffix)
             if not (self.path / place).exists():
-                _link(Path(image), self.path / place)
+                link(Path(image), self.path / place)
         return ImageRef(path=place, sha256=digest, **fields)
 
     def adopt(self, ref: ImageRef, source: Path) -> ImageRef:
@@ -241,7 +241,7 @@ class DatasetBuild:
                     f"Restore it; `vlmalign data validate {source}` names the record.",
                     file=source / path,
                 )
-            _link(origin, place)
+            link(origin, place)
         return path
 
     def _place(self, digest: str, suffix: str) -> str:
@@ -254,15 +254,14 @@ class DatasetBuild:
         if self.finished:
             return
         self._journal.close()
-        partial = self.path / (RECORDS + ".partial")
-        with open(self.path / JOURNAL, encoding="utf-8") as lines, open(partial, "w", encoding="utf-8") as out:
-            next(lines)
-            for line in lines:
-                out.writelines(record + "\n" for record in json.loads(line)["lines"])
-            out.flush()
-            os.fsync(out.fileno())
-        (self.path / MANIFEST).unlink(missing_ok=True)
-        os.replace(partial, self.path / RECORDS)
+        with replacing(self.path / RECORDS) as partial:
+            with open(self.path / JOURNAL, encoding="utf-8") as lines, open(partial, "w", encoding="utf-8") as out:
+                next(lines)
+                for line in lines:
+                    out.writelines(record + "\n" for record in json.loads(line)["lines"])
+                out.flush()
+                os.fsync(out.fileno())
+            (self.path / MANIFEST).unlink(missing_ok=True)
         self._remove_orphans()
         write_manifest(self.path, self._manifest())
         (self.path / JOURNAL).unlink()
@@ -304,20 +303,3 @@ class DatasetBuild:
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     keys = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
     return ", ".join(f"{k}: {old.get(k)!r} there, {new.get(k)!r} here" for k in keys[:4]) or "kind"
-
-
-def _put(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        partial = target.with_name(target.name + ".partial")
-        shutil.copyfile(source, partial)
-        os.replace(partial, target)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,6 +16,7 @@ from vlmalign.records.errors import DataError
 from vlmalign.records.finding import Finding
 from vlmalign.records.judgement import Judgement, Ranking
 from vlmalign.records.preference import Demonstration, Preference
+from vlmalign.records.writing import write_atomic as write_atomic
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -87,16 +87,6 @@ def read_manifest(folder: str | Path) -> Manifest:
             file=path,
             field=".".join(map(str, first["loc"])) or None,
         ) from None
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a power cut."""
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
