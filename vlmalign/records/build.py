@@ -3,7 +3,8 @@
 A build is a sequence of *units* (one input, or one batch of inputs), committed in input order. Each
 unit is one line of a journal: its records, the counts of what it left out, and nothing else. A build
 that is started again skips the units that the journal already holds, and finishing turns the journal
-into `records.jsonl` and a manifest. The same inputs so give the same bytes, however often it was killed.
+into `records.jsonl` and a manifest. The same inputs so give the same bytes, however often it was killed. One
+process at a time writes: a second one is refused.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -26,10 +28,18 @@ from vlmalign.records.errors import DataError
 from vlmalign.records.folder import load_image
 from vlmalign.records.hashing import config_hash, sha256_bytes, sha256_file
 from vlmalign.records.image import ImageRef, check_relative
-from vlmalign.records.manifest import KINDS, MANIFEST, RECORDS, Kind, Manifest, read_manifest, write_manifest
+from vlmalign.records.journal import JOURNAL, REPLACES, entries, header_of, open_locked, start, whole_lines
+from vlmalign.records.manifest import (
+    KINDS,
+    MANIFEST,
+    RECORDS,
+    Kind,
+    Manifest,
+    config_difference,
+    read_manifest,
+    write_manifest,
+)
 from vlmalign.records.writing import link, put, replacing
-
-JOURNAL = "journal.jsonl"
 
 
 class DatasetBuild:
@@ -39,12 +49,14 @@ class DatasetBuild:
         folder: where; created if absent.
         kind: which record type.
         config: everything that decides the content; another config on the same folder is refused.
-        overwrite: start anew. The old content stays readable until the new one is complete.
+        overwrite: replace a complete folder, or an unfinished build of other settings. The old content
+            stays readable until the new one is complete; a killed build of this config continues.
         notes: sentences for the reader of the manifest (grouping unit, licence ...).
         data_use: where the data may be sent.
 
     Raises:
-        DataError: the folder is of another config or kind, or holds something else.
+        DataError: the folder is of another config or kind, or holds something else, or another process
+            is writing in it.
 
     Example:
         >>> import tempfile
@@ -86,17 +98,23 @@ class DatasetBuild:
     def _open(self, overwrite: bool) -> None:
         self._claim_folder(overwrite)
         if self.finished:
-            self._remove_own_journal()  # a kill came between the manifest and this
+            self._remove_leftover()  # a kill came between the manifest and this
             return
         self.path.mkdir(parents=True, exist_ok=True)
         journal = self.path / JOURNAL
-        if overwrite and journal.exists():
-            journal.unlink()
-        if journal.exists():
-            self._continue(journal)
-        else:
-            journal.write_text(json.dumps(self._header, sort_keys=True) + "\n", encoding="utf-8")
-        self._journal = open(journal, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+        self._journal = open_locked(journal)
+        try:
+            self._claim_folder(overwrite)  # again: another process may have completed it before we held it
+            if not self.finished:
+                self._continue(overwrite)
+        except BaseException:
+            if not journal.stat().st_size:
+                journal.unlink()
+            self._journal.close()
+            raise
+        if self.finished:
+            self._journal.close()
+            self._remove_leftover()
 
     def _claim_folder(self, overwrite: bool) -> None:
         if not self.path.exists() or overwrite and self._is_ours():
@@ -108,7 +126,7 @@ class DatasetBuild:
             if (manifest.kind, manifest.config_sha256) != (self.kind, self._header["config_sha256"]):
                 raise DataError(
                     f"the folder is complete and was built as another {manifest.kind} dataset or with other "
-                    f"settings ({_difference(manifest.config, self.config)})",
+                    f"settings ({config_difference(manifest.config, self.config)})",
                     "Choose another --out, or pass --overwrite to replace it.",
                     file=self.path,
                 )
@@ -122,33 +140,42 @@ class DatasetBuild:
     def _is_ours(self) -> bool:
         return (self.path / MANIFEST).exists() or (self.path / JOURNAL).exists() or not any(self.path.iterdir())
 
-    def _remove_own_journal(self) -> None:
-        journal = self.path / JOURNAL
-        if journal.exists():
-            with open(journal, "rb") as lines:
-                own = next(lines, b"").rstrip() == json.dumps(self._header, sort_keys=True).encode()
-            if own:
-                journal.unlink()
-
-    def _continue(self, journal: Path) -> None:
-        data = journal.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]  # a kill may have cut the last line
-        lines = whole.decode("utf-8").split("\n")[:-1]  # splitlines would also part at U+2028 inside a text
-        header = json.dumps(self._header, sort_keys=True)
-        if len(lines) <= 1 and lines != [header]:  # begun, perhaps with other settings, but nothing written
-            journal.write_text(header + "\n", encoding="utf-8")
+    def _remove_leftover(self) -> None:
+        """Delete the journal of this very build; that of an overwriting build still has its use."""
+        path = self.path / JOURNAL
+        if not path.exists():
             return
-        if lines[0] != header:
+        with suppress(DataError), open_locked(path):  # refused: somebody is writing
+            header = header_of(whole_lines(path))
+            if not header or self._is_same(header) and not self._replaces_present(header):
+                path.unlink()
+
+    def _is_same(self, header: Mapping[str, Any]) -> bool:
+        return {key: value for key, value in header.items() if key != REPLACES} == self._header
+
+    def _replaces_present(self, header: Mapping[str, Any]) -> bool:
+        """Whether a journal belongs to a build that was to replace the manifest that is still here."""
+        return REPLACES in header and header[REPLACES] == sha256_file(self.path / MANIFEST)
+
+    def _continue(self, overwrite: bool) -> None:
+        """Take over what the journal holds, or start it anew."""
+        path = self.path / JOURNAL
+        lines = whole_lines(path)
+        header = header_of(lines)
+        complete = (self.path / MANIFEST).exists()
+        same = self._is_same(header)
+        if not same and len(lines) > 1 and not overwrite:
             raise DataError(
                 "an unfinished build with other settings is here",
                 "Choose another --out, or pass --overwrite to discard it.",
-                file=journal,
+                file=path,
                 line=1,
             )
-        if len(whole) < len(data):
-            os.truncate(journal, len(whole))
-        for line in lines[1:]:
-            entry = json.loads(line)
+        if not same or complete and not self._replaces_present(header):
+            replaces = {REPLACES: sha256_file(self.path / MANIFEST)} if complete else {}
+            start(path, self._journal, {**self._header, **replaces})
+            return
+        for entry in entries(lines, path):
             self._units.add(entry["unit"])
             self._ids.update(entry["ids"])
             self.counts.update(entry["counts"])
@@ -250,22 +277,42 @@ class DatasetBuild:
     # -- finishing --------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Turn the journal into `records.jsonl` and `manifest.json`. Does nothing when complete."""
+        """Turn the journal into `records.jsonl` and `manifest.json`. Does nothing when complete.
+
+        Raises:
+            DataError: the journal holds other units than this build wrote and found.
+        """
         if self.finished:
             return
-        self._journal.close()
-        with replacing(self.path / RECORDS) as partial:
-            with open(self.path / JOURNAL, encoding="utf-8") as lines, open(partial, "w", encoding="utf-8") as out:
-                next(lines)
-                for line in lines:
-                    out.writelines(record + "\n" for record in json.loads(line)["lines"])
-                out.flush()
-                os.fsync(out.fileno())
-            (self.path / MANIFEST).unlink(missing_ok=True)
-        self._remove_orphans()
-        write_manifest(self.path, self._manifest())
-        (self.path / JOURNAL).unlink()
+        try:
+            with replacing(self.path / RECORDS) as partial:
+                self._write_records(partial)
+                (self.path / MANIFEST).unlink(missing_ok=True)
+            self._remove_orphans()
+            write_manifest(self.path, self._manifest())
+            (self.path / JOURNAL).unlink(missing_ok=True)
+        finally:
+            self._journal.close()  # only now may another process write here
         self.finished = True
+
+    def _write_records(self, target: Path) -> None:
+        units = records = 0
+        with open(self.path / JOURNAL, encoding="utf-8") as lines, open(target, "w", encoding="utf-8") as out:
+            next(lines)
+            for line in lines:
+                entry = json.loads(line)
+                units += 1
+                out.writelines(record + "\n" for record in entry["lines"])
+                records += len(entry["lines"])
+            out.flush()
+            os.fsync(out.fileno())
+        if (units, records) != (len(self._units), self.counts["records"]):
+            raise DataError(
+                f"the journal holds {units} units with {records} records, this build knows of {len(self._units)} "
+                f"with {self.counts['records']}: another process wrote here too",
+                "Let one process write, and run the same command again: it continues.",
+                file=self.path / JOURNAL,
+            )
 
     def _remove_orphans(self) -> None:
         """Delete files that no record names: what an overwritten build or a killed unit left behind."""
@@ -298,8 +345,3 @@ class DatasetBuild:
             self.close()
         elif not self.finished:
             self._journal.close()
-
-
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    keys = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
-    return ", ".join(f"{k}: {old.get(k)!r} there, {new.get(k)!r} here" for k in keys[:4]) or "kind"
