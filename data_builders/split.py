@@ -25,9 +25,9 @@ from typing import Literal
 
 import numpy as np
 
-from vlmalign.records import Case, DataError, DatasetBuild, Finding, ImageRef, RecordFolder, Reference
+from vlmalign.records import Case, DataError, DatasetBuild, Finding, RecordFolder, Reference
 from vlmalign.records.case import Split
-from vlmalign.records.hashing import derive_seed, sha256_file
+from vlmalign.records.hashing import derive_seed
 from vlmalign.records.manifest import MANIFEST
 
 Knows = Literal["everything", "measurements", "answers", "nothing"]
@@ -229,18 +229,16 @@ def _write(
         counts = {name: int(case.id in ids) for name, ids in dropped.items()}
         kept = [] if any(counts.values()) else [limited(case, role)]
         for one in kept:
-            for ref in _images(one, source):
+            for ref in one.images:
                 build.adopt(ref, source.path)
+            for mask in _masks(one):
+                build.adopt_file(mask, source.path)
         build.commit(case.id, kept, {"groups": int(new_group), **counts})
 
 
-def _images(case: Case, source: RecordFolder[Case]) -> list[ImageRef]:
-    refs = list(case.images)
-    for finding in case.reference.findings if case.reference else ():
-        if finding.region and finding.region.mask:
-            mask = finding.region.mask
-            refs.append(ImageRef(path=mask, sha256=sha256_file(source.resolve(mask))))
-    return refs
+def _masks(case: Case) -> list[str]:
+    findings = case.reference.findings if case.reference else ()
+    return [finding.region.mask for finding in findings if finding.region and finding.region.mask]
 
 
 def limited(case: Case, role: Role) -> Case:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vlmalign.records import Case, DataError, DatasetBuild, RecordFolder, read_records, user
+from vlmalign.records import Case, DataError, DatasetBuild, ImageRef, RecordFolder, read_records, user
 from vlmalign.records import journal as journal_module
+from vlmalign.records.hashing import sha256_bytes
 from vlmalign.records.journal import JOURNAL
 
 CONFIG = {"source": "test", "n": 4}
@@ -158,6 +159,67 @@ def test_adopting_a_missing_file_names_it_and_how_to_find_its_record(tmp_path):
     with pytest.raises(DataError, match="the file is missing.*vlmalign data validate"):
         with DatasetBuild(tmp_path / "other", "case", CONFIG) as build:
             build.adopt(ref, tmp_path / "d")
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first time", "by a build that continues"])
+def test_a_damaged_image_is_not_passed_on(tmp_path, again):
+    """The remedy names the folder that it comes from, and the repaired one continues."""
+    write(tmp_path / "d")
+    ref = read_records(tmp_path / "d", Case)[0].images[0]
+
+    def adopt():
+        with DatasetBuild(tmp_path / "other", "case", CONFIG) as build:
+            build.adopt(ref, tmp_path / "d")
+            raise RuntimeError
+
+    if again:
+        with pytest.raises(RuntimeError):
+            adopt()
+    image = tmp_path / "d" / ref.path
+    whole = image.read_bytes()
+    image.write_bytes(whole[:-9])  # in place: a linked file changes in both folders
+    place = tmp_path / ("other" if again else "d") / ref.path
+    with pytest.raises(DataError, match=f"{place}, field 'sha256': .*its record says {ref.sha256[:12]}") as error:
+        adopt()
+    assert f"vlmalign data validate {tmp_path / 'd'}" in error.value.remedy
+    image.write_bytes(whole)
+    with pytest.raises(RuntimeError):
+        adopt()
+
+
+def test_an_image_is_hashed_once_however_often_it_is_adopted(tmp_path, monkeypatch):
+    write(tmp_path / "d")
+    ref = read_records(tmp_path / "d", Case)[0].images[0]
+    hashed = []
+    monkeypatch.setattr("vlmalign.records.placing.sha256_file", lambda path: hashed.append(path) or ref.sha256)
+    with DatasetBuild(tmp_path / "other", "case", CONFIG) as build:
+        for _ in range(3):
+            build.adopt(ref, tmp_path / "d")
+    assert len(hashed) == 1
+
+
+def test_two_folders_with_other_pictures_under_one_name_are_not_mixed_up(tmp_path):
+    refs = []
+    for name in ("one", "two"):
+        (tmp_path / name / "images").mkdir(parents=True)
+        data = name.encode()
+        (tmp_path / name / "images" / "x.png").write_bytes(data)
+        refs.append(ImageRef(path="images/x.png", sha256=sha256_bytes(data)))
+    with pytest.raises(DataError, match="images/x.png.*its record says"):
+        with DatasetBuild(tmp_path / "other", "case", CONFIG) as build:
+            build.adopt(refs[0], tmp_path / "one")
+            build.adopt(refs[1], tmp_path / "two")
+
+
+def test_a_damaged_mask_that_is_named_by_its_hash_is_not_passed_on(tmp_path):
+    write(tmp_path / "d")
+    path = read_records(tmp_path / "d", Case)[0].images[0].path
+    with DatasetBuild(tmp_path / "other", "case", CONFIG) as build:
+        assert build.adopt_file(path, tmp_path / "d") == path
+    (tmp_path / "d" / path).write_bytes(b"other")
+    with pytest.raises(DataError, match="was changed or damaged"):
+        with DatasetBuild(tmp_path / "third", "case", CONFIG) as build:
+            build.adopt_file(path, tmp_path / "d")
 
 
 def test_overwriting_keeps_the_old_content_until_the_new_is_complete(tmp_path):

@@ -9,7 +9,6 @@ process at a time writes: a second one is refused.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -25,9 +24,8 @@ from PIL import Image
 
 from vlmalign.records.base import Record
 from vlmalign.records.errors import DataError
-from vlmalign.records.folder import load_image
-from vlmalign.records.hashing import config_hash, sha256_bytes, sha256_file
-from vlmalign.records.image import ImageRef, check_relative
+from vlmalign.records.hashing import config_hash, sha256_file
+from vlmalign.records.image import ImageRef
 from vlmalign.records.journal import JOURNAL, REPLACES, entries, header_of, open_locked, start, whole_lines
 from vlmalign.records.manifest import (
     KINDS,
@@ -39,7 +37,8 @@ from vlmalign.records.manifest import (
     read_manifest,
     write_manifest,
 )
-from vlmalign.records.writing import link, put, replacing
+from vlmalign.records.placing import Files
+from vlmalign.records.writing import replacing
 
 
 class DatasetBuild:
@@ -87,6 +86,7 @@ class DatasetBuild:
         self.notes = dict(notes or {})
         self.data_use = data_use
         self.counts: Counter[str] = Counter()
+        self._files = Files(self.path)
         self._units: set[str] = set()
         self._ids: set[str] = set()
         self._header = {"kind": kind, "config_sha256": config_hash(self.config)}
@@ -235,44 +235,25 @@ class DatasetBuild:
         A PIL image is written as PNG. A path is linked (or copied) as it is, after it was decoded whole.
         `fields` are those of `ImageRef` (modality, spacing_mm ...).
         """
-        if isinstance(image, Image.Image):
-            buffer = io.BytesIO()
-            image.save(buffer, "PNG")
-            image = buffer.getvalue()
-        if isinstance(image, bytes):
-            digest, suffix = sha256_bytes(image), ".png" if image.startswith(b"\x89PNG") else ".bin"
-            place = self._place(digest, suffix)
-            if not (self.path / place).exists():
-                put(self.path / place, image)
-        else:
-            load_image(image)
-            digest, suffix = sha256_file(image), Path(image).suffix.lower()
-            place = self._place(digest, suffix)
-            if not (self.path / place).exists():
-                link(Path(image), self.path / place)
-        return ImageRef(path=place, sha256=digest, **fields)
+        return self._files.add_image(image, **fields)
 
     def adopt(self, ref: ImageRef, source: Path) -> ImageRef:
-        """Take over an image of another dataset folder (`source` is that folder) under the same name."""
-        self.adopt_file(ref.path, source)
+        """Take over an image of another dataset folder (`source` is that folder) under the same name.
+
+        Raises:
+            DataError: the file is missing, or has other bytes than the reference says.
+        """
+        self._files.adopt(ref.path, source, ref.sha256)
         return ref
 
     def adopt_file(self, path: str, source: Path) -> str:
-        """Take over a file, e.g. a mask, that a record of another dataset folder names."""
-        place = self.path / check_relative(path)
-        if not place.exists():
-            origin = (source / path).resolve()
-            if not origin.is_file():
-                raise DataError(
-                    "the file is missing, and a record names it",
-                    f"Restore it; `vlmalign data validate {source}` names the record.",
-                    file=source / path,
-                )
-            link(origin, place)
-        return path
+        """Take over a file, e.g. a mask, that a record of another dataset folder names.
 
-    def _place(self, digest: str, suffix: str) -> str:
-        return f"images/{digest[:2]}/{digest}{suffix}"
+        Where the file is named by its hash, as `add_image` names it, its bytes are checked as well.
+        """
+        stem = Path(path).stem
+        self._files.adopt(path, source, stem if re.fullmatch("[0-9a-f]{64}", stem) else None)
+        return path
 
     # -- finishing --------------------------------------------------------------------------------
 
@@ -288,8 +269,8 @@ class DatasetBuild:
             with replacing(self.path / RECORDS) as partial:
                 self._write_records(partial)
                 (self.path / MANIFEST).unlink(missing_ok=True)
-            self._remove_orphans()
-            write_manifest(self.path, self._manifest())
+            images = self._files.remove_orphans(self.path / RECORDS)
+            write_manifest(self.path, self._manifest(images))
             (self.path / JOURNAL).unlink(missing_ok=True)
         finally:
             self._journal.close()  # only now may another process write here
@@ -314,16 +295,7 @@ class DatasetBuild:
                 file=self.path / JOURNAL,
             )
 
-    def _remove_orphans(self) -> None:
-        """Delete files that no record names: what an overwritten build or a killed unit left behind."""
-        with open(self.path / RECORDS, encoding="utf-8") as lines:
-            named = {name for line in lines for name in re.findall(r'"(images/[^"]+)"', line)}
-        for file in (self.path / "images").rglob("*"):
-            if file.is_file() and file.relative_to(self.path).as_posix() not in named:
-                file.unlink()
-
-    def _manifest(self) -> Manifest:
-        images = sum(1 for p in (self.path / "images").rglob("*") if p.is_file())
+    def _manifest(self, images: int) -> Manifest:
         return Manifest(
             kind=self.kind,
             counts={**self.counts, "records": self.counts["records"], "images": images},
