@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from vlmalign.records import DataError, load_image
+from vlmalign.records.hashing import sha256_bytes, sha256_file
 
 OnBad = Literal["refuse", "skip"]
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -37,6 +38,7 @@ class VocPhotograph:
     height: int
     boxes: tuple[VocBox, ...]
     bad_boxes: int  # left out: no area, or not inside the picture
+    sha256: str = ""  # of the hashes of the image's and the annotation's bytes
 
 
 def read_voc(data: str | Path, *, classes: Collection[str], on_bad: OnBad = "refuse") -> list[VocPhotograph]:
@@ -156,7 +158,8 @@ def _photograph(path: Path, images: dict[str, Path], classes: Collection[str], o
                 file=path,
                 field=f"object[{number}].bndbox",
             )
-    return VocPhotograph(image.stem, image, width, height, tuple(boxes), bad)
+    digest = sha256_bytes((sha256_file(image) + sha256_file(path)).encode())
+    return VocPhotograph(image.stem, image, width, height, tuple(boxes), bad, digest)
 
 
 def _box(path: Path, item: ElementTree.Element, number: int, classes: Collection[str]) -> VocBox:
