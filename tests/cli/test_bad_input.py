@@ -309,6 +309,11 @@ def test_a_source_that_reads_files_asks_for_them(refused):
              "peripheral_smear", "--set", "pairing.margin=1"],
             "pairing: unknown setting 'margin'. Did you mean 'min_margin'?",
         ),
+        (
+            ["build", "demonstrations", "--cases", "c", "--out", "o", "--logic", "peripheral_smear",
+             "--from-reference", "--findings", "f"],
+            "from_reference and findings (f) are given: the answers come from one of them. Drop --from-reference",
+        ),
         (["demo", "--source", "bccd"], "--source bccd needs --data"),
         (["demo", "--seeds", "0"], "both must be at least 1"),
     ],
