@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
+from vlmalign.cli.outcome import stamp, tell_outcome
 from vlmalign.cli.settings import call_with_settings
 from vlmalign.cli.stages import parse_settings, stage
 
@@ -46,8 +47,9 @@ def build(
     A killed build continues with the same command. Next: vlmalign source split.
     """
     options = parse_settings(set_) | ({"on_bad": on_bad} if on_bad else {})
+    before = stamp(out)
     source(name=name, out=out, data=data, overwrite=overwrite, options=options)
-    console.print(f"wrote {out}", markup=False)
+    tell_outcome(out, before)
 
 
 @stage("source")
