@@ -113,7 +113,7 @@ def build_bccd(
             size = f"{photograph.width} x {photograph.height}"
             raise DataError(
                 f"the photograph has {size} pixels, less than a field of {field}",
-                "Choose a smaller --field.",
+                f"Choose a smaller field: --set field={min(photograph.width, photograph.height)} or less.",
                 file=photograph.image,
             )
     config = {

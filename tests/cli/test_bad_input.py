@@ -110,12 +110,12 @@ def missing_image(data):
 
 def box_outside(data):
     annotation_of(data).write_text(voc(f"{NAME}.jpg", (300, 100, 330, 150)))
-    return f"{NAME}.xml, field 'object[0].bndbox'", "leaves the picture of 320 x 240", "--on-bad skip"
+    return f"{NAME}.xml:4, field 'object[0].bndbox'", "leaves the picture of 320 x 240", "--on-bad skip"
 
 
 def box_without_area(data):
     annotation_of(data).write_text(voc(f"{NAME}.jpg", (1, 1, 5, 5), (100, 100, 100, 150)))
-    return f"{NAME}.xml, field 'object[1].bndbox'", "has no area", "--on-bad skip"
+    return f"{NAME}.xml:5, field 'object[1].bndbox'", "has no area", "--on-bad skip"
 
 
 def second_annotation(data):

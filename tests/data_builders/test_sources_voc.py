@@ -173,3 +173,16 @@ def test_the_identity_of_many_photographs_is_one_hash(data: Path) -> None:
         write_photograph(data, f"a_{number}")
     config = read_manifest(build_bccd(data, data.parent / "out", field=16)).config
     assert config["photographs"] == 39 and len(config["photographs_sha256"]) == 64
+
+
+def test_a_bad_box_is_named_with_its_number_and_line(tmp_path: Path) -> None:
+    sound, bad = OBJECT.format("RBC", 0, 0, 20, 20), OBJECT.format("RBC", 5, 5, 5, 20)
+    part = "<part>\n<object><name>RBC</name></object></part>"
+    write_photograph(tmp_path / "data", "a_1", f"\n<!-- {bad} -->\n", sound.replace("<bnd", part + "<bnd"), bad)
+    error = refusal(tmp_path / "data")
+    assert (error.field, error.line) == ("object[1].bndbox", 4)
+
+
+def test_a_photograph_smaller_than_a_field_says_how_to_choose_another(data: Path) -> None:
+    with pytest.raises(DataError, match="64 x 48 pixels, less than a field of 50.*--set field=48 or less"):
+        build_bccd(data, data.parent / "out", field=50)
