@@ -69,6 +69,13 @@ def test_a_build_without_any_record_says_why_on_standard_error(vlmalign):
     assert result.err == "warning: 0 records: cases 8, cases_without_report 8\n"
 
 
+def test_the_roles_of_a_split_are_in_its_help(vlmalign, monkeypatch):
+    from data_builders.split import ROLES
+
+    monkeypatch.setenv("COLUMNS", "200")
+    assert ", ".join(ROLES) in " ".join(vlmalign("source", "split", "--help").out.split())
+
+
 def test_sources_are_listed_with_what_they_are(vlmalign):
     lines = vlmalign("source", "list").out.splitlines()
     assert [line.split()[0] for line in lines] == ["bccd", "smear"]
