@@ -48,6 +48,12 @@ def test_an_image_that_finds_no_space_names_its_file_in_the_folder(tmp_path, sma
     assert not [p for p in (tmp_path / "d" / "images").rglob("*") if p.is_file()]
 
 
+def test_a_disk_without_room_for_the_first_line_of_a_journal_names_it(tmp_path, small_disk):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    with pytest.raises(OSError, match="File too large: '.*/d/journal.jsonl'$"):
+        DatasetBuild(tmp_path / "d", "case", {})
+
+
 def test_whatever_stops_a_writer_the_old_file_stays(tmp_path):
     (tmp_path / "a.txt").write_text("old")
     with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "a.txt") as partial:

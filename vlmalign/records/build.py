@@ -26,7 +26,17 @@ from vlmalign.records.base import Record
 from vlmalign.records.errors import DataError
 from vlmalign.records.hashing import config_hash, sha256_file
 from vlmalign.records.image import ImageRef
-from vlmalign.records.journal import JOURNAL, REPLACES, entries, header_of, open_locked, start, whole_lines
+from vlmalign.records.journal import (
+    JOURNAL,
+    REPLACES,
+    append,
+    entries,
+    header_of,
+    open_locked,
+    release,
+    start,
+    whole_lines,
+)
 from vlmalign.records.manifest import (
     KINDS,
     MANIFEST,
@@ -110,10 +120,10 @@ class DatasetBuild:
         except BaseException:
             if not journal.stat().st_size:
                 journal.unlink()
-            self._journal.close()
+            release(self._journal)
             raise
         if self.finished:
-            self._journal.close()
+            release(self._journal)
             self._remove_leftover()
 
     def _claim_folder(self, overwrite: bool) -> None:
@@ -223,11 +233,7 @@ class DatasetBuild:
         self.counts["records"] += len(records)
 
     def _append(self, line: str) -> None:
-        try:
-            self._journal.write(line)
-            self._journal.flush()
-        except OSError as error:  # a full disk: the error of a write does not know its file
-            raise OSError(error.errno, error.strerror, str(self.path / JOURNAL)) from None
+        append(self.path / JOURNAL, self._journal, line)
 
     def add_image(self, image: Image.Image | bytes | str | Path, **fields: Any) -> ImageRef:
         """Store an image under its own hash and return the reference; an equal image is stored once.
@@ -273,7 +279,7 @@ class DatasetBuild:
             write_manifest(self.path, self._manifest(images))
             (self.path / JOURNAL).unlink(missing_ok=True)
         finally:
-            self._journal.close()  # only now may another process write here
+            release(self._journal)  # only now may another process write here
         self.finished = True
 
     def _write_records(self, target: Path) -> None:
@@ -316,4 +322,4 @@ class DatasetBuild:
         if kind is None:
             self.close()
         elif not self.finished:
-            self._journal.close()
+            release(self._journal)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -66,8 +67,22 @@ def _lock(file: TextIO, path: Path) -> None:
 def start(path: Path, journal: TextIO, header: dict[str, Any]) -> None:
     """Empty an open journal and write its header."""
     os.truncate(path, 0)
-    journal.write(json.dumps(header, sort_keys=True) + "\n")
-    journal.flush()
+    append(path, journal, json.dumps(header, sort_keys=True) + "\n")
+
+
+def append(path: Path, journal: TextIO, line: str) -> None:
+    """Write one line; an OSError names the journal."""
+    try:
+        journal.write(line)
+        journal.flush()
+    except OSError as error:  # a full disk: the error of a write does not know its file
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def release(journal: TextIO) -> None:
+    """Close a journal; what a failed write left in its buffer fails once more, and has been told."""
+    with suppress(OSError):
+        journal.close()
 
 
 def whole_lines(path: Path) -> list[str]:
