@@ -11,6 +11,8 @@ from vlmalign.records import DatasetBuild, Demonstration, Preference, RecordFold
 def build_best_of_n(preferences: str | Path, out: str | Path, *, overwrite: bool = False) -> Path:
     """Write one Demonstration per pair, imitating exactly the answer that the pair prefers.
 
+    No builder of pairs prefers an answer that the token limit cut, so none is imitated.
+
     Preference training and imitation then read the same answers to the same images, so what differs
     between them is the use of the rejected side. An answer that is chosen in several pairs is written as
     often, because preference training sees it as often.

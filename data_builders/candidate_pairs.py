@@ -120,7 +120,12 @@ def score_candidate(case: Case, candidate: Candidate, known: Known, grounding: G
     if reading.asked is not None:  # a conversation owes answers to its questions only
         concepts &= set(reading.asked)
     score = score_reading(
-        grounding.logic, reading, known.answers, weights=grounding.weights, concepts=frozenset(concepts)
+        grounding.logic,
+        reading,
+        known.answers,
+        weights=grounding.weights,
+        concepts=frozenset(concepts),
+        finished=candidate.finished,
     )
     return Scored(candidate, score, reading.words, len(reading.parsed.unrecognised))
 

@@ -53,23 +53,25 @@ def build_edits(
         findings: Finding folder(s) of the expert; the first that has findings of a case decides.
         out: the Demonstration folder.
         logic: the domain's clinical logic.
-        per_case: how many candidates per case and prompt, the first sampled first.
+        per_case: how many candidates per case and prompt, the first sampled first; only those that the token
+            limit did not cut.
         seed: of the wording of what is written in.
         bank: which paraphrases.
         min_probability: how sure a finding must be to be written in.
         overwrite: replace a folder built with other settings.
 
     Returns:
-        The folder. Its manifest counts `candidates`, `edited`, `unchanged` (right as they were, kept),
-        `not_editable` (nothing readable, or the edit would not read back; left out), `claims_changed`,
-        `statements_cut`, `cases_without_candidates`, `cases_without_knowledge` and `uncertain_concepts`.
+        The folder. Its manifest counts `candidates`, `unfinished` (cut by the token limit; left out),
+        `edited`, `unchanged` (right as they were, kept), `not_editable` (nothing readable, or the edit would
+        not read back; left out), `claims_changed`, `statements_cut`, `cases_without_candidates`,
+        `cases_without_knowledge` and `uncertain_concepts`.
 
     Raises:
         ValueError: per_case below 1.
         DataError: a folder is missing or of another kind, or a candidate's case is not there.
     """
     inputs = _Inputs(cases, candidates, findings, logic, per_case, seed, bank, min_probability)
-    return inputs.write(out, "demonstration", {"builder": "edits@1"}, _demonstration, overwrite)
+    return inputs.write(out, "demonstration", {"builder": "edits@2"}, _demonstration, overwrite)
 
 
 def build_edit_pairs(
@@ -96,7 +98,7 @@ def build_edit_pairs(
     """
     weights = weights or ScoreWeights()
     inputs = _Inputs(cases, candidates, findings, logic, per_case, seed, bank, min_probability)
-    config = {"builder": "edit_pairs@1", "weights": weights.model_dump()}
+    config = {"builder": "edit_pairs@2", "weights": weights.model_dump()}
     return inputs.write(out, "preference", config, _pair_writer(inputs.expert, logic, weights), overwrite)
 
 
@@ -154,7 +156,9 @@ class _Inputs:
             counts["cases_without_knowledge"] = 1
             return [], +counts
         records: list[Record] = []
-        for candidate in self._first_of_each_prompt(case, candidates):
+        whole = [candidate for candidate in candidates if candidate.finished]
+        counts["unfinished"] = len(candidates) - len(whole)
+        for candidate in self._first_of_each_prompt(case, whole):
             counts["candidates"] += 1
             prompt = prompt_of(case, candidate)
             wording = derive_seed(self.seed, candidate.id)

@@ -11,7 +11,7 @@ from data_builders.pairing import PairingConfig
 from data_builders.scoring import ScoreWeights
 from vlmalign.clinical import Logic
 
-JUDGE = "expert_verified@1"
+JUDGE = "expert_verified@2"
 
 
 def build_expert_pairs(

@@ -91,9 +91,9 @@ def make_pairs(scored: Sequence[Scored], config: PairingConfig) -> tuple[list[Pa
         config: the rules.
 
     Returns:
-        The pairs, and how much was left out and why: `candidates`, `duplicates` (same text as an earlier
-        candidate), `invalid` and `invalid:<reason>`, `ties` (two valid candidates closer than the margin),
-        `too_long` (pairs refused for length), `cases_without_pair`.
+        The pairs, and how much was left out and why: `candidates`, `duplicates` (same text as another
+        candidate; a valid one is kept), `invalid` and `invalid:<reason>`, `ties` (two valid
+        candidates closer than the margin), `too_long` (pairs refused for length), `cases_without_pair`.
     """
     counts: Counter[str] = Counter(candidates=len(scored))
     different = _without_duplicates(scored, counts)
@@ -134,7 +134,7 @@ def _without_duplicates(scored: Sequence[Scored], counts: Counter[str]) -> list[
         text = tuple(" ".join(m.text.split()).lower() for m in s.candidate.messages)
         if text in kept:
             counts["duplicates"] += 1
-        else:
+        if text not in kept or s.score.valid and not kept[text].score.valid:  # the same words, but whole
             kept[text] = s
     return list(kept.values())
 

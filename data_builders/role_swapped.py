@@ -23,7 +23,7 @@ from vlmalign.records import Candidate, Case, DatasetBuild, Message, Preference,
 from vlmalign.records.hashing import derive_seed
 from vlmalign.records.preference import Source
 
-JUDGE = "role_swapped@1"
+JUDGE = "role_swapped@2"
 PARTNERS_TRIED = 30  # per case, when texts are candidates' own and not every couple has fitting texts
 
 
@@ -88,8 +88,8 @@ def build_role_swapped(
 
     Returns:
         The folder. `provenance["item"]` joins the two records, `provenance["groups"]` names both groups.
-        The manifest counts `items`, `items_missing`, `cases_without_knowledge`, `uncertain_concepts` and
-        `differs_in:<concept>`.
+        The manifest counts `items`, `items_missing`, `cases_without_knowledge`, `uncertain_concepts`,
+        `unfinished` (candidates cut by the token limit; left out) and `differs_in:<concept>`.
 
     Raises:
         ValueError: n_items below 1.
@@ -162,6 +162,9 @@ def _sides(
             continue
         texts = []
         for candidate in grouped.get(case.id, ()):
+            if not candidate.finished:
+                counts["unfinished"] += 1
+                continue
             reading = read_answer(logic, prompt_of(case, candidate), candidate.messages)
             if reading.parsed.claims and reading.asked is None:
                 texts.append((candidate, reading))

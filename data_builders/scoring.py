@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from data_builders.reading import Reading
 from vlmalign.clinical import Logic, verify
 
+UNFINISHED = "unfinished"
 NOTHING_PARSED = "nothing_parsed"
 NOTHING_KNOWN = "nothing_known"
 NOTHING_CHECKABLE = "nothing_checkable"
@@ -71,6 +72,7 @@ def score_reading(
     *,
     weights: ScoreWeights | None = None,
     concepts: Collection[str] | None = None,
+    finished: bool = True,
 ) -> Score:
     """Score what a candidate says against what is known.
 
@@ -81,16 +83,18 @@ def score_reading(
         weights: how the parts add up.
         concepts: the only concepts to check; None checks all of `answers`. For a conversation these are
             the concepts that were asked about.
+        finished: False where the token limit cut the answer.
 
     Returns:
-        A Score. It is invalid, with no number, when nothing in the text could be read
+        A Score. It is invalid, with no number, when the answer is not whole (`unfinished`: what it leaves
+        out or ends on was not its choice), when nothing in the text could be read
         (`nothing_parsed`), when nothing is known of the case (`nothing_known`), or when the text claims
         nothing that is known (`nothing_checkable`): none of these is a zero.
     """
     weights = weights or ScoreWeights()
     parsed = reading.parsed
     if not parsed.claims:
-        return Score(None, NOTHING_PARSED)
+        return Score(None, NOTHING_PARSED if finished else UNFINISHED)
     known = {c: v for c, v in answers.items() if concepts is None or c in concepts}
     found = verify(logic, parsed, known, concepts=tuple(known))
     unverified = {c: v for c, v in parsed.answers.items() if c not in known}
@@ -101,6 +105,8 @@ def score_reading(
         "hedged": found.hedged,
     }
     sides["unverified"] = unverified
+    if not finished:
+        return Score(None, UNFINISHED, **sides)
     if not known:
         return Score(None, NOTHING_KNOWN, **sides)
     if not found.correct and not found.wrong:

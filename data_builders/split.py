@@ -25,9 +25,10 @@ from typing import Literal
 
 import numpy as np
 
-from vlmalign.records import Case, DataError, DatasetBuild, Finding, ImageRef, RecordFolder, Reference
+from vlmalign.records import Case, DataError, DatasetBuild, Finding, RecordFolder, Reference
 from vlmalign.records.case import Split
-from vlmalign.records.hashing import derive_seed, sha256_file
+from vlmalign.records.hashing import derive_seed
+from vlmalign.records.journal import JOURNAL
 from vlmalign.records.manifest import MANIFEST
 
 Knows = Literal["everything", "measurements", "answers", "nothing"]
@@ -80,7 +81,7 @@ def split_by_group(
     Raises:
         ValueError: an unknown role, a share that is not positive, shares that do not sum to 1, a negative gap.
         DataError: a role would get no group or no field; a case is already divided; a gap without photograph
-            numbers; `out` holds a folder of a role that is not asked for.
+            numbers; `out` holds a folder of a role that is not asked for, or other files and no role folder.
 
     Example:
         >>> import tempfile
@@ -92,6 +93,7 @@ def split_by_group(
         [6, 2]
     """
     _check(roles, gap)
+    _refuse_foreign_folder(Path(out))
     source = RecordFolder(cases_folder, Case)
     cases = list(source)
     for case in cases:
@@ -205,6 +207,23 @@ def _near_another_role(cases: list[Case], role_of: dict[str, str], gap: int, fol
     return near
 
 
+def _refuse_foreign_folder(out: Path) -> None:
+    """Refuse a folder with content and without a single role folder: nothing of it is ours."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise DataError("the output path is a file", "Choose another folder.", file=out)
+    names = {MANIFEST, JOURNAL}
+    inside = [{path.name for path in (out / role).iterdir()} for role in ROLES if (out / role).is_dir()]
+    ours = any(not content or content & names for content in inside)
+    if any(out.iterdir()) and not ours:
+        raise DataError(
+            "the folder is not empty and holds no role folder of a split",
+            "Choose a new or empty folder, e.g. one inside it.",
+            file=out,
+        )
+
+
 def _refuse_other_roles(out: Path, roles: Mapping[str, float]) -> None:
     for manifest in sorted(out.glob(f"*/{MANIFEST}")):
         if manifest.parent.name not in roles:
@@ -229,18 +248,16 @@ def _write(
         counts = {name: int(case.id in ids) for name, ids in dropped.items()}
         kept = [] if any(counts.values()) else [limited(case, role)]
         for one in kept:
-            for ref in _images(one, source):
+            for ref in one.images:
                 build.adopt(ref, source.path)
+            for mask in _masks(one):
+                build.adopt_file(mask, source.path)
         build.commit(case.id, kept, {"groups": int(new_group), **counts})
 
 
-def _images(case: Case, source: RecordFolder[Case]) -> list[ImageRef]:
-    refs = list(case.images)
-    for finding in case.reference.findings if case.reference else ():
-        if finding.region and finding.region.mask:
-            mask = finding.region.mask
-            refs.append(ImageRef(path=mask, sha256=sha256_file(source.resolve(mask))))
-    return refs
+def _masks(case: Case) -> list[str]:
+    findings = case.reference.findings if case.reference else ()
+    return [finding.region.mask for finding in findings if finding.region and finding.region.mask]
 
 
 def limited(case: Case, role: Role) -> Case:

@@ -11,7 +11,7 @@ from data_builders.pairing import PairingConfig
 from data_builders.scoring import ScoreWeights
 from vlmalign.clinical import Logic
 
-JUDGE = "symbolic@1"
+JUDGE = "symbolic@2"
 
 
 def build_symbolic_pairs(

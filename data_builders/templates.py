@@ -95,5 +95,6 @@ def _candidate(
         policy=POLICY,
         sampling=Sampling(temperature=0, max_new_tokens=1),
         seed=seed,
+        finished=True,
         extra={"concepts": list(concepts)} if concepts else {},
     )

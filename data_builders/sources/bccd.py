@@ -22,7 +22,7 @@ from data_builders.sources.prompt import prompt_bank, report_request
 from data_builders.sources.voc import OnBad, VocPhotograph, read_voc
 from vlmalign.records import Case, DataError, DatasetBuild, Finding, ImageRef, Reference, Region, load_image
 from vlmalign.records.finding import Status
-from vlmalign.records.hashing import pseudonym
+from vlmalign.records.hashing import config_hash, pseudonym
 
 VERSION = 1
 DOMAIN = "peripheral_smear"
@@ -80,7 +80,7 @@ def build_bccd(
     """Write a Case folder of real blood-smear fields with what their boxes say.
 
     Everything is checked before anything is written. A build that is killed continues and ends with the
-    same bytes.
+    same bytes. Photographs or annotations that changed since are other settings: the folder is refused.
 
     Args:
         data: folder with `JPEGImages/` and `Annotations/`.
@@ -113,12 +113,13 @@ def build_bccd(
             size = f"{photograph.width} x {photograph.height}"
             raise DataError(
                 f"the photograph has {size} pixels, less than a field of {field}",
-                "Choose a smaller --field.",
+                f"Choose a smaller field: --set field={min(photograph.width, photograph.height)} or less.",
                 file=photograph.image,
             )
     config = {
         "source": f"bccd@{VERSION}",
-        "photographs": [photograph.stem for photograph in photographs],
+        "photographs": len(photographs),
+        "photographs_sha256": config_hash([(photograph.stem, photograph.sha256) for photograph in photographs]),
         "field": field,
         "block": block,
         "on_bad": on_bad,

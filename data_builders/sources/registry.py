@@ -42,6 +42,16 @@ def list_sources() -> list[str]:
     return SOURCES.names()
 
 
+def origin_of(name: str) -> str:
+    """Where a source is from: `built in`, or the place that its entry point names.
+
+    Example:
+        >>> origin_of("smear")
+        'built in'
+    """
+    return SOURCES.get(name).origin
+
+
 def get_source(name: str) -> Source:
     """The source of that name.
 

@@ -11,8 +11,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from xml.parsers import expat
 
 from vlmalign.records import DataError, load_image
+from vlmalign.records.hashing import sha256_bytes, sha256_file
 
 OnBad = Literal["refuse", "skip"]
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -37,6 +39,7 @@ class VocPhotograph:
     height: int
     boxes: tuple[VocBox, ...]
     bad_boxes: int  # left out: no area, or not inside the picture
+    sha256: str = ""  # of the hashes of the image's and the annotation's bytes
 
 
 def read_voc(data: str | Path, *, classes: Collection[str], on_bad: OnBad = "refuse") -> list[VocPhotograph]:
@@ -154,9 +157,11 @@ def _photograph(path: Path, images: dict[str, Path], classes: Collection[str], o
                 f"the box {_written(box.box)} of a {box.name} {problem}",
                 "Correct it, or leave such boxes out and count them: --on-bad skip (on_bad='skip').",
                 file=path,
+                line=_object_line(path, number),
                 field=f"object[{number}].bndbox",
             )
-    return VocPhotograph(image.stem, image, width, height, tuple(boxes), bad)
+    digest = sha256_bytes((sha256_file(image) + sha256_file(path)).encode())
+    return VocPhotograph(image.stem, image, width, height, tuple(boxes), bad, digest)
 
 
 def _box(path: Path, item: ElementTree.Element, number: int, classes: Collection[str]) -> VocBox:
@@ -166,10 +171,32 @@ def _box(path: Path, item: ElementTree.Element, number: int, classes: Collection
             f"unknown class {name!r}; known are {', '.join(sorted(classes))}",
             "Correct the name; an unknown class is never left out silently.",
             file=path,
+            line=_object_line(path, number),
             field=f"object[{number}].name",
         )
     x0, y0, x1, y1 = (_number(path, item, f"bndbox/{corner}", f"object[{number}].") for corner in CORNERS)
     return VocBox(name, (x0, y0, x1, y1))
+
+
+def _object_line(path: Path, number: int) -> int:
+    """The line on which an object begins, the first one being number 0."""
+    builder = expat.ParserCreate()
+    lines: list[int] = []
+    depth = 0
+
+    def begin(tag: str, _: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth == 2 and tag == "object":
+            lines.append(builder.CurrentLineNumber)
+
+    def end(_: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    builder.StartElementHandler, builder.EndElementHandler = begin, end
+    builder.Parse(path.read_bytes(), True)
+    return lines[number]
 
 
 def _problem(box: tuple[float, float, float, float], width: int, height: int) -> str | None:

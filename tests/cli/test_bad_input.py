@@ -130,12 +130,12 @@ def missing_image(data):
 
 def box_outside(data):
     annotation_of(data).write_text(voc(f"{NAME}.jpg", (300, 100, 330, 150)))
-    return f"{NAME}.xml, field 'object[0].bndbox'", "leaves the picture of 320 x 240", "--on-bad skip"
+    return f"{NAME}.xml:4, field 'object[0].bndbox'", "leaves the picture of 320 x 240", "--on-bad skip"
 
 
 def box_without_area(data):
     annotation_of(data).write_text(voc(f"{NAME}.jpg", (1, 1, 5, 5), (100, 100, 100, 150)))
-    return f"{NAME}.xml, field 'object[1].bndbox'", "has no area", "--on-bad skip"
+    return f"{NAME}.xml:5, field 'object[1].bndbox'", "has no area", "--on-bad skip"
 
 
 def second_annotation(data):
@@ -328,6 +328,11 @@ def test_a_source_that_reads_files_asks_for_them(refused):
             ["build", "symbolic-pairs", "--cases", "c", "--candidates", "c", "--out", "o", "--logic",
              "peripheral_smear", "--set", "pairing.margin=1"],
             "pairing: unknown setting 'margin'. Did you mean 'min_margin'?",
+        ),
+        (
+            ["build", "demonstrations", "--cases", "c", "--out", "o", "--logic", "peripheral_smear",
+             "--from-reference", "--findings", "f"],
+            "from_reference and findings (f) are given: the answers come from one of them. Drop --from-reference",
         ),
         (["demo", "--source", "bccd"], "--source bccd needs --data"),
         (["demo", "--seeds", "0"], "both must be at least 1"),

@@ -49,6 +49,33 @@ def test_source_build_and_split_write_case_folders(vlmalign, tmp_path):
     assert [len(part) for part in groups] == [2, 2] and not groups[0] & groups[1]
 
 
+def test_a_build_tells_its_counts_and_the_same_command_that_nothing_was_done(vlmalign):
+    source = ("source", "build", "smear", "--out", "all", "--set", "n_groups=2", "--set", "size=32")
+    first, second = vlmalign(*source), vlmalign(*source)
+    assert first.out.startswith("wrote all\n8 records: images ")
+    assert second.out == "all was complete already: nothing was done\n" + first.out.partition("\n")[2]
+    build = ("build", "prompts", "--cases", "all", "--max-cases", "1", "--out", "prompts")
+    assert vlmalign(*build).out.startswith("wrote prompts\n1 record: images 1")
+    assert vlmalign(*build).out.startswith("prompts was complete already: nothing was done\n")
+    assert vlmalign(*build, "--overwrite").out.startswith("wrote prompts\n")
+
+
+def test_a_build_without_any_record_says_why_on_standard_error(vlmalign):
+    vlmalign("source", "build", "smear", "--out", "all", "--set", "n_groups=2", "--set", "size=32")
+    vlmalign("build", "prompts", "--cases", "all", "--out", "prompts")
+    logic = ("--logic", "peripheral_smear", "--out")
+    result = vlmalign("build", "demonstrations", "--cases", "prompts", *logic, "none")
+    assert (result.code, result.out) == (0, "wrote none\n")
+    assert result.err == "warning: 0 records: cases 8, cases_without_report 8\n"
+
+
+def test_the_roles_of_a_split_are_in_its_help(vlmalign, monkeypatch):
+    from data_builders.split import ROLES
+
+    monkeypatch.setenv("COLUMNS", "200")
+    assert ", ".join(ROLES) in " ".join(vlmalign("source", "split", "--help").out.split())
+
+
 def test_sources_are_listed_with_what_they_are(vlmalign):
     lines = vlmalign("source", "list").out.splitlines()
     assert [line.split()[0] for line in lines] == ["bccd", "smear"]

@@ -25,6 +25,15 @@ def build_squares(*, out, overwrite=False, shade: int = 128):
     return out
 
 
+def build_nothing(*, out, overwrite=False, how: str = "ZeroDivisionError"):
+    """Fails [always], in many ways."""
+    if how == "exit":
+        raise SystemExit(3)
+    if how == "disk":
+        raise OSError(28, "No space left on device", "pictures/a.png")
+    raise {"ZeroDivisionError": ZeroDivisionError, "ValueError": ValueError}[how]("first line\\nsecond line")
+
+
 class Brightness:
     def __init__(self, card):
         self.card = card
@@ -53,6 +62,8 @@ class Length:
 ENTRY_POINTS = """
 [vlmalign.sources]
 squares = users_package:build_squares
+failing = users_package:build_nothing
+gone = users_package_that_is_gone:build
 
 [vlmalign.experts]
 brightness = users_package:load_brightness
@@ -84,6 +95,30 @@ def test_a_users_source_is_listed_built_and_its_options_checked(vlmalign, refuse
     refused("source", "build", "squares", "--out", "o", "--set", "shade=dark", says="'shade' is 'dark'")
     assert vlmalign("source", "build", "squares", "--out", "squares", "--set", "shade=7").code == 0
     assert read_records(tmp_path / "squares", Case)[0].domain == "squares"
+
+
+def test_one_broken_source_does_not_hide_the_others(vlmalign, refused):
+    result = vlmalign("source", "list")
+    assert (result.code, result.err) == (0, "")
+    lines = {line.split()[0]: line for line in result.out.splitlines()}
+    assert set(lines) == {"bccd", "failing", "gone", "smear", "squares"}
+    assert lines["gone"].startswith("gone         broken: source 'gone' cannot be loaded from users_package_that")
+    assert lines["failing"] == "failing      Fails [always], in many ways."
+    refused("source", "build", "gone", "--out", "o", says="users_package_that_is_gone")
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("ZeroDivisionError", "ZeroDivisionError: first line second line. VLMALIGN_TRACEBACK=1 shows where"),
+        ("ValueError", "first line second line"),
+        ("exit", "SystemExit: 3"),
+        ("disk", "pictures/a.png: no space left on device. Nothing is lost"),
+    ],
+)
+def test_a_users_source_that_fails_is_named_in_one_line(refused, how, says):
+    command = ("source", "build", "failing", "--out", "o", "--set", f"how={how}")
+    refused(*command, says=f"error: source 'failing' (users_package:build_nothing) failed: {says}")
 
 
 def test_a_users_expert_is_listed_and_run(vlmalign, cases, tmp_path):

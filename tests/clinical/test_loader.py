@@ -88,6 +88,41 @@ def test_broken_logic_is_refused_with_its_file_line_and_place(smear_yaml, write_
     assert error.value.file == str(path) and error.value.remedy and error.value.line
 
 
+PLACEHOLDERS = [  # place, text, placeholder, those that are known there
+    (f"{STAIN}.sentences.train.0", "The stain of the field is pale with {q}.", "{q}", "none"),
+    ("concepts.platelets.values.few.answers.test.0", "A few {name}.", "{name}", "none"),
+    ("concepts.platelets.numbers.sentences.train.0", "{n} {mention} are seen.", "{mention}", "{n}"),
+    ("concepts.platelets.numbers.forms.0", "{n} {menton}", "{menton}", "{n}, {mention}"),
+    ("hedges.uncertain.train.0", "The {nme} is uncertain.", "{nme}", "{name}"),
+    ("questions.0.test.0", "Is the field in {focus}?", "{focus}", "none"),
+    ("report_prompts.train.0", "Describe this {field}.", "{field}", "none"),
+    ("report_prompts.train.0", "Describe this field}.", "}", "none"),
+    ("unsupported.history.examples.train.0", "There is a history of {x}.", "{x}", "none"),
+]
+
+
+@pytest.mark.parametrize(("place", "text", "unknown", "known"), PLACEHOLDERS)
+def test_a_placeholder_that_nothing_fills_is_refused(smear_yaml, write_logic, place, text, unknown, known):
+    *parents, last = place.split(".")
+    data = smear_yaml
+    for key in parents:
+        absent = {"train": ["Few."], "test": [""]}
+        data = data[int(key)] if isinstance(data, list) else data.setdefault(key, absent)
+    data[int(last)] = text
+    path = write_logic(smear_yaml)
+    with pytest.raises(DataError) as error:
+        load_logic(path)
+    assert f"{text!r} holds {unknown}, which nothing fills: known here are {known}" in error.value.rule
+    assert error.value.file == str(path) and error.value.field == place
+    assert text.split("{")[0] in path.read_text().splitlines()[error.value.line - 1]
+
+
+def test_a_concepts_name_holds_no_placeholder(smear_yaml, write_logic):
+    smear_yaml["concepts"]["stain"]["name"] = "stain of {x}"
+    with pytest.raises(DataError, match=r"field 'concepts.stain.name': 'stain of \{x\}' holds \{x\}"):
+        load_logic(write_logic(smear_yaml))
+
+
 def test_error_points_at_the_line_of_the_mistake(smear_yaml, write_logic):
     path = write_logic(smear_yaml)
     lines = path.read_text().splitlines()

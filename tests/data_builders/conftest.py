@@ -110,12 +110,16 @@ class World:
                 build.commit(case.id, findings_of(case.id, case.images[0], truths[case.id], **sure))
         return path
 
-    def candidates(self, name, answers):
-        """`answers`: case id -> texts (a report each) or lists of (question, answer) (a conversation each)."""
+    def candidates(self, name, answers, *, cut=()):
+        """`answers`: case id -> texts (a report each) or lists of (question, answer) (a conversation each).
+
+        `cut`: ids of the candidates that the token limit cut.
+        """
         path = self.root / name
         with DatasetBuild(path, "candidate", {"name": name}) as build:
             for case_id, drawn in answers.items():
-                build.commit(case_id, [self.candidate(case_id, k, said) for k, said in enumerate(drawn)])
+                some = [self.candidate(case_id, k, said) for k, said in enumerate(drawn)]
+                build.commit(case_id, [c.model_copy(update={"finished": c.id not in cut}) for c in some])
         return path
 
     def candidate(self, case_id, number, said, **fields):

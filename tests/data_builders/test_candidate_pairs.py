@@ -2,8 +2,8 @@
 
 import pytest
 
-from data_builders import PairingConfig, build_expert_pairs, build_symbolic_pairs
-from vlmalign.records import Case, DataError, Preference, Reference, read_manifest, read_records
+from data_builders import PairingConfig, build_best_of_n, build_expert_pairs, build_symbolic_pairs
+from vlmalign.records import Case, DataError, Demonstration, Preference, Reference, read_manifest, read_records
 from vlmalign.records.validation import validate_folder
 
 
@@ -19,7 +19,7 @@ def test_symbolic_pairs_prefer_what_the_reference_says(world, logic, full, sampl
     cases = world.cases("cases", {"a": full})
     out = build_symbolic_pairs(cases, sampled, world.root / "out", logic=logic)
     (pair,) = read_records(out, Preference)
-    assert (pair.source, pair.judge_ids) == ("symbolic", ("symbolic@1",))
+    assert (pair.source, pair.judge_ids) == ("symbolic", ("symbolic@2",))
     assert pair.provenance["chosen_candidate"] == "a/report/0"
     # 5 of 7 right and 2 wrong against 7 of 7: (7 - 3) / 7, and crowded contradicts the impression: 0.5
     assert pair.margin == pytest.approx(4 / 7 + 0.5)
@@ -140,3 +140,38 @@ def test_another_pairing_on_the_same_folder_is_refused(world, logic, full, sampl
     out = build_symbolic_pairs(cases, sampled, world.root / "out", logic=logic)
     with pytest.raises(DataError, match="pairing"):
         build_symbolic_pairs(cases, sampled, out, logic=logic, pairing=PairingConfig(min_margin=0.5))
+
+
+@pytest.fixture
+def cut_best(world, full):
+    """Of three answers the best was cut by the token limit."""
+    wrong = {**full, "platelets": "many"}
+    worse = {**wrong, "crowding": "crowded", "impression": "thick_area"}
+    said = [world.report(full), world.report(wrong), world.report(worse)]
+    return world.candidates("cut", {"a": said}, cut={"a/report/0"})
+
+
+def test_an_answer_that_the_token_limit_cut_is_never_chosen_but_counted(world, logic, full, cut_best):
+    cases = world.cases("cases", {"a": full})
+    out = build_symbolic_pairs(cases, cut_best, world.root / "out", logic=logic)
+    (pair,) = read_records(out, Preference)
+    assert (pair.provenance["chosen_candidate"], pair.provenance["rejected_candidate"]) == (
+        "a/report/1",
+        "a/report/2",
+    )
+    counts = read_manifest(out).counts
+    assert (counts["invalid"], counts["invalid:unfinished"]) == (1, 1)
+    imitated = read_records(build_best_of_n(out, world.root / "best"), Demonstration)
+    assert [record.provenance["candidate"] for record in imitated] == ["a/report/1"]
+
+
+def test_a_cut_answer_may_be_the_rejected_side_as_other_invalid_ones(world, logic, full):
+    cases = world.cases("cases", {"a": full})
+    said = [world.report(full)[:-9], world.report(full)]
+    sampled = world.candidates("sampled", {"a": said}, cut={"a/report/0"})
+    assert read_records(build_symbolic_pairs(cases, sampled, world.root / "no", logic=logic), Preference) == []
+    pairing = PairingConfig(invalid_as_rejected=True)
+    out = build_symbolic_pairs(cases, sampled, world.root / "out", logic=logic, pairing=pairing)
+    (pair,) = read_records(out, Preference)
+    assert pair.provenance["rejected_candidate"] == "a/report/0"
+    assert (pair.margin, pair.provenance["rejected_score"]) == (None, {"invalid": "unfinished"})

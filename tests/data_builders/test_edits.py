@@ -162,3 +162,15 @@ def test_edit_pairs_prefer_the_edit_and_name_the_one_changed_claim(world, logic,
     counts = read_manifest(out).counts
     assert (counts["unchanged"], counts["edited"]) == (2, 1)
     assert not validate_folder(out)
+
+
+@pytest.mark.parametrize(("build", "record"), [(build_edits, Demonstration), (build_edit_pairs, Preference)])
+def test_an_answer_that_the_token_limit_cut_is_not_edited_but_counted(world, logic, full, build, record):
+    cases = world.cases("cases", {"a": full, "b": full}, reference=False)
+    findings = world.findings("found", cases, {"a": full, "b": full})
+    wrong = world.report({**full, "platelets": "many"})
+    sampled = world.candidates("sampled", {"a": [wrong, wrong], "b": [wrong]}, cut={"a/report/0", "b/report/0"})
+    out = build(cases, sampled, findings, world.root / "out", logic=logic)
+    assert [r.id for r in read_records(out, record)] == ["a/report/1"]
+    counts = read_manifest(out).counts
+    assert (counts["unfinished"], counts["candidates"]) == (2, 1)

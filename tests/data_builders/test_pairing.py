@@ -47,6 +47,14 @@ def test_equal_texts_are_counted_once():
     assert counts["duplicates"] == 1 and ids(pairs) == [("c/0", "c/2")]
 
 
+def test_of_two_equal_texts_the_valid_one_is_kept():
+    """The token limit may have cut the one just where the other ended."""
+    same = [scored(0, None, text="A b."), scored(1, 1.0, text="A b."), scored(2, 0.0)]
+    pairs, counts = make_pairs(same, PairingConfig())
+    assert ids(pairs) == [("c/1", "c/2")]
+    assert counts == {"candidates": 3, "duplicates": 1}
+
+
 def test_invalid_candidates_are_rejected_only_when_asked_for():
     some = [scored(0, 1.0), scored(1, None)]
     pairs, counts = make_pairs(some, PairingConfig())

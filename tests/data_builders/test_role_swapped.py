@@ -124,3 +124,12 @@ def test_candidates_own_texts_are_used_where_each_fits_its_picture_better(world,
     first, second = sorted(read_records(out, Preference), key=lambda p: p.case_id)
     assert first.chosen[0].text == texts["a"][1] and second.chosen[0].text == texts["b"][0]
     assert first.margin == pytest.approx(2 / 7) and second.margin == pytest.approx(2 / 7)
+
+
+def test_a_text_that_the_token_limit_cut_is_not_used_but_counted(world, logic, full):
+    other = {**full, "platelets": "many"}
+    cases = world.cases("cases", {"a": full, "b": other})
+    sampled = world.candidates("s", {"a": [world.report(full)], "b": [world.report(other)]}, cut={"b/report/0"})
+    out = build_role_swapped(cases, world.root / "out", logic=logic, n_items=1, candidates=sampled)
+    counts = read_manifest(out).counts
+    assert (counts["records"], counts["items_missing"], counts["unfinished"]) == (0, 1, 1)

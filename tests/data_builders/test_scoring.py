@@ -34,6 +34,13 @@ def test_gibberish_is_invalid_and_has_no_number(logic, text):
     assert not got.components
 
 
+@pytest.mark.parametrize("text", ["No platelets are seen in the field. The stain of", "xq zz"])
+def test_an_answer_that_the_token_limit_cut_is_invalid_whatever_it_says(logic, text):
+    reading = read_answer(logic, (user("Describe.", images=1),), (assistant(text),))
+    got = score_reading(logic, reading, {"platelets": "none"}, finished=False)
+    assert (got.value, got.reason) == (None, "unfinished")
+
+
 def test_gibberish_stays_invalid_when_nothing_is_known(logic):
     assert score(logic, "xq zz blorp.", {}).reason == "nothing_parsed"
 

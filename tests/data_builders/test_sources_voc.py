@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from PIL import Image
 
 from data_builders.sources import build_bccd
 from data_builders.sources.voc import read_voc
-from vlmalign.records import DataError
+from vlmalign.records import DataError, read_manifest
 
 OBJECT = (
     "<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
@@ -142,3 +143,46 @@ def test_a_coordinate_that_is_no_number_is_refused(data: Path) -> None:
 def test_another_word_for_on_bad_is_refused(data: Path) -> None:
     with pytest.raises(ValueError, match="'refuse' or 'skip'"):
         read_voc(data, classes=["RBC"], on_bad="ignore")  # type: ignore[arg-type]
+
+
+def repaint(data: Path) -> None:
+    Image.new("RGB", (64, 48), (9, 80, 3)).save(data / "JPEGImages" / "a_1.jpg")
+
+
+def move_box(data: Path) -> None:
+    write = data / "Annotations" / "a_1.xml"
+    write.write_text(write.read_text().replace("<xmax>20<", "<xmax>30<"))
+
+
+@pytest.mark.parametrize("change", [repaint, move_box])
+def test_photographs_or_boxes_that_changed_are_other_settings(data: Path, change: Callable[[Path], None]) -> None:
+    out = data.parent / "out"
+    build_bccd(data, out, field=16)
+    before = (out / "records.jsonl").read_bytes()
+    assert build_bccd(data, out, field=16) == out
+    change(data)
+    with pytest.raises(DataError, match="with other settings .*photographs_sha256.*--overwrite"):
+        build_bccd(data, out, field=16)
+    assert (out / "records.jsonl").read_bytes() == before
+    build_bccd(data, out, field=16, overwrite=True)
+    assert (out / "records.jsonl").read_bytes() != before
+
+
+def test_the_identity_of_many_photographs_is_one_hash(data: Path) -> None:
+    for number in range(2, 40):
+        write_photograph(data, f"a_{number}")
+    config = read_manifest(build_bccd(data, data.parent / "out", field=16)).config
+    assert config["photographs"] == 39 and len(config["photographs_sha256"]) == 64
+
+
+def test_a_bad_box_is_named_with_its_number_and_line(tmp_path: Path) -> None:
+    sound, bad = OBJECT.format("RBC", 0, 0, 20, 20), OBJECT.format("RBC", 5, 5, 5, 20)
+    part = "<part>\n<object><name>RBC</name></object></part>"
+    write_photograph(tmp_path / "data", "a_1", f"\n<!-- {bad} -->\n", sound.replace("<bnd", part + "<bnd"), bad)
+    error = refusal(tmp_path / "data")
+    assert (error.field, error.line) == ("object[1].bndbox", 4)
+
+
+def test_a_photograph_smaller_than_a_field_says_how_to_choose_another(data: Path) -> None:
+    with pytest.raises(DataError, match="64 x 48 pixels, less than a field of 50.*--set field=48 or less"):
+        build_bccd(data, data.parent / "out", field=50)

@@ -188,6 +188,20 @@ def test_cases_that_are_divided_already_are_refused(smear: Path, tmp_path: Path,
         split_by_group(parts["test"], tmp_path / "again", roles={"train": 1.0}, seed=0)
 
 
+@pytest.mark.parametrize("name", ["thesis.docx", "manifest.json"])
+def test_a_folder_of_other_things_is_left_alone(smear: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("years of work")
+    with pytest.raises(DataError, match=f"{tmp_path}: the folder is not empty and holds no role.*new or empty"):
+        split_by_group(smear, tmp_path, roles={"train": 1.0}, seed=0, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_split_that_was_begun_here_continues_beside_a_readers_notes(smear: Path, tmp_path: Path) -> None:
+    split_by_group(smear, tmp_path, roles={"train": 1.0}, seed=0)
+    (tmp_path / "notes.txt").write_text("looked at")
+    split_by_group(smear, tmp_path, roles={"train": 1.0}, seed=0)
+
+
 def test_a_leftover_role_folder_is_refused(smear: Path, tmp_path: Path) -> None:
     split_by_group(smear, tmp_path, roles={"train": 0.5, "validation": 0.5}, seed=0)
     with pytest.raises(DataError, match="a folder of role 'validation' is here"):

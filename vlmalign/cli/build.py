@@ -93,6 +93,12 @@ def demonstrations(
     """Supervised examples from labelled reports, from an expert's findings, or from reference findings."""
     from data_builders import build_demonstrations
 
+    if from_reference and findings:
+        named = ", ".join(map(str, findings))
+        raise ValueError(
+            f"from_reference and findings ({named}) are given: the answers come from one of them. "
+            "Drop --from-reference, or --findings."
+        )
     known: Any = "reference" if from_reference else list(findings) or None
     build_demonstrations(
         cases, out, logic=_logic(logic), kinds=kinds, findings=known,  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
-from vlmalign.cli.console import console
+from vlmalign.cli.outcome import stamp, tell_outcome
 from vlmalign.cli.stages import merge, parse_settings, run_stage, stage
 
 HELP = {
@@ -81,8 +81,10 @@ def _command(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     def command(**given: Any) -> None:
         settings = parse_settings(given.pop("set_"))
-        run_stage(name, merge(given, settings))
-        console.print(f"wrote {given['out']}", markup=False)
+        merged = merge(given, settings)
+        before = stamp(merged["out"])
+        run_stage(name, merged)
+        tell_outcome(merged["out"], before)
 
     command.__doc__ = f"{inspect.getdoc(function)}\n\nFor example: {_example(name, function)}"
     command.__name__ = function.__name__

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from vlmalign.cli.console import console
+from vlmalign.cli.failures import describe
+from vlmalign.cli.outcome import stamp, tell_outcome
 from vlmalign.cli.settings import call_with_settings
 from vlmalign.cli.stages import parse_settings, stage
+
+ROLE_NAMES = "train, expert, labelled, unlabelled, validation, test"  # --help does not import the builders
 
 app = typer.Typer(no_args_is_help=True, help="Sources of images: list, build, split by group.")
 
@@ -21,8 +28,12 @@ def list_() -> None:
     from data_builders.sources import get_source, list_sources
 
     for name in list_sources():
-        about = (get_source(name).__doc__ or "").strip().splitlines()
-        console.print(f"[bold]{name:12}[/] {about[0] if about else ''}")
+        try:
+            lines = (get_source(name).__doc__ or "").strip().splitlines()
+            about = lines[0] if lines else ""
+        except ValueError as error:  # one broken package must not hide the others
+            about = f"broken: {error}"
+        console.print(f"[bold]{escape(f'{name:12}')}[/] {escape(about)}")
 
 
 @app.command("build")
@@ -46,8 +57,9 @@ def build(
     A killed build continues with the same command. Next: vlmalign source split.
     """
     options = parse_settings(set_) | ({"on_bad": on_bad} if on_bad else {})
+    before = stamp(out)
     source(name=name, out=out, data=data, overwrite=overwrite, options=options)
-    console.print(f"wrote {out}", markup=False)
+    tell_outcome(out, before)
 
 
 @stage("source")
@@ -59,14 +71,33 @@ def source(
     options: dict[str, Any] | None = None,
 ) -> None:
     """Build the source `name`; `options` are those of its function."""
-    from data_builders.sources import get_source
+    from data_builders.sources import get_source, origin_of
 
+    function = get_source(name)
     given = dict(options or {})
     if data is not None:
         given["data"] = data
-    if "data" not in given and "data" in inspect.signature(get_source(name)).parameters:
+    if "data" not in given and "data" in inspect.signature(function).parameters:
         raise ValueError(f"source {name!r} reads files of its own: give their folder with --data DIR")
-    call_with_settings(get_source(name), {"out": out, "overwrite": overwrite, **given}, where=f"source {name!r}")
+    origin = origin_of(name)
+    if origin != "built in":
+        function = _failing_by_name(function, f"source {name!r} ({origin})")
+    call_with_settings(function, {"out": out, "overwrite": overwrite, **given}, where=f"source {name!r}")
+
+
+def _failing_by_name(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The same function, whose every failure is one sentence with its name: its author is not here to ask."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **given: Any) -> Any:
+        try:
+            return function(*args, **given)
+        except (Exception, SystemExit) as error:
+            expected = None if isinstance(error, SystemExit) else describe(error)
+            told = expected or f"{type(error).__name__}: {error}. VLMALIGN_TRACEBACK=1 shows where."
+            raise ValueError(f"{name} failed: {' '.join(told.split())}") from error
+
+    return run
 
 
 @stage("split")
@@ -83,7 +114,7 @@ def split(
 def split_command(
     cases: Annotated[Path, typer.Argument(help="folder of cases")],
     out: Annotated[Path, typer.Argument(help="folder to write: one folder of cases per role inside")],
-    role: Annotated[list[str], typer.Option(help="name=share, e.g. --role train=0.8 --role test=0.2")],
+    role: Annotated[list[str], typer.Option(help=f"name=share; may be repeated; names: {ROLE_NAMES}")],
     seed: Annotated[int, typer.Option(help="of the division")] = 0,
     gap: Annotated[int, typer.Option(help="drop photographs this near to another role's")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace folders of other settings")] = False,

@@ -10,6 +10,7 @@ from vlmalign.clinical.generator import render_sentence
 from vlmalign.clinical.lexicon import lexicon_of, words
 from vlmalign.clinical.parser import ParsedText, parse_answer, parse_text, question_concept
 from vlmalign.clinical.paths import satisfiable
+from vlmalign.clinical.placeholders import unknown_placeholders
 from vlmalign.clinical.schema import (
     CONDITION_KEYS,
     HEDGED,
@@ -42,6 +43,7 @@ def check_logic(logic: Logic) -> None:
     for index, constraint in enumerate(logic.constraints):
         for key, condition in _conditions(constraint):
             _check_condition(logic, condition, f"constraints.{index}.{key}")
+    _check_placeholders(logic)
     _check_cycles(logic)
     _check_patterns(logic)
     lexicon_of(logic)
@@ -151,6 +153,12 @@ def _check_numbers(concept: Concept, place: str) -> None:
     for sentence in (*numbers.forms, *(numbers.sentences.all if numbers.sentences else ())):
         if sentence.count("{n}") != 1:
             _fail(place, f"{sentence!r} must hold {{n}} once", "Put {n} where the number stands.")
+
+
+def _check_placeholders(logic: Logic) -> None:
+    for place, text, unknown, known in unknown_placeholders(logic):
+        rule = f"{text!r} holds {unknown}, which nothing fills: known here are {', '.join(known) or 'none'}"
+        _fail(place, rule, "Write the words themselves, or correct the name.")
 
 
 def _check_cycles(logic: Logic) -> None:

@@ -3,18 +3,18 @@
 A build is a sequence of *units* (one input, or one batch of inputs), committed in input order. Each
 unit is one line of a journal: its records, the counts of what it left out, and nothing else. A build
 that is started again skips the units that the journal already holds, and finishing turns the journal
-into `records.jsonl` and a manifest. The same inputs so give the same bytes, however often it was killed.
+into `records.jsonl` and a manifest. The same inputs so give the same bytes, however often it was killed. One
+process at a time writes: a second one is refused.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -24,12 +24,31 @@ from PIL import Image
 
 from vlmalign.records.base import Record
 from vlmalign.records.errors import DataError
-from vlmalign.records.folder import load_image
-from vlmalign.records.hashing import config_hash, sha256_bytes, sha256_file
-from vlmalign.records.image import ImageRef, check_relative
-from vlmalign.records.manifest import KINDS, MANIFEST, RECORDS, Kind, Manifest, read_manifest, write_manifest
-
-JOURNAL = "journal.jsonl"
+from vlmalign.records.hashing import config_hash, sha256_file
+from vlmalign.records.image import ImageRef
+from vlmalign.records.journal import (
+    JOURNAL,
+    REPLACES,
+    append,
+    entries,
+    header_of,
+    open_locked,
+    release,
+    start,
+    whole_lines,
+)
+from vlmalign.records.manifest import (
+    KINDS,
+    MANIFEST,
+    RECORDS,
+    Kind,
+    Manifest,
+    config_difference,
+    read_manifest,
+    write_manifest,
+)
+from vlmalign.records.placing import Files
+from vlmalign.records.writing import replacing
 
 
 class DatasetBuild:
@@ -39,12 +58,14 @@ class DatasetBuild:
         folder: where; created if absent.
         kind: which record type.
         config: everything that decides the content; another config on the same folder is refused.
-        overwrite: start anew. The old content stays readable until the new one is complete.
+        overwrite: replace a complete folder, or an unfinished build of other settings. The old content
+            stays readable until the new one is complete; a killed build of this config continues.
         notes: sentences for the reader of the manifest (grouping unit, licence ...).
         data_use: where the data may be sent.
 
     Raises:
-        DataError: the folder is of another config or kind, or holds something else.
+        DataError: the folder is of another config or kind, or holds something else, or another process
+            is writing in it.
 
     Example:
         >>> import tempfile
@@ -75,6 +96,7 @@ class DatasetBuild:
         self.notes = dict(notes or {})
         self.data_use = data_use
         self.counts: Counter[str] = Counter()
+        self._files = Files(self.path)
         self._units: set[str] = set()
         self._ids: set[str] = set()
         self._header = {"kind": kind, "config_sha256": config_hash(self.config)}
@@ -86,17 +108,23 @@ class DatasetBuild:
     def _open(self, overwrite: bool) -> None:
         self._claim_folder(overwrite)
         if self.finished:
-            self._remove_own_journal()  # a kill came between the manifest and this
+            self._remove_leftover()  # a kill came between the manifest and this
             return
         self.path.mkdir(parents=True, exist_ok=True)
         journal = self.path / JOURNAL
-        if overwrite and journal.exists():
-            journal.unlink()
-        if journal.exists():
-            self._continue(journal)
-        else:
-            journal.write_text(json.dumps(self._header, sort_keys=True) + "\n", encoding="utf-8")
-        self._journal = open(journal, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+        self._journal = open_locked(journal)
+        try:
+            self._claim_folder(overwrite)  # again: another process may have completed it before we held it
+            if not self.finished:
+                self._continue(overwrite)
+        except BaseException:
+            if not journal.stat().st_size:
+                journal.unlink()
+            release(self._journal)
+            raise
+        if self.finished:
+            release(self._journal)
+            self._remove_leftover()
 
     def _claim_folder(self, overwrite: bool) -> None:
         if not self.path.exists() or overwrite and self._is_ours():
@@ -108,7 +136,7 @@ class DatasetBuild:
             if (manifest.kind, manifest.config_sha256) != (self.kind, self._header["config_sha256"]):
                 raise DataError(
                     f"the folder is complete and was built as another {manifest.kind} dataset or with other "
-                    f"settings ({_difference(manifest.config, self.config)})",
+                    f"settings ({config_difference(manifest.config, self.config)})",
                     "Choose another --out, or pass --overwrite to replace it.",
                     file=self.path,
                 )
@@ -122,33 +150,42 @@ class DatasetBuild:
     def _is_ours(self) -> bool:
         return (self.path / MANIFEST).exists() or (self.path / JOURNAL).exists() or not any(self.path.iterdir())
 
-    def _remove_own_journal(self) -> None:
-        journal = self.path / JOURNAL
-        if journal.exists():
-            with open(journal, "rb") as lines:
-                own = next(lines, b"").rstrip() == json.dumps(self._header, sort_keys=True).encode()
-            if own:
-                journal.unlink()
-
-    def _continue(self, journal: Path) -> None:
-        data = journal.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]  # a kill may have cut the last line
-        lines = whole.decode("utf-8").split("\n")[:-1]  # splitlines would also part at U+2028 inside a text
-        header = json.dumps(self._header, sort_keys=True)
-        if len(lines) <= 1 and lines != [header]:  # begun, perhaps with other settings, but nothing written
-            journal.write_text(header + "\n", encoding="utf-8")
+    def _remove_leftover(self) -> None:
+        """Delete the journal of this very build; that of an overwriting build still has its use."""
+        path = self.path / JOURNAL
+        if not path.exists():
             return
-        if lines[0] != header:
+        with suppress(DataError), open_locked(path):  # refused: somebody is writing
+            header = header_of(whole_lines(path))
+            if not header or self._is_same(header) and not self._replaces_present(header):
+                path.unlink()
+
+    def _is_same(self, header: Mapping[str, Any]) -> bool:
+        return {key: value for key, value in header.items() if key != REPLACES} == self._header
+
+    def _replaces_present(self, header: Mapping[str, Any]) -> bool:
+        """Whether a journal belongs to a build that was to replace the manifest that is still here."""
+        return REPLACES in header and header[REPLACES] == sha256_file(self.path / MANIFEST)
+
+    def _continue(self, overwrite: bool) -> None:
+        """Take over what the journal holds, or start it anew."""
+        path = self.path / JOURNAL
+        lines = whole_lines(path)
+        header = header_of(lines)
+        complete = (self.path / MANIFEST).exists()
+        same = self._is_same(header)
+        if not same and len(lines) > 1 and not overwrite:
             raise DataError(
                 "an unfinished build with other settings is here",
                 "Choose another --out, or pass --overwrite to discard it.",
-                file=journal,
+                file=path,
                 line=1,
             )
-        if len(whole) < len(data):
-            os.truncate(journal, len(whole))
-        for line in lines[1:]:
-            entry = json.loads(line)
+        if not same or complete and not self._replaces_present(header):
+            replaces = {REPLACES: sha256_file(self.path / MANIFEST)} if complete else {}
+            start(path, self._journal, {**self._header, **replaces})
+            return
+        for entry in entries(lines, path):
             self._units.add(entry["unit"])
             self._ids.update(entry["ids"])
             self.counts.update(entry["counts"])
@@ -196,11 +233,7 @@ class DatasetBuild:
         self.counts["records"] += len(records)
 
     def _append(self, line: str) -> None:
-        try:
-            self._journal.write(line)
-            self._journal.flush()
-        except OSError as error:  # a full disk: the error of a write does not know its file
-            raise OSError(error.errno, error.strerror, str(self.path / JOURNAL)) from None
+        append(self.path / JOURNAL, self._journal, line)
 
     def add_image(self, image: Image.Image | bytes | str | Path, **fields: Any) -> ImageRef:
         """Store an image under its own hash and return the reference; an equal image is stored once.
@@ -208,76 +241,67 @@ class DatasetBuild:
         A PIL image is written as PNG. A path is linked (or copied) as it is, after it was decoded whole.
         `fields` are those of `ImageRef` (modality, spacing_mm ...).
         """
-        if isinstance(image, Image.Image):
-            buffer = io.BytesIO()
-            image.save(buffer, "PNG")
-            image = buffer.getvalue()
-        if isinstance(image, bytes):
-            digest, suffix = sha256_bytes(image), ".png" if image.startswith(b"\x89PNG") else ".bin"
-            place = self._place(digest, suffix)
-            if not (self.path / place).exists():
-                _put(self.path / place, image)
-        else:
-            load_image(image)
-            digest, suffix = sha256_file(image), Path(image).suffix.lower()
-            place = self._place(digest, suffix)
-            if not (self.path / place).exists():
-                _link(Path(image), self.path / place)
-        return ImageRef(path=place, sha256=digest, **fields)
+        return self._files.add_image(image, **fields)
 
     def adopt(self, ref: ImageRef, source: Path) -> ImageRef:
-        """Take over an image of another dataset folder (`source` is that folder) under the same name."""
-        self.adopt_file(ref.path, source)
+        """Take over an image of another dataset folder (`source` is that folder) under the same name.
+
+        Raises:
+            DataError: the file is missing, or has other bytes than the reference says.
+        """
+        self._files.adopt(ref.path, source, ref.sha256)
         return ref
 
     def adopt_file(self, path: str, source: Path) -> str:
-        """Take over a file, e.g. a mask, that a record of another dataset folder names."""
-        place = self.path / check_relative(path)
-        if not place.exists():
-            origin = (source / path).resolve()
-            if not origin.is_file():
-                raise DataError(
-                    "the file is missing, and a record names it",
-                    f"Restore it; `vlmalign data validate {source}` names the record.",
-                    file=source / path,
-                )
-            _link(origin, place)
-        return path
+        """Take over a file, e.g. a mask, that a record of another dataset folder names.
 
-    def _place(self, digest: str, suffix: str) -> str:
-        return f"images/{digest[:2]}/{digest}{suffix}"
+        Where the file is named by its hash, as `add_image` names it, its bytes are checked as well.
+        """
+        stem = Path(path).stem
+        self._files.adopt(path, source, stem if re.fullmatch("[0-9a-f]{64}", stem) else None)
+        return path
 
     # -- finishing --------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Turn the journal into `records.jsonl` and `manifest.json`. Does nothing when complete."""
+        """Turn the journal into `records.jsonl` and `manifest.json`. Does nothing when complete.
+
+        Raises:
+            DataError: the journal holds other units than this build wrote and found.
+        """
         if self.finished:
             return
-        self._journal.close()
-        partial = self.path / (RECORDS + ".partial")
-        with open(self.path / JOURNAL, encoding="utf-8") as lines, open(partial, "w", encoding="utf-8") as out:
-            next(lines)
-            for line in lines:
-                out.writelines(record + "\n" for record in json.loads(line)["lines"])
-            out.flush()
-            os.fsync(out.fileno())
-        (self.path / MANIFEST).unlink(missing_ok=True)
-        os.replace(partial, self.path / RECORDS)
-        self._remove_orphans()
-        write_manifest(self.path, self._manifest())
-        (self.path / JOURNAL).unlink()
+        try:
+            with replacing(self.path / RECORDS) as partial:
+                self._write_records(partial)
+                (self.path / MANIFEST).unlink(missing_ok=True)
+            images = self._files.remove_orphans(self.path / RECORDS)
+            write_manifest(self.path, self._manifest(images))
+            (self.path / JOURNAL).unlink(missing_ok=True)
+        finally:
+            release(self._journal)  # only now may another process write here
         self.finished = True
 
-    def _remove_orphans(self) -> None:
-        """Delete files that no record names: what an overwritten build or a killed unit left behind."""
-        with open(self.path / RECORDS, encoding="utf-8") as lines:
-            named = {name for line in lines for name in re.findall(r'"(images/[^"]+)"', line)}
-        for file in (self.path / "images").rglob("*"):
-            if file.is_file() and file.relative_to(self.path).as_posix() not in named:
-                file.unlink()
+    def _write_records(self, target: Path) -> None:
+        units = records = 0
+        with open(self.path / JOURNAL, encoding="utf-8") as lines, open(target, "w", encoding="utf-8") as out:
+            next(lines)
+            for line in lines:
+                entry = json.loads(line)
+                units += 1
+                out.writelines(record + "\n" for record in entry["lines"])
+                records += len(entry["lines"])
+            out.flush()
+            os.fsync(out.fileno())
+        if (units, records) != (len(self._units), self.counts["records"]):
+            raise DataError(
+                f"the journal holds {units} units with {records} records, this build knows of {len(self._units)} "
+                f"with {self.counts['records']}: another process wrote here too",
+                "Let one process write, and run the same command again: it continues.",
+                file=self.path / JOURNAL,
+            )
 
-    def _manifest(self) -> Manifest:
-        images = sum(1 for p in (self.path / "images").rglob("*") if p.is_file())
+    def _manifest(self, images: int) -> Manifest:
         return Manifest(
             kind=self.kind,
             counts={**self.counts, "records": self.counts["records"], "images": images},
@@ -298,26 +322,4 @@ class DatasetBuild:
         if kind is None:
             self.close()
         elif not self.finished:
-            self._journal.close()
-
-
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    keys = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
-    return ", ".join(f"{k}: {old.get(k)!r} there, {new.get(k)!r} here" for k in keys[:4]) or "kind"
-
-
-def _put(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        partial = target.with_name(target.name + ".partial")
-        shutil.copyfile(source, partial)
-        os.replace(partial, target)
+            release(self._journal)

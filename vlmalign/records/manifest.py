@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,10 +16,12 @@ from vlmalign.records.errors import DataError
 from vlmalign.records.finding import Finding
 from vlmalign.records.judgement import Judgement, Ranking
 from vlmalign.records.preference import Demonstration, Preference
+from vlmalign.records.writing import write_atomic as write_atomic
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 RECORDS = "records.jsonl"
+DIFFERENCES, LONGEST_VALUE = 4, 60  # how much of two configs an error tells
 
 Kind = Literal["case", "finding", "candidate", "judgement", "ranking", "preference", "demonstration"]
 KINDS: dict[str, type[Record]] = {
@@ -89,17 +90,25 @@ def read_manifest(folder: str | Path) -> Manifest:
         ) from None
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a power cut."""
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest.json` atomically, keys sorted."""
     text = json.dumps(manifest.model_dump(mode="json"), sort_keys=True, indent=2, ensure_ascii=False)
     write_atomic(folder / MANIFEST, (text + "\n").encode())
+
+
+def config_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The first few settings that differ, long values shortened.
+
+    Example:
+        >>> config_difference({"n": 4, "cases": "ab"}, {"n": 5, "cases": "ab"})
+        'n: 4 there, 5 here'
+    """
+    keys = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
+    told = [f"{k}: {_short(old.get(k))} there, {_short(new.get(k))} here" for k in keys[:DIFFERENCES]]
+    more = [f"and {len(keys) - DIFFERENCES} more"] if len(keys) > DIFFERENCES else []
+    return ", ".join(told + more) or "kind"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 4] + " ..."

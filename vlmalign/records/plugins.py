@@ -81,8 +81,9 @@ class Plugins:
             )
         try:
             return Plugin(points[0].load(), points[0].value)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())
             raise ValueError(
-                f"{self.kind} {name!r} cannot be loaded from {points[0].value} ({type(error).__name__}: {error}): "
+                f"{self.kind} {name!r} cannot be loaded from {points[0].value} ({why}): "
                 "an entry point must import. Repair or uninstall its package."
             ) from error

@@ -1,0 +1,126 @@
+"""The journal of a build: a header and one line per committed unit, held by one process at a time.
+
+The header is the kind and the hash of the config. A build that overwrites a complete folder also notes in
+it which manifest it will replace: only so can a later start tell a build that was killed, which continues,
+from the leftover of one that was completed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from vlmalign.records.errors import DataError
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: nothing to lock with
+    fcntl = None  # type: ignore[assignment]
+
+JOURNAL = "journal.jsonl"
+REPLACES = "replaces"
+
+
+def open_locked(path: Path) -> TextIO:
+    """Open a journal for appending, made if absent; it is ours until it is closed or the process ends.
+
+    The system frees the lock with the process, so a killed build continues. A file system without locks
+    (some network ones) is used without.
+
+    Raises:
+        DataError: another process holds it.
+    """
+    while True:
+        file = open(path, "a", encoding="utf-8")
+        try:
+            _lock(file, path)
+            ours = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+        except FileNotFoundError:  # its holder completed the folder between our two steps
+            ours = False
+        except BaseException:
+            file.close()
+            raise
+        if ours:
+            return file
+        file.close()
+
+
+def _lock(file: TextIO, path: Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataError(
+            "another process is writing here",
+            "Wait until it has ended or stop it, or choose another --out.",
+            file=path.parent,
+        ) from None
+    except OSError:
+        return
+
+
+def start(path: Path, journal: TextIO, header: dict[str, Any]) -> None:
+    """Empty an open journal and write its header."""
+    os.truncate(path, 0)
+    append(path, journal, json.dumps(header, sort_keys=True) + "\n")
+
+
+def append(path: Path, journal: TextIO, line: str) -> None:
+    """Write one line; an OSError names the journal."""
+    try:
+        journal.write(line)
+        journal.flush()
+    except OSError as error:  # a full disk: the error of a write does not know its file
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def release(journal: TextIO) -> None:
+    """Close a journal; what a failed write left in its buffer fails once more, and has been told."""
+    with suppress(OSError):
+        journal.close()
+
+
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a journal; a last one that a kill has cut is cut off."""
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        os.truncate(path, len(whole))
+    return whole.decode("utf-8").split("\n")[:-1]  # splitlines would also part at U+2028 inside a text
+
+
+def header_of(lines: list[str]) -> dict[str, Any]:
+    """What the first line says; empty when it says nothing."""
+    try:
+        header = json.loads(lines[0]) if lines else {}
+    except ValueError:
+        return {}
+    return header if isinstance(header, dict) else {}
+
+
+def entries(lines: list[str], path: Path) -> Iterator[dict[str, Any]]:
+    """The committed units in order.
+
+    Raises:
+        DataError: a damaged line, or a unit that stands there twice.
+    """
+    seen: set[str] = set()
+    for number, line in enumerate(lines[1:], start=2):
+        try:
+            entry = json.loads(line)
+            unit = entry["unit"]
+        except (ValueError, KeyError, TypeError):
+            raise _damaged("the line is damaged", path, number) from None
+        if unit in seen:
+            raise _damaged(f"unit {unit!r} stands here a second time", path, number)
+        seen.add(unit)
+        yield entry
+
+
+def _damaged(rule: str, path: Path, number: int) -> DataError:
+    return DataError(rule, "Delete this file and run the same command again.", file=path, line=number)
