@@ -82,6 +82,8 @@ def list_(
             continue
         console.print(f"    assesses {', '.join(listing.card.concepts)}", markup=False)
         for metric in listing.card.performance:
-            figure = f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"
+            known = metric.low is not None and metric.high is not None
+            interval = f"{metric.low:.3f} to {metric.high:.3f}" if known else "no interval"
+            figure = f"{metric.value:.3f} ({interval})"
             n = f"{metric.images} images of {metric.groups} groups"
             console.print(f"    {metric.name} of {metric.structure}: {figure}, {n}", markup=False)
