@@ -78,6 +78,8 @@ def list_(
 
     for listing in [*list_experts(), *(list_experts(folder) if folder else [])]:
         console.print(f"[bold]{listing.name:28}[/] {listing.folder or listing.origin}")
+        if listing.problem:
+            console.print(f"    cannot be used: {listing.problem}", markup=False)
         if listing.card is None:
             continue
         console.print(f"    assesses {', '.join(listing.card.concepts)}", markup=False)
