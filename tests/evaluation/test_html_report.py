@@ -50,6 +50,27 @@ def test_the_report_says_the_conclusions_in_words(results, tmp_path):
     assert "none above 2 points" in text
 
 
+def test_intervals_over_seeds_are_spoken_of_only_with_several(results, tmp_path):
+    for seeds, said in ([], False), ([7], False), ([7, 8], True):
+        text = text_of(page({**results, "seeds": seeds}, tmp_path=tmp_path))
+        assert ("95% intervals over groups and seeds" in text) is said
+        assert ("the groups and training seeds that were drawn" in text) is said
+
+
+def test_every_table_names_how_its_intervals_were_made(results, tmp_path):
+    results["expert"]["dice"]["method"] = "Clopper-Pearson, 24 groups"
+    text = text_of(page(results, tmp_path=tmp_path))
+    # arms, sampled, baselines, comparisons, reward model
+    assert text.count("Intervals: t, 23 df, over 24 groups.") == 5
+    assert "Intervals: Clopper-Pearson, 24 groups (of 1); t, 23 df, over 24 groups (of 1)." in text
+
+
+def test_the_report_does_not_deny_that_unread_answers_count_as_wrong(results, tmp_path):
+    text = text_of(page(results, tmp_path=tmp_path))
+    assert "say nothing readable count as wrong" in text
+    assert "never a zero" not in text
+
+
 def test_hostile_text_stays_text(results, picture, tmp_path):
     results["arms"][HOSTILE] = results["arms"].pop("sft_clean")
     results["comparisons"]["dpo_minus_sft_more"]["conclusion"] = HOSTILE

@@ -21,6 +21,7 @@ from vlmalign.evaluation.report_view import (
     cost_rows,
     flat_rows,
     flow_steps,
+    methods_of,
     metric_table,
     score_table,
 )
@@ -107,7 +108,9 @@ def render_report(
         results={**dict.fromkeys(("source", "seed", "seeds", "n_groups", "notes")), **results},
         margin=margin,
         flow=flow_steps(results),
+        several_seeds=len(results.get("seeds") or ()) > 1,
         headline=conclusions(results.get("comparisons"), margin),
+        headline_methods=methods_of((results.get("comparisons") or {}).values()),
         arms=metric_table(results.get("arms")),
         sampled=metric_table(results.get("sampled")),
         baselines=metric_table(results.get("baselines")),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -98,10 +99,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its column heads, each a name and a note."""
+    """A table with its column heads, each a name and a note, and how its intervals were made."""
 
     columns: Sequence[tuple[str, str]]
     rows: Sequence[Row] = field(default_factory=list)
+    methods: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,22 @@ def metric_table(arms: Mapping[str, Mapping[str, Any]] | None) -> Table | None:
         share = name in METRIC_TITLES and name not in QUANTITIES
         cells = [cell_of(arm.get(name), share=share) for arm in arms.values()]
         rows.append(_counts_once(Row(title, note, cells, tag)))
-    return Table([(arm, ARM_NOTES.get(arm, "")) for arm in arms], rows)
+    methods = methods_of(score for metrics in arms.values() for score in metrics.values())
+    return Table([(arm, ARM_NOTES.get(arm, "")) for arm in arms], rows, methods)
+
+
+def methods_of(scores: Iterable[Mapping[str, Any]]) -> str:
+    """How the intervals of a table were made, the commonest first, and of how many figures.
+
+    Example:
+        >>> t, exact = {"method": "t, 3 df, over 4 groups"}, {"method": "Clopper-Pearson, 4 groups"}
+        >>> methods_of([t, exact, t])
+        't, 3 df, over 4 groups (of 2); Clopper-Pearson, 4 groups (of 1)'
+    """
+    counts = Counter(str(score["method"]) for score in scores if score.get("method")).most_common()
+    if len(counts) < 2:
+        return "".join(method for method, _ in counts)
+    return "; ".join(f"{method} (of {n})" for method, n in counts)
 
 
 def _counts_once(row: Row) -> Row:
@@ -205,7 +222,7 @@ def score_table(
         scores: name -> score.
         titles: name -> (title, unit); a unit of "%" or "points" says that the score is a share.
     """
-    rows = []
+    rows, shown = [], []
     for name, score in (scores or {}).items():
         if not isinstance(score, Mapping) or not {"mean", "low", "high"} <= set(score):
             continue
@@ -213,8 +230,9 @@ def score_table(
         cell = cell_of(score, share=unit in ("%", "points"), signed=unit == "points")
         ties = score.get("ties")
         tied = ties.get("mean") if isinstance(ties, Mapping) else None
+        shown.append(score)
         rows.append(Row(title, "" if tied is None else f"ties {100 * tied:.1f} %", [cell], unit))
-    return Table([("", "")], rows) if rows else None
+    return Table([("", "")], rows, methods_of(shown)) if rows else None
 
 
 def _score_title(name: str, titles: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
