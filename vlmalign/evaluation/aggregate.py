@@ -13,9 +13,9 @@ from vlmalign.evaluation.intervals import (
     cluster_estimate,
     estimate_statistic,
     number_cells,
-    one_sided_bound,
     paired_difference,
 )
+from vlmalign.evaluation.rare_events import one_sided_bound
 
 #: metrics that are counts, not shares
 QUANTITIES = frozenset({"answer_tokens", "conversation_tokens", "unrecognised"})
