@@ -70,6 +70,7 @@ def results():
     differences = {"dpo_minus_sft_more": (0.27, 0.07, "benefit"),
                    "dpo_minus_sft_best_of_n": (0.03, 0.062, "undecided"),
                    "dpo_minus_sft_edited": (-0.11, 0.06, "harm"),
+                   "dpo_shuffled_minus_sft_more": (0.01, 0.04, "undecided"),
                    "dpo_shuffled_minus_sft_more_in_scope": (-0.004, 0.014, "none above 2 points")}  # fmt: skip
     curve = {
         str(n): {

@@ -43,6 +43,10 @@ COMPARED = {
     "dpo_minus_sft_edited": (
         "dpo", "sft_edited", "whole_report_accuracy", "Preferences against editing (dpo - sft_edited)",
     ),
+    "dpo_shuffled_minus_sft_more": (
+        "dpo_shuffled", "sft_more", "whole_report_accuracy",
+        "Negative control, whole reports (dpo_shuffled - sft_more)",
+    ),
     "dpo_shuffled_minus_sft_more_in_scope": (
         "dpo_shuffled", "sft_more", "in_scope_accuracy", "Negative control (dpo_shuffled - sft_more)",
     ),

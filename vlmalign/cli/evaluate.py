@@ -78,7 +78,7 @@ def evaluate_run(
 @app.command("list")
 def list_() -> None:
     """Name the metrics and what each means."""
-    from vlmalign.evaluation.report_view import METRIC_TITLES
+    from vlmalign.evaluation.report_titles import METRIC_TITLES
 
     for name, (_, note) in METRIC_TITLES.items():
         console.print(f"[bold]{name:26}[/] {note}")

@@ -14,9 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from vlmalign.evaluation import plots
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.report_metrics import Span
+from vlmalign.evaluation.report_titles import EXPERT_TITLES, REWARD_TITLES
 from vlmalign.evaluation.report_view import (
-    EXPERT_TITLES,
-    REWARD_TITLES,
     conclusions,
     cost_rows,
     flat_rows,

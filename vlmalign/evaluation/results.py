@@ -32,6 +32,7 @@ COMPARISONS = (
     "dpo_minus_sft_more",
     "dpo_minus_sft_best_of_n",
     "dpo_minus_sft_edited",
+    "dpo_shuffled_minus_sft_more",
     "dpo_shuffled_minus_sft_more_in_scope",
 )
 
