@@ -24,6 +24,7 @@ from vlmalign.evaluation import (
     random_baseline,
     smallest_detectable,
 )
+from vlmalign.evaluation.against import compare_metrics
 from vlmalign.evaluation.conclusion import explain
 from vlmalign.evaluation.reward_accuracy import (
     PairAccuracy,
@@ -102,6 +103,7 @@ def collect(
             crossed,
         ),
         "comparisons": compare_arms(greedy, crossed),
+        "dpo_against_sft_more": compare_metrics(greedy["dpo"], greedy["sft_more"], crossed=crossed),
         "reward_model": _reward_model(seeds, truths, crossed),
         "expert": _expert(seeds, truths),
         "n_groups": {role: _count_groups(first.path("roles", role)) for role in _roles(first)},

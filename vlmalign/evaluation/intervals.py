@@ -280,16 +280,17 @@ def paired_difference(
         )
     named = zip(_names_of_groups(groups, seeds, crossed), differences, strict=True)
     differ = len({group for group, difference in named if difference})
-    return _widen_if_few_differ(estimate, differ, level) if bounded else estimate
+    return widen_if_few_differ(estimate, differ, level) if bounded else estimate
 
 
-def _widen_if_few_differ(estimate: Estimate, differ: int, level: float) -> Estimate:
+def widen_if_few_differ(estimate: Estimate, differ: int, level: float = 0.95) -> Estimate:
+    """Where few groups differ, at least as wide as if none did; for shares (see `paired_difference`)."""
     if estimate.low is None or estimate.high is None:
         return estimate
-    if differ >= SIGN_TEST_FROM or estimate.n_groups < BOOTSTRAP_FROM:
+    if differ and (differ >= SIGN_TEST_FROM or estimate.n_groups < BOOTSTRAP_FROM):
         return estimate
     bound = one_sided_bound(estimate.n_groups, level)
-    method = f"{estimate.method}, widened as {differ} groups differ"
+    method = f"{estimate.method}, widened as only {differ} groups differ"
     return replace(estimate, low=min(estimate.low, -bound), high=max(estimate.high, bound), method=method)
 
 
