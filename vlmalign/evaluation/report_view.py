@@ -115,7 +115,8 @@ def methods_of(scores: Iterable[Mapping[str, Any]]) -> str:
         >>> methods_of([t, exact, t])
         't, 3 df, over 4 groups (of 2); Clopper-Pearson, 4 groups (of 1)'
     """
-    counts = Counter(str(score["method"]) for score in scores if score.get("method")).most_common()
+    scored = [score for score in scores if score.get("mean", 0) is not None]
+    counts = Counter(str(score["method"]) for score in scored if score.get("method")).most_common()
     if len(counts) < 2:
         return "".join(method for method, _ in counts)
     return "; ".join(f"{method} (of {n})" for method, n in counts)
