@@ -8,21 +8,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+from scipy import stats
 
-from experts.protocol import Examination, Expert, Metric
+from experts.protocol import CERTAIN, Examination, Expert, Metric
 from experts.targets import Target, TargetSet
 from vlmalign.records.hashing import derive_seed
 
-CERTAIN = (0.2, 0.8)
 Floats = NDArray[np.float64]
+
+BOOTSTRAP_FROM = 30  # with fewer groups the percentile bootstrap is too narrow
 
 
 class Interval(NamedTuple):
-    """A ratio with its 95 % percentile interval."""
+    """A ratio with its 95 % interval, which a single group cannot give."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 def ratio_interval(
@@ -30,17 +32,22 @@ def ratio_interval(
     denominators: ArrayLike,
     groups: Sequence[str],
     *,
+    share: bool = False,
     seed: int = 0,
     n: int = 1000,
 ) -> Interval:
-    """Ratio of sums, and its interval by bootstrap over groups.
+    """Ratio of sums with its 95 % interval over groups, the independent units.
 
-    Whole groups are drawn with replacement; draws whose denominator is 0 are left out.
+    From 30 groups on a percentile bootstrap over groups. Below, the delete-one-group jackknife's standard error
+    with a t quantile of G - 1 degrees of freedom; for groups of equal size this is the t interval on group
+    means. One group has no interval. A group whose denominator is 0 says nothing and is no group.
 
     Args:
-        numerators: one an image.
+        numerators: one an image, not negative; the interval's low end is not negative either.
         denominators: one an image; ones give a mean.
         groups: the group of each image.
+        share: the ratio is at most 1, and so is the interval; at exactly 0 or 1, where there is no spread to
+            build on, it is Clopper & Pearson's (1934, Biometrika 26:404) with one trial a group.
         seed: of the bootstrap.
         n: how many draws.
 
@@ -49,17 +56,31 @@ def ratio_interval(
 
     Example:
         >>> ratio_interval([1, 1, 0, 0], [1, 1, 1, 1], ["a", "a", "a", "a"])
-        Interval(value=0.5, low=0.5, high=0.5)
+        Interval(value=0.5, low=None, high=None)
+        >>> ratio_interval([1, 2, 3], [1, 1, 1], ["a", "b", "c"])  # 2 +- 4.303 * 1 / sqrt(3), not below 0
+        Interval(value=2.0, low=0.0, high=4.484138)
     """
     names, index = np.unique(np.asarray(groups), return_inverse=True)
     sums = np.stack([np.bincount(index, np.asarray(part, dtype=float)) for part in (numerators, denominators)], 1)
+    sums = sums[sums[:, 1] > 0]
     total = sums.sum(0)
-    if total[1] <= 0:
+    if not len(sums):
         raise ValueError("the denominators sum to 0: there is nothing to average")
-    draws = sums[np.random.default_rng(seed).integers(len(names), size=(n, len(names)))].sum(1)
-    ratios = draws[draws[:, 1] > 0]
-    low, high = np.percentile(ratios[:, 0] / ratios[:, 1], [2.5, 97.5])
-    return Interval(round(float(total[0] / total[1]), 6), round(float(low), 6), round(float(high), 6))
+    value, n_groups = float(total[0] / total[1]), len(sums)
+    if n_groups == 1:
+        return Interval(round(value, 6), None, None)
+    if share and value in (0.0, 1.0):
+        bound = 1 - 0.025 ** (1 / n_groups)
+        low, high = (0.0, bound) if value == 0 else (1 - bound, 1.0)
+    elif n_groups >= BOOTSTRAP_FROM:
+        draws = sums[np.random.default_rng(seed).integers(n_groups, size=(n, n_groups))].sum(1)
+        low, high = np.percentile(draws[:, 0] / draws[:, 1], [2.5, 97.5])
+    else:
+        left_out = (total[0] - sums[:, 0]) / (total[1] - sums[:, 1])
+        variance = (n_groups - 1) / n_groups * np.sum((left_out - left_out.mean()) ** 2)
+        half = float(stats.t.ppf(0.975, n_groups - 1)) * float(variance) ** 0.5
+        low, high = max(0.0, value - half), min(value + half, 1.0 if share else float("inf"))
+    return Interval(round(value, 6), round(float(low), 6), round(float(high), 6))
 
 
 def dice_terms(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], label: int) -> tuple[int, int]:
@@ -123,8 +144,9 @@ def metrics_of(
         }
         for name, (top, bottom) in columns.items():
             if bottom.sum() > 0:
-                used = bottom > 0 if name == "presence_accuracy" else np.ones(len(fields), dtype=bool)
-                found = ratio_interval(top, bottom, groups, seed=derive_seed(name, structure))
+                used = bottom > 0
+                share = name != "count_mae"
+                found = ratio_interval(top, bottom, groups, share=share, seed=derive_seed(name, structure))
                 n_groups = len({group for group, kept in zip(groups, used, strict=True) if kept})
                 metrics.append(
                     Metric(

@@ -14,6 +14,8 @@ from pydantic import Field
 
 from vlmalign.records.base import Part
 
+CERTAIN = (0.2, 0.8)  # a probability of presence strictly between the two is uncertain
+
 
 class Measured(NamedTuple):
     """One measurement of one image, with how sure the expert is.
@@ -45,13 +47,13 @@ class Examination:
 
 
 class Metric(Part):
-    """One number about an expert's held-out performance, with its 95 % interval (bootstrap over groups)."""
+    """One number about an expert's held-out performance, with its 95 % interval over groups."""
 
     name: str = Field(description="dice | count_mae | presence_accuracy | presence_uncertain | cover_mae")
     structure: str
     value: float
-    low: float
-    high: float
+    low: float | None = Field(description="None where all images are of one group: no interval can be had")
+    high: float | None
     images: int = Field(ge=1, description="how many images it was computed on")
     groups: int = Field(ge=1, description="how many groups they come from")
 

@@ -27,12 +27,14 @@ class ExpertListing(NamedTuple):
         origin: `built in`, `entry point of <distribution>`, or `trained`.
         folder: where a trained expert is.
         card: a trained expert's card.
+        problem: why it cannot be used; empty if it can.
     """
 
     name: str
     origin: str
     folder: Path | None = None
     card: ExpertCard | None = None
+    problem: str = ""
 
 
 def list_experts(folder: str | Path | None = None) -> list[ExpertListing]:
@@ -49,7 +51,8 @@ def list_experts(folder: str | Path | None = None) -> list[ExpertListing]:
         found = [ExpertListing(name, "built in") for name in sorted(ARCHITECTURES.ours)]
         for point in ARCHITECTURES.offered():
             origin = point.dist.name if point.dist else "unknown"
-            found.append(ExpertListing(point.name, f"entry point of {origin}"))
+            listing = ExpertListing(point.name, f"entry point of {origin}", problem=_problem(point.name))
+            found.append(listing)
         return found
     folder = Path(folder)
     if not folder.is_dir():
@@ -59,6 +62,17 @@ def list_experts(folder: str | Path | None = None) -> list[ExpertListing]:
         card = read_card(file.parent)
         listings.append(ExpertListing(card.id, "trained", file.parent, card))
     return listings
+
+
+def _problem(name: str) -> str:
+    """Why an entry point's architecture cannot be used; empty if it can."""
+    if name in ARCHITECTURES.ours:
+        return f"the name {name!r} is built in and the entry point is passed over: rename it"
+    try:
+        ARCHITECTURES.get(name)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def read_card(folder: str | Path) -> ExpertCard:

@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from experts.progress import progress_bar
-from experts.protocol import Examination, Expert, Measured
+from experts.protocol import CERTAIN, Examination, Expert, Measured
 from experts.registry import load_expert
 from vlmalign.records import Case, DatasetBuild, Finding, ImageRef, RecordFolder, Region
 from vlmalign.records.finding import Status
-
-CERTAIN = (0.2, 0.8)  # a probability strictly between the two is uncertain
 
 
 def run_expert(

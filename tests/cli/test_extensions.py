@@ -67,6 +67,7 @@ gone = users_package_that_is_gone:build
 
 [vlmalign.experts]
 brightness = users_package:load_brightness
+lost = users_package_that_is_gone:load
 
 [vlmalign.rewards]
 length = users_package:Length
@@ -128,6 +129,8 @@ def test_a_users_expert_is_listed_and_run(vlmalign, cases, tmp_path):
     (tmp_path / "expert" / "expert.json").write_text(json.dumps({"card": card}))
     listed = vlmalign("experts", "list", tmp_path).out
     assert "entry point of users-package" in listed and "assesses brightness" in listed
+    assert "cannot be used: architecture 'lost' cannot be loaded" in " ".join(listed.split())
+    assert listed.count("cannot be used") == 1
     result = vlmalign("experts", "run", "expert", cases, "findings")
     assert (result.code, result.out) == (0, "wrote findings\n"), result.err
     found = read_records(tmp_path / "findings", Finding)

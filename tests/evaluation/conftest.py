@@ -70,6 +70,7 @@ def results():
     differences = {"dpo_minus_sft_more": (0.27, 0.07, "benefit"),
                    "dpo_minus_sft_best_of_n": (0.03, 0.062, "undecided"),
                    "dpo_minus_sft_edited": (-0.11, 0.06, "harm"),
+                   "dpo_shuffled_minus_sft_more": (0.01, 0.04, "undecided"),
                    "dpo_shuffled_minus_sft_more_in_scope": (-0.004, 0.014, "none above 2 points")}  # fmt: skip
     curve = {
         str(n): {
@@ -90,6 +91,16 @@ def results():
         "comparisons": {
             name: {**made_up_score(mean, half), "conclusion": said}
             for name, (mean, half, said) in differences.items()
+        },
+        "dpo_against_sft_more": {
+            name: made_up_score(mean, 0.02)
+            for name, mean in {
+                **dict.fromkeys(made_up_arm(0.1), 0.01),
+                "path_consistency": -0.05,
+                "omissions": 0.04,
+                "whole_report_accuracy": 0.27,
+                "answer_tokens": -1.2,
+            }.items()
         },
         "reward_model": {
             "role_swapped": {**made_up_score(0.81, 0.05, n=200), "ties": made_up_score(0.01, 0.01)},

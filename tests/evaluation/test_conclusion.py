@@ -56,6 +56,7 @@ def test_the_sentence_says_what_the_conclusion_says(low, high, words):
     assert f"{100 * low:+.1f} to {100 * high:+.1f}" in sentence
 
 
-def test_an_undecided_sentence_tells_what_would_have_shown():
+def test_an_undecided_sentence_tells_what_would_have_shown_and_how_surely():
     # half-width 0.196: 28 points
-    assert "28 points would have shown" in explain(difference(0.0, -0.196, 0.196), 0.02, name="DPO")
+    sentence = explain(difference(0.0, -0.196, 0.196), 0.02, name="DPO")
+    assert sentence.endswith("An effect of 28 points would have shown with 80% power.")

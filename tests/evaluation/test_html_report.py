@@ -50,6 +50,33 @@ def test_the_report_says_the_conclusions_in_words(results, tmp_path):
     assert "none above 2 points" in text
 
 
+def test_intervals_over_seeds_are_spoken_of_only_with_several(results, tmp_path):
+    for seeds, said in ([], False), ([7], False), ([7, 8], True):
+        text = text_of(page({**results, "seeds": seeds}, tmp_path=tmp_path))
+        assert ("95% intervals over groups and seeds" in text) is said
+        assert ("the groups and training seeds that were drawn" in text) is said
+
+
+def test_every_table_names_how_its_intervals_were_made(results, tmp_path):
+    results["expert"]["dice"]["method"] = "Clopper-Pearson, 24 groups"
+    text = text_of(page(results, tmp_path=tmp_path))
+    # arms, sampled, baselines, comparisons, dpo against sft_more, reward model
+    assert text.count("Intervals: t, 23 df, over 24 groups.") == 6
+    assert "Intervals: Clopper-Pearson, 24 groups (of 1); t, 23 df, over 24 groups (of 1)." in text
+
+
+def test_the_report_does_not_deny_that_unread_answers_count_as_wrong(results, tmp_path):
+    text = text_of(page(results, tmp_path=tmp_path))
+    assert "say nothing readable count as wrong" in text
+    assert "never a zero" not in text
+
+
+def test_the_report_tells_what_went_the_other_way(results, tmp_path):
+    text = text_of(page({**results, "seeds": [7]}, tmp_path=tmp_path))
+    assert "Worse: Omitted; Consistent path." in text
+    assert "training seed 7 " in text
+
+
 def test_hostile_text_stays_text(results, picture, tmp_path):
     results["arms"][HOSTILE] = results["arms"].pop("sft_clean")
     results["comparisons"]["dpo_minus_sft_more"]["conclusion"] = HOSTILE
@@ -86,6 +113,7 @@ def test_a_run_may_tell_its_own_flow(results, tmp_path):
 
 
 @pytest.mark.parametrize("section", ["sampled", "baselines", "comparisons", "reward_model", "expert", "seconds",
+                                     "dpo_against_sft_more",
                                      "n_groups", "seed", "versions", "source", "counts", "config"])  # fmt: skip
 def test_any_section_may_be_missing(results, section, tmp_path, monkeypatch):
     for name in ("forest_plot", "comparison_plot", "best_of_n_plot"):  # drawing is slow, and tested elsewhere

@@ -16,9 +16,15 @@ def test_a_run_of_ones_own_may_lack_sections(results):
 def test_a_complete_file_names_what_it_lacks(results):
     broken = copy.deepcopy(results)
     del broken["expert"], broken["arms"]["dpo"]["path_consistency"], broken["comparisons"]["dpo_minus_sft_edited"]
+    del broken["dpo_against_sft_more"]["question_accuracy"]
     with pytest.raises(ValueError) as error:
         check_results(broken, complete=True)
-    for name in ("expert: section", "arms.dpo.path_consistency", "comparisons.dpo_minus_sft_edited"):
+    for name in (
+        "expert: section",
+        "arms.dpo.path_consistency",
+        "comparisons.dpo_minus_sft_edited",
+        "dpo_against_sft_more.question_accuracy",
+    ):
         assert name in str(error.value)
 
 

@@ -48,6 +48,16 @@ def test_a_user_s_entry_point_is_listed_and_loads(trained, tmp_path, monkeypatch
     assert load_expert(tmp_path) == tmp_path.name
 
 
+def test_an_entry_point_that_cannot_be_used_is_listed_with_its_reason(monkeypatch):
+    names = {"gone": "no_such_package:load", "segmentation": "os.path:basename", "sound": "os.path:basename"}
+    points = metadata.EntryPoints(metadata.EntryPoint(n, v, "vlmalign.experts") for n, v in names.items())
+    monkeypatch.setattr(metadata, "entry_points", lambda group: points)
+    problems = {listing.name: listing.problem for listing in list_experts() if listing.origin != "built in"}
+    assert "cannot be loaded from no_such_package:load (ModuleNotFoundError" in problems["gone"]
+    assert "passed over" in problems["segmentation"]
+    assert problems["sound"] == ""
+
+
 def test_a_damaged_card_is_named(tmp_path):
     (tmp_path / "expert.json").write_text("{")
     with pytest.raises(DataError, match=r"expert\.json is not readable"):

@@ -24,6 +24,7 @@ from vlmalign.evaluation import (
     random_baseline,
     smallest_detectable,
 )
+from vlmalign.evaluation.against import compare_metrics
 from vlmalign.evaluation.conclusion import explain
 from vlmalign.evaluation.reward_accuracy import (
     PairAccuracy,
@@ -42,6 +43,10 @@ COMPARED = {
     ),
     "dpo_minus_sft_edited": (
         "dpo", "sft_edited", "whole_report_accuracy", "Preferences against editing (dpo - sft_edited)",
+    ),
+    "dpo_shuffled_minus_sft_more": (
+        "dpo_shuffled", "sft_more", "whole_report_accuracy",
+        "Negative control, whole reports (dpo_shuffled - sft_more)",
     ),
     "dpo_shuffled_minus_sft_more_in_scope": (
         "dpo_shuffled", "sft_more", "in_scope_accuracy", "Negative control (dpo_shuffled - sft_more)",
@@ -98,6 +103,7 @@ def collect(
             crossed,
         ),
         "comparisons": compare_arms(greedy, crossed),
+        "dpo_against_sft_more": compare_metrics(greedy["dpo"], greedy["sft_more"], crossed=crossed),
         "reward_model": _reward_model(seeds, truths, crossed),
         "expert": _expert(seeds, truths),
         "n_groups": {role: _count_groups(first.path("roles", role)) for role in _roles(first)},

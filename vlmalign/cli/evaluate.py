@@ -19,33 +19,40 @@ JsonFile = Annotated[Path | None, typer.Option("--json", help="write the figures
 @app.command("answers")
 def evaluate_answers(
     candidates: Annotated[list[Path], typer.Argument(help="folders of candidates, reports or conversations")],
-    cases: Annotated[Path, typer.Option(help="cases whose findings are known")],
+    cases: Annotated[list[Path], typer.Option(help="cases whose findings are known; may be repeated")],
     logic: Annotated[str, typer.Option(help="clinical logic: a name or a YAML file")] = "peripheral_smear",
     in_scope: Annotated[
         list[str] | None, typer.Option(help="concepts that an expert can verify; default: all observed")
+    ] = None,
+    answered: Annotated[
+        Path | None,
+        typer.Option(help="the cases that were answered, where --cases is another selection of them"),
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Score folders of candidates against what is known of their cases.
 
     For example: vlmalign evaluate answers candidates --cases roles/test --json scores.json
+
+    The candidates must have answered the given cases, or those that the given ones were split from.
     """
-    from vlmalign.cli.scored_arms import score_candidates_folder, truths_of
+    from vlmalign.cli.given_truth import read_cases, score_against
     from vlmalign.clinical import load_logic
     from vlmalign.evaluation import aggregate
-    from vlmalign.records import Case, read_records
 
     domain = load_logic(logic)
-    truths = truths_of(read_records(cases, Case), domain)
+    given = read_cases(cases, domain)
     scope = in_scope or [c for c in domain.order if c not in set(domain.derived_concepts)]
-    found = {
-        str(folder): {
-            name: estimate.to_dict()
-            for name, estimate in aggregate(score_candidates_folder(folder, truths, domain, scope)).items()
-        }
-        for folder in candidates
-    }
-    _give({"answers": found}, json_file)
+    found, counted = {}, {}
+    for folder in candidates:
+        items, counts = score_against(folder, given, domain, scope, answered)
+        found[str(folder)] = {name: estimate.to_dict() for name, estimate in aggregate(items).items()}
+        counted[str(folder)] = counts
+    _give({"answers": found, "counts": counted}, json_file)
+    if json_file is not None:
+        for name, counts in counted.items():
+            told = ", ".join(f"{n} {key.replace('_', ' ')}" for key, n in counts.items())
+            console.print(f"{name}: {told}", markup=False)
 
 
 @app.command("run")
@@ -71,7 +78,7 @@ def evaluate_run(
 @app.command("list")
 def list_() -> None:
     """Name the metrics and what each means."""
-    from vlmalign.evaluation.report_view import METRIC_TITLES
+    from vlmalign.evaluation.report_titles import METRIC_TITLES
 
     for name, (_, note) in METRIC_TITLES.items():
         console.print(f"[bold]{name:26}[/] {note}")

@@ -65,7 +65,8 @@ def expert_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _estimate(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, Any]:
-    return cluster_estimate([row[key] for row in rows], [row["group"] for row in rows]).to_dict()
+    values, groups = [row[key] for row in rows], [row["group"] for row in rows]
+    return cluster_estimate(values, groups, proportion=key == "dice").to_dict()
 
 
 def _count_error(truth: Finding, found: Finding) -> float | None:

@@ -78,10 +78,14 @@ def list_(
 
     for listing in [*list_experts(), *(list_experts(folder) if folder else [])]:
         console.print(f"[bold]{listing.name:28}[/] {listing.folder or listing.origin}")
+        if listing.problem:
+            console.print(f"    cannot be used: {listing.problem}", markup=False)
         if listing.card is None:
             continue
         console.print(f"    assesses {', '.join(listing.card.concepts)}", markup=False)
         for metric in listing.card.performance:
-            figure = f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"
+            known = metric.low is not None and metric.high is not None
+            interval = f"{metric.low:.3f} to {metric.high:.3f}" if known else "no interval"
+            figure = f"{metric.value:.3f} ({interval})"
             n = f"{metric.images} images of {metric.groups} groups"
             console.print(f"    {metric.name} of {metric.structure}: {figure}, {n}", markup=False)

@@ -13,6 +13,7 @@ from vlmalign.cli.expert_scores import expert_figures, score_expert
 from vlmalign.cli.pipeline import Step, run_pipeline
 from vlmalign.cli.scored_arms import score_arm, score_candidates_folder, truths_of
 from vlmalign.clinical import load_logic
+from vlmalign.evaluation.against import compare_metrics
 from vlmalign.records import Case, read_records
 from vlmalign.records.hashing import config_hash
 from vlmalign.records.leakage import check_no_leakage, groups_and_images
@@ -107,6 +108,7 @@ def _results(seeds: list[Path], place: Path, cases: Path, source: str, seed: int
         "sampled": {arm: arm_figures(items, crossed) for arm, items in sampled.items()},
         "baselines": baseline_figures(labels, blind, crossed),
         "comparisons": compare_arms(greedy, crossed),
+        "dpo_against_sft_more": compare_metrics(greedy["dpo"], greedy["sft_more"], crossed=crossed),
         "expert": expert_figures(rows),
         "n_groups": {"test": len({case.group_id for case in records})},
         "seconds": json.loads((place / "seconds.json").read_text()),

@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlmalign.evaluation.answer_scores import ItemScore, Task
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import (
     Array,
+    Statistic,
     cluster_estimate,
     estimate_statistic,
     number_cells,
-    one_sided_bound,
     paired_difference,
+    widen_if_few_differ,
 )
+from vlmalign.evaluation.rare_events import one_sided_bound
 
 #: metrics that are counts, not shares
 QUANTITIES = frozenset({"answer_tokens", "conversation_tokens", "unrecognised"})
+
+#: metrics over the set of an arm's items of one task, not per item
+BALANCED: dict[str, Task] = {"balanced_accuracy": "report", "question_balanced_accuracy": "conversation"}
 
 
 def aggregate(items: Iterable[ItemScore], *, crossed: bool = False, seed: int = 0) -> dict[str, Estimate]:
@@ -50,8 +56,7 @@ def aggregate(items: Iterable[ItemScore], *, crossed: bool = False, seed: int = 
             proportion=name not in QUANTITIES,
             seed=seed,
         )
-    tasks: dict[Task, str] = {"report": "balanced_accuracy", "conversation": "question_balanced_accuracy"}
-    for task, name in tasks.items():
+    for name, task in BALANCED.items():
         of_task = [item for item in items if item.task == task]
         if of_task:
             estimates[name] = balanced_accuracy(of_task, crossed=crossed, seed=seed)
@@ -64,14 +69,17 @@ def compare(a: Iterable[ItemScore], b: Iterable[ItemScore], metric: str, *, cros
     Args:
         a: items of one arm.
         b: items of the other: the same cases, samples and seeds.
-        metric: its name; items without it are left aside.
+        metric: its name; items without it are left aside. `balanced_accuracy` (of the reports) and
+            `question_balanced_accuracy` (of the conversations) are computed over the set, in both arms with the
+            same resamples.
         crossed: the same groups are tested under every seed.
 
     Raises:
         ValueError: the arms hold different items, or none with that metric.
     """
-    of_a = {k: v for k, v in _by_key(a).items() if metric in v.metrics}
-    of_b = {k: v for k, v in _by_key(b).items() if metric in v.metrics}
+    task = BALANCED.get(metric)
+    of_a = {k: v for k, v in _by_key(a).items() if (v.task == task if task else metric in v.metrics)}
+    of_b = {k: v for k, v in _by_key(b).items() if (v.task == task if task else metric in v.metrics)}
     if of_a.keys() != of_b.keys():
         alone = sorted(of_a.keys() ^ of_b.keys(), key=str)
         raise ValueError(
@@ -80,6 +88,8 @@ def compare(a: Iterable[ItemScore], b: Iterable[ItemScore], metric: str, *, cros
     if not of_a:
         raise ValueError(f"no item has the metric {metric!r}: check its name")
     pairs = [(of_a[key], of_b[key]) for key in of_a]
+    if task:
+        return _balanced_difference(pairs, crossed)
     return paired_difference(
         [x.metrics[metric] for x, _ in pairs],
         [y.metrics[metric] for _, y in pairs],
@@ -117,9 +127,41 @@ def balanced_accuracy(
     cells, cell_seeds, cell_groups = number_cells(
         [item.group_id for item in scored], [item.seed for item in scored], crossed
     )
+    statistic = _mean_recall(scored, cells, len(cell_seeds), concepts)
+    estimate = estimate_statistic(
+        statistic, cell_seeds, cell_groups, n=len(scored), excluded=excluded, crossed=crossed, seed=seed
+    )
+    return _within_shares(estimate)
+
+
+def _balanced_difference(pairs: Sequence[tuple[ItemScore, ItemScore]], crossed: bool) -> Estimate:
+    """Difference of the balanced accuracies of paired items, resampled together."""
+    known = [(x, y) for x, y in pairs if x.truth]
+    if not known:
+        return Estimate.nothing(len(pairs))
+    cells, cell_seeds, cell_groups = number_cells(
+        [x.group_id for x, _ in known], [x.seed for x, _ in known], crossed
+    )
+    a, b = (_mean_recall([pair[side] for pair in known], cells, len(cell_seeds), None) for side in (0, 1))
+    estimate = estimate_statistic(
+        lambda weights: a(weights) - b(weights), cell_seeds, cell_groups,
+        n=len(known), excluded=len(pairs) - len(known), crossed=crossed,
+    )  # fmt: skip
+    differ = {cell_groups[cell] for cell, (x, y) in zip(cells, known, strict=True) if _right(x) != _right(y)}
+    return widen_if_few_differ(estimate, len(differ))
+
+
+def _right(item: ItemScore) -> set[str]:
+    return {concept for concept, value in item.truth.items() if item.predicted.get(concept) == value}
+
+
+def _mean_recall(
+    scored: Sequence[ItemScore], cells: NDArray[np.int64], n_cells: int, concepts: Collection[str] | None
+) -> Statistic:
+    """Mean over concepts of the mean over classes of recall, as a function of cell weights."""
     found = sorted({(c, v) for item in scored for c, v in item.truth.items() if concepts is None or c in concepts})
     column = {pair: i for i, pair in enumerate(found)}
-    hits, totals = np.zeros((len(cell_seeds), len(found))), np.zeros((len(cell_seeds), len(found)))
+    hits, totals = np.zeros((n_cells, len(found))), np.zeros((n_cells, len(found)))
     for item, cell in zip(scored, cells, strict=True):
         for pair in item.truth.items():
             if pair in column:
@@ -134,10 +176,7 @@ def balanced_accuracy(
         per_concept = [_mean_of_known(recall[:, i]) for i in columns]
         return _mean_of_known(np.stack(per_concept, axis=1))
 
-    estimate = estimate_statistic(
-        statistic, cell_seeds, cell_groups, n=len(scored), excluded=excluded, crossed=crossed, seed=seed
-    )
-    return _within_shares(estimate)
+    return statistic
 
 
 def _mean_of_known(values: Array) -> Array:

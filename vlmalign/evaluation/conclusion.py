@@ -62,7 +62,8 @@ def explain(difference: Estimate, margin: float, *, name: str, subject: str = "w
         return f"{name} {verb} {subject} by {100 * abs(difference.mean):.1f} points ({interval})."
     if verdict == "undecided":
         detectable = smallest_detectable(difference)
-        tail = "" if detectable is None else f" An effect of {100 * detectable:.0f} points would have shown."
+        effect = "" if detectable is None else f" An effect of {100 * detectable:.0f} points"
+        tail = effect and f"{effect} would have shown with 80% power."
         return f"{name}: no conclusion on {subject}, {100 * difference.mean:+.1f} points ({interval}).{tail}"
     return f"{name} changed {subject} by no more than {100 * margin:g} points either way ({interval})."
 

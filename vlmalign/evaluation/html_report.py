@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vlmalign.evaluation import plots
+from vlmalign.evaluation.against import against_view
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.report_metrics import Span
+from vlmalign.evaluation.report_titles import EXPERT_TITLES, REWARD_TITLES
 from vlmalign.evaluation.report_view import (
-    EXPERT_TITLES,
-    REWARD_TITLES,
     conclusions,
     cost_rows,
     flat_rows,
     flow_steps,
+    methods_of,
     metric_table,
     score_table,
 )
@@ -107,7 +108,11 @@ def render_report(
         results={**dict.fromkeys(("source", "seed", "seeds", "n_groups", "notes")), **results},
         margin=margin,
         flow=flow_steps(results),
+        several_seeds=len(results.get("seeds") or ()) > 1,
         headline=conclusions(results.get("comparisons"), margin),
+        headline_methods=methods_of((results.get("comparisons") or {}).values()),
+        against=against_view(results),
+        against_methods=methods_of((results.get("dpo_against_sft_more") or {}).values()),
         arms=metric_table(results.get("arms")),
         sampled=metric_table(results.get("sampled")),
         baselines=metric_table(results.get("baselines")),
@@ -196,6 +201,7 @@ def _counts(estimates: Sequence[Estimate]) -> str:
 
 def _missing(results: Mapping[str, Any], examples: Sequence[Example]) -> list[str]:
     names = {"arms": "arms", "comparisons": "comparisons", "baselines": "baselines",
+             "dpo_against_sft_more": "dpo against sft_more by metric",
              "sampled": "sampled answers (T = 1)",
              "reward_model": "reward model", "expert": "expert", "seconds": "seconds per stage"}  # fmt: skip
     found = [title for key, title in names.items() if not results.get(key)]

@@ -2,75 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vlmalign.evaluation.aggregate import QUANTITIES
 from vlmalign.evaluation.conclusion import explain, smallest_detectable
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.results import LOWER_IS_BETTER
-
-#: metric -> (title, what it says)
-METRIC_TITLES = {
-    "whole_report_accuracy": (
-        "Whole report right",
-        "every in-scope claim and the impression right, nothing unsupported",
-    ),
-    "question_accuracy": ("Questions right", "asked one by one, the model being fed its own answers"),
-    "balanced_accuracy": ("Balanced accuracy", "mean over concepts of the mean recall of their values"),
-    "conversation_accuracy": ("Whole conversation right", "every answer of a conversation right"),
-    "in_scope_accuracy": ("In-scope claims right", "concepts that the expert can verify; omitted is wrong"),
-    "out_of_scope_accuracy": ("Out-of-scope claims right", "concepts that the expert cannot see"),
-    "unsupported_known": (
-        "Unsupported, known kind",
-        "reports with a statement no image supports, of a listed kind",
-    ),
-    "unsupported_unknown": ("Unsupported, unknown kind", "of a kind that no filter of the pipeline knows"),
-    "omissions": ("Omitted", "known concepts of which the report says nothing"),
-    "path_consistency": ("Consistent path", "the answers can all be true together"),
-    "invalid_rate": ("Invalid", "nothing could be read, or the answer was cut off"),
-    "answer_tokens": ("Answer length", "tokens"),
-    "unrecognised": ("Unread sentences", "per report: neither a claim nor a known statement"),
-    "question_balanced_accuracy": ("Questions, balanced", "mean over concepts of the mean recall of their values"),
-    "unparsed_answers": ("Unread answers", "share of the questions; counted as wrong"),
-    "conversation_consistency": ("Consistent conversation", "its answers can all be true together"),
-    "conversation_invalid_rate": ("Invalid conversation", "no answer could be read, or it was cut off"),
-    "conversation_tokens": ("Conversation length", "tokens"),
-}
-LESS_IS_BETTER = LOWER_IS_BETTER | {"unrecognised", "unparsed_answers", "conversation_invalid_rate"}
-ARM_NOTES = {
-    "sft": "the common start",
-    "sft_more": "more training on the noisy labels",
-    "sft_clean": "labels without known unsupported statements",
-    "sft_best_of_n": "imitates the answers that DPO gets as chosen",
-    "sft_edited": "its own answer, corrected by the expert's findings",
-    "dpo": "preference pairs from the expert's findings",
-    "dpo_shuffled": "negative control: images permuted across pairs",
-    "expert_only": "template filled from the expert's findings",
-    "majority_class": "commonest label, whatever the image",
-    "uniform_random": "values drawn uniformly",
-    "text_only": "the model without the image",
-}
-COMPARISON_TITLES = {
-    "dpo_minus_sft_more": ("The whole path", "dpo against sft_more", "whole-report accuracy"),
-    "dpo_minus_sft_best_of_n": ("Preferences as such", "dpo against sft_best_of_n", "whole-report accuracy"),
-    "dpo_minus_sft_edited": ("Preferences rather than editing", "dpo against sft_edited", "whole-report accuracy"),
-    "dpo_shuffled_minus_sft_more_in_scope": (
-        "Pairs with the wrong image", "dpo_shuffled against sft_more, a control", "in-scope accuracy"),
-    "dpo_minus_sft_more_out_of_scope": (
-        "What the expert cannot see", "dpo against sft_more", "out-of-scope accuracy"),
-}  # fmt: skip
-#: name -> (title, unit)
-REWARD_TITLES = {
-    "role_swapped": ("Role-swapped pairs, image seen", "%"),
-    "role_swapped_blanked": ("Role-swapped pairs, image blanked", "%"),
-    "seen_minus_blanked": ("Seen minus blanked, paired", "points"),
-}
-EXPERT_TITLES = {
-    "dice": ("Segmentation, Dice (0 to 1)", ""),
-    "count_mae": ("Counting, mean absolute error", "per field"),
-}
+from vlmalign.evaluation.report_titles import ARM_NOTES, COMPARISON_TITLES, LESS_IS_BETTER, METRIC_TITLES
 
 
 @dataclass(frozen=True)
@@ -98,10 +38,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its column heads, each a name and a note."""
+    """A table with its column heads, each a name and a note, and how its intervals were made."""
 
     columns: Sequence[tuple[str, str]]
     rows: Sequence[Row] = field(default_factory=list)
+    methods: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,7 +103,23 @@ def metric_table(arms: Mapping[str, Mapping[str, Any]] | None) -> Table | None:
         share = name in METRIC_TITLES and name not in QUANTITIES
         cells = [cell_of(arm.get(name), share=share) for arm in arms.values()]
         rows.append(_counts_once(Row(title, note, cells, tag)))
-    return Table([(arm, ARM_NOTES.get(arm, "")) for arm in arms], rows)
+    methods = methods_of(score for metrics in arms.values() for score in metrics.values())
+    return Table([(arm, ARM_NOTES.get(arm, "")) for arm in arms], rows, methods)
+
+
+def methods_of(scores: Iterable[Mapping[str, Any]]) -> str:
+    """How the intervals of a table were made, the commonest first, and of how many figures.
+
+    Example:
+        >>> t, exact = {"method": "t, 3 df, over 4 groups"}, {"method": "Clopper-Pearson, 4 groups"}
+        >>> methods_of([t, exact, t])
+        't, 3 df, over 4 groups (of 2); Clopper-Pearson, 4 groups (of 1)'
+    """
+    scored = [score for score in scores if score.get("mean", 0) is not None]
+    counts = Counter(str(score["method"]) for score in scored if score.get("method")).most_common()
+    if len(counts) < 2:
+        return "".join(method for method, _ in counts)
+    return "; ".join(f"{method} (of {n})" for method, n in counts)
 
 
 def _counts_once(row: Row) -> Row:
@@ -205,7 +162,7 @@ def score_table(
         scores: name -> score.
         titles: name -> (title, unit); a unit of "%" or "points" says that the score is a share.
     """
-    rows = []
+    rows, shown = [], []
     for name, score in (scores or {}).items():
         if not isinstance(score, Mapping) or not {"mean", "low", "high"} <= set(score):
             continue
@@ -213,8 +170,9 @@ def score_table(
         cell = cell_of(score, share=unit in ("%", "points"), signed=unit == "points")
         ties = score.get("ties")
         tied = ties.get("mean") if isinstance(ties, Mapping) else None
+        shown.append(score)
         rows.append(Row(title, "" if tied is None else f"ties {100 * tied:.1f} %", [cell], unit))
-    return Table([("", "")], rows) if rows else None
+    return Table([("", "")], rows, methods_of(shown)) if rows else None
 
 
 def _score_title(name: str, titles: Mapping[str, tuple[str, str]]) -> tuple[str, str]:

@@ -32,6 +32,7 @@ COMPARISONS = (
     "dpo_minus_sft_more",
     "dpo_minus_sft_best_of_n",
     "dpo_minus_sft_edited",
+    "dpo_shuffled_minus_sft_more",
     "dpo_shuffled_minus_sft_more_in_scope",
 )
 
@@ -80,6 +81,7 @@ class Results(_Open):
     sampled: dict[str, dict[str, Score]] | None = None
     baselines: dict[str, dict[str, Score]] | None = None
     comparisons: dict[str, Comparison] | None = None
+    dpo_against_sft_more: dict[str, Score] | None = None
     reward_model: RewardModel | None = None
     expert: dict[str, Score] | None = None
     seconds: dict[str, float] | None = None
@@ -155,6 +157,11 @@ def _missing(results: Results) -> list[str]:
         f"comparisons.{name}: missing"
         for name in COMPARISONS
         if results.comparisons is not None and name not in results.comparisons
+    ]
+    problems += [
+        f"dpo_against_sft_more.{name}: missing"
+        for name in required
+        if results.dpo_against_sft_more is not None and name not in results.dpo_against_sft_more
     ]
     problems += [
         f"expert.{name}: missing"

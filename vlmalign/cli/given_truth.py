@@ -1,0 +1,150 @@
+"""Which of the given cases a folder of candidates answered: checked before anything is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlmalign.cli.scored_arms import score_one, truths_of
+from vlmalign.clinical import Logic
+from vlmalign.evaluation import CaseTruth, ItemScore
+from vlmalign.records import Candidate, Case, DataError, RecordFolder
+
+#: where a folder of cases made from other cases keeps their hashes
+SOURCES = ("source_sha256", "cases")
+
+
+@dataclass(frozen=True)
+class GivenCases:
+    """The cases to score against, from one or several folders.
+
+    Attributes:
+        folders: where they lie.
+        cases: by id.
+        truths: what is known, by case id; a case of which nothing is known is missing.
+        hashes: of the folders.
+        sources: of the folders that those were made from.
+    """
+
+    folders: tuple[Path, ...]
+    cases: dict[str, Case]
+    truths: dict[str, CaseTruth]
+    hashes: frozenset[str]
+    sources: frozenset[str]
+
+    @property
+    def names(self) -> str:
+        """The folders, for messages."""
+        return ", ".join(map(str, self.folders))
+
+
+def read_cases(folders: Sequence[Path], logic: Logic) -> GivenCases:
+    """Read folders of cases.
+
+    Raises:
+        DataError: a folder cannot be read, or a case is in two of them.
+    """
+    cases: dict[str, Case] = {}
+    truths: dict[str, CaseTruth] = {}
+    hashes: set[str] = set()
+    sources: set[str] = set()
+    for folder in folders:
+        opened = RecordFolder(folder, Case)
+        records = list(opened)
+        for case in records:
+            if case.id in cases:
+                raise DataError("the case is in more than one of the folders given with --cases",
+                                "Give each case once.", file=folder, record=case.id)  # fmt: skip
+            cases[case.id] = case
+        truths.update(truths_of(records, logic))
+        hashes.add(opened.sha256)
+        for key in SOURCES:
+            made_from = opened.manifest.config.get(key) or ()
+            sources.update([made_from] if isinstance(made_from, str) else made_from)
+    return GivenCases(tuple(folders), cases, truths, frozenset(hashes), frozenset(sources))
+
+
+def score_against(
+    folder: Path, given: GivenCases, logic: Logic, in_scope: Sequence[str], answered: Path | None = None
+) -> tuple[list[ItemScore], dict[str, int]]:
+    """Scores of a folder of candidates, and how many candidates were scored, and not, and why.
+
+    The folder's manifest holds the hash of the cases that were answered. They must be the given ones, or those
+    that the given ones were split from, or `answered`, whose pictures are then compared one by one.
+
+    Args:
+        folder: the candidates.
+        given: what they are scored against.
+        logic: the clinical logic.
+        in_scope: concepts that an expert can verify.
+        answered: the cases that were answered, where they are other folders than the given ones.
+
+    Raises:
+        DataError: the candidates answered other cases, or none whose truth is known.
+    """
+    opened = RecordFolder(folder, Candidate)
+    candidates = list(opened)
+    may_be_outside = _check_origin(opened, candidates, given, answered)
+    outside = [c for c in candidates if c.case_id not in given.cases]
+    if outside and not may_be_outside:
+        n = f"{len(outside)} of {len(candidates)}"
+        raise DataError(f"{n} candidates answer cases that are not in {given.names}",
+                        "Give their cases, too: --cases may be repeated.",
+                        file=folder, record=outside[0].id, field="case_id")  # fmt: skip
+    items = [
+        score_one(candidate, given.truths[candidate.case_id], logic, in_scope)
+        for candidate in candidates
+        if candidate.case_id in given.truths
+    ]
+    counts = {
+        "candidates": len(candidates), "scored": len(items), "excluded_other_case": len(outside),
+        "excluded_truth_unknown": len(candidates) - len(items) - len(outside),
+    }  # fmt: skip
+    if not items:
+        raise DataError(f"nothing to score: of {len(candidates)} candidates {len(outside)} answer cases that are "
+                        f"not in {given.names}, and of {counts['excluded_truth_unknown']} the case has no finding",
+                        "Give cases whose reference holds findings.", file=folder)  # fmt: skip
+    return items, counts
+
+
+def _check_origin(
+    opened: RecordFolder[Candidate], candidates: Sequence[Candidate], given: GivenCases, answered: Path | None
+) -> bool:
+    """Refuse candidates to other cases; whether some may answer cases that were not given."""
+    origin = opened.manifest.config.get("cases")
+    if not isinstance(origin, str):  # made elsewhere: only the group tells whether the case is the same
+        for candidate in candidates:
+            case = given.cases.get(candidate.case_id)
+            if case is not None and candidate.group_id not in (None, case.group_id):
+                raise DataError(f"its case is of group {case.group_id} in {given.names}, not {candidate.group_id}",
+                                "Give the cases that were answered.",
+                                file=opened.path, record=candidate.id, field="group_id")  # fmt: skip
+        return False
+    if origin in given.hashes:
+        return False
+    if origin in given.sources:
+        return True
+    if answered is None:
+        raise DataError(
+            f"the candidates answer cases of hash {origin[:12]}; {given.names} is of hash "
+            f"{', '.join(sorted(h[:12] for h in given.hashes))} and was not split from them",
+            "Give the cases that were answered; or name those with --answered, and their pictures are compared.",
+            file=opened.path, field="config.cases",
+        )  # fmt: skip
+    _check_pictures(RecordFolder(answered, Case), origin, {c.case_id for c in candidates}, given)
+    return True
+
+
+def _check_pictures(answered: RecordFolder[Case], origin: str, asked: set[str], given: GivenCases) -> None:
+    if answered.sha256 != origin:
+        raise DataError(f"the candidates answer cases of hash {origin[:12]}, and this is {answered.sha256[:12]}",
+                        "Name with --answered the folder that they were generated for.",
+                        file=answered.path)  # fmt: skip
+    for case in answered:
+        mine = given.cases.get(case.id)
+        if case.id in asked and mine is not None:
+            if [image.sha256 for image in mine.images] != [image.sha256 for image in case.images]:
+                raise DataError(f"the case shows other pictures there than in {given.names}",
+                                "Give cases with the pictures that were answered.",
+                                file=answered.path, record=case.id, field="images")  # fmt: skip

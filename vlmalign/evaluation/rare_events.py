@@ -1,0 +1,69 @@
+"""Intervals of rare events: what a bootstrap cannot draw, as it was not seen, may still be there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from scipy import stats
+
+from vlmalign.evaluation.estimate import Estimate
+
+FEW_GROUPS = 10
+
+
+def one_sided_bound(n_groups: int, level: float = 0.95) -> float:
+    """Upper Clopper-Pearson end for no event in `n_groups` trials, 1 - ((1 - level) / 2) ** (1 / n_groups).
+
+    Example:
+        >>> round(one_sided_bound(10), 4)
+        0.3085
+    """
+    return float(1 - ((1 - level) / 2) ** (1 / n_groups))
+
+
+def rare_interval(mean: float, n_events: int, n_groups: int, level: float = 0.95) -> tuple[float, float] | None:
+    """Interval of a proportion of which at most half of the groups have an event; None if more have.
+
+    Two things make the bootstrap and t intervals too short there, as they cannot draw what was not seen (Brown,
+    Cai & DasGupta 2001, Stat. Sci. 16:101, on intervals of small expected counts):
+
+    * the number of groups with an event: its Clopper-Pearson interval, in proportion, is the mean's. Exact if
+      the items of a group always agree; conservative or nearly exact in the other extreme, single events;
+    * what share of a group an event takes, of which fewer than `FEW_GROUPS` tell little: until then the upper
+      end is no lower than it is without any event, so that it never falls as events are added. In groups of more
+      than about five items a step down remains where this ends.
+
+    Args:
+        mean: the proportion.
+        n_events: groups with an event, at least 1.
+        n_groups: G.
+        level: coverage aimed at.
+
+    Example:
+        >>> low, high = rare_interval(1 / 288, 1, 72)
+        >>> round(low, 5), round(high, 4)
+        (9e-05, 0.0499)
+    """
+    if 2 * n_events > n_groups:
+        return None
+    exact = stats.binomtest(n_events, n_groups).proportion_ci(level, method="exact")
+    share = mean * n_groups / n_events
+    floor = one_sided_bound(n_groups, level) if n_events < FEW_GROUPS else 0.0
+    return share * float(exact.low), min(1.0, max(floor, share * float(exact.high)))
+
+
+def widen_if_rare(estimate: Estimate, events: int, others: int, level: float) -> Estimate:
+    """The hull with `rare_interval`, of the events and of the non-events, counted in groups."""
+    if estimate.mean is None or estimate.low is None or estimate.high is None:
+        return estimate
+    low, high = estimate.low, estimate.high
+    rare = rare_interval(estimate.mean, events, estimate.n_groups, level)
+    if rare is not None:
+        low, high = min(low, rare[0]), max(high, rare[1])
+    rare = rare_interval(1 - estimate.mean, others, estimate.n_groups, level)
+    if rare is not None:
+        low, high = min(low, 1 - rare[1]), max(high, 1 - rare[0])
+    if (low, high) == (estimate.low, estimate.high):
+        return estimate
+    method = f"{estimate.method}, widened for rare events"
+    return replace(estimate, low=low, high=high, method=method)
