@@ -114,7 +114,7 @@ def test_one_broken_source_does_not_hide_the_others(vlmalign, refused):
         ("ZeroDivisionError", "ZeroDivisionError: first line second line. VLMALIGN_TRACEBACK=1 shows where"),
         ("ValueError", "first line second line"),
         ("exit", "SystemExit: 3"),
-        ("disk", "pictures/a.png: no space left on device. Nothing is lost"),
+        ("disk", "pictures/a.png: no space left on device. Free some space"),
     ],
 )
 def test_a_users_source_that_fails_is_named_in_one_line(refused, how, says):

@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+from contextlib import contextmanager
 
 import pytest
 from PIL import Image
@@ -11,46 +12,49 @@ from vlmalign.records import DatasetBuild
 from vlmalign.records.writing import link, put, replacing, write_atomic
 
 
-@pytest.fixture
-def small_disk():
-    """No file may grow beyond 1 kB: the nearest to a full disk that needs no disk."""
+@contextmanager
+def small_disk(size=1000):
+    """No file may grow beyond so many bytes: the nearest to a full disk that needs no disk.
+
+    Only around the write in question: the limit holds for the whole process, the test runner's output included.
+    """
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize("write", [put, write_atomic])
-def test_a_full_disk_names_the_file_and_leaves_no_partial_one(tmp_path, small_disk, write):
+def test_a_full_disk_names_the_file_and_leaves_no_partial_one(tmp_path, write):
     (tmp_path / "a.bin").write_bytes(b"old")
-    with pytest.raises(OSError, match="File too large: '.*/a.bin'$"):
+    with small_disk(), pytest.raises(OSError, match="File too large: '.*/a.bin'$"):
         write(tmp_path / "a.bin", b"x" * 5000)
     assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
     assert (tmp_path / "a.bin").read_bytes() == b"old"
 
 
-def test_a_copy_that_fails_names_its_target_and_leaves_no_partial_one(tmp_path, monkeypatch, request):
+def test_a_copy_that_fails_names_its_target_and_leaves_no_partial_one(tmp_path, monkeypatch):
     (tmp_path / "source.bin").write_bytes(b"x" * 5000)
     monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
-    request.getfixturevalue("small_disk")
-    with pytest.raises(OSError, match="File too large: '.*/images/target.bin'$"):
+    with small_disk(), pytest.raises(OSError, match="File too large: '.*/images/target.bin'$"):
         link(tmp_path / "source.bin", tmp_path / "images" / "target.bin")
     assert not list((tmp_path / "images").iterdir())
 
 
-def test_an_image_that_finds_no_space_names_its_file_in_the_folder(tmp_path, small_disk):
+def test_an_image_that_finds_no_space_names_its_file_in_the_folder(tmp_path):
     noise = Image.frombytes("RGB", (32, 32), os.urandom(32 * 32 * 3))
-    with pytest.raises(OSError, match=r"File too large: '.*/images/[0-9a-f]{2}/[0-9a-f]{64}\.png'$"):
+    with small_disk(), pytest.raises(OSError, match=r"File too large: '.*/images/[0-9a-f]{2}/[0-9a-f]{64}\.png'$"):
         with DatasetBuild(tmp_path / "d", "case", {}) as build:
             build.add_image(noise)
     assert not [p for p in (tmp_path / "d" / "images").rglob("*") if p.is_file()]
 
 
-def test_a_disk_without_room_for_the_first_line_of_a_journal_names_it(tmp_path, small_disk):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-    with pytest.raises(OSError, match="File too large: '.*/d/journal.jsonl'$"):
+def test_a_disk_without_room_for_the_first_line_of_a_journal_names_it(tmp_path):
+    with small_disk(10), pytest.raises(OSError, match="File too large: '.*/d/journal.jsonl'$"):
         DatasetBuild(tmp_path / "d", "case", {})
 
 
