@@ -159,17 +159,16 @@ def killed(monkeypatch):
 
 
 def _die_in_unit(n: int) -> None:
-    from vlmalign.records import DatasetBuild
+    from vlmalign.records import build
 
     written = 0
 
-    def append(build, line):
+    def append(path, journal, line):
         nonlocal written
         written += 1
-        half = line if written < n else line[: len(line) // 2]
-        build._journal.write(half)
-        build._journal.flush()
+        journal.write(line if written < n else line[: len(line) // 2])
+        journal.flush()
         if written == n:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    DatasetBuild._append = append  # type: ignore[method-assign]
+    build.append = append

@@ -9,7 +9,7 @@ import pytest
 
 from vlmalign.cli.demo import demo
 from vlmalign.cli.demo_plan import ARMS, IN_SCOPE, LOGIC
-from vlmalign.cli.scored_arms import truths_of
+from vlmalign.cli.given_truth import truths_of
 from vlmalign.clinical import load_logic, parse_text
 from vlmalign.evaluation import check_results
 from vlmalign.records import Case, Preference, read_manifest, read_records

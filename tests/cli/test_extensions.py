@@ -5,7 +5,17 @@ from importlib import resources
 
 import pytest
 
-from vlmalign.records import Case, Demonstration, Finding, Judgement, read_records
+from vlmalign.records import (
+    Candidate,
+    Case,
+    DatasetBuild,
+    Demonstration,
+    Finding,
+    Judgement,
+    Sampling,
+    assistant,
+    read_records,
+)
 
 CODE = '''
 from experts.protocol import Examination, ExpertCard, Measured
@@ -137,12 +147,16 @@ def test_a_users_expert_is_listed_and_run(vlmalign, cases, tmp_path):
     assert len(found) == 6 and all(0 < f.value < 1 for f in found)
 
 
-def test_a_users_reward_scores_and_its_settings_are_checked(vlmalign, refused, tiny, cases, tmp_path):
-    assert vlmalign("generate", tiny, cases, "answers", "--n", 1, "--max-new-tokens", 3).code == 0
+def test_a_users_reward_scores_and_its_settings_are_checked(vlmalign, refused, cases, tmp_path):
+    with DatasetBuild(tmp_path / "answers", "candidate", {}) as build:
+        for case in read_records(cases, Case):
+            answer = Candidate(id=f"{case.id}/0", case_id=case.id, messages=(assistant("two words"),), policy="p@1",
+                               sampling=Sampling(max_new_tokens=3), seed=0)  # fmt: skip
+            build.commit(case.id, [answer])
     command = ("score", "length", "--cases", cases, "--candidates", "answers", "--out")
     refused(*command, "o", "--set", "per_wrd=2", says="reward 'length'")
     assert vlmalign(*command, "judged", "--set", "per_word=2").code == 0
-    assert all(j.score % 2 == 0 for j in read_records(tmp_path / "judged", Judgement))
+    assert {j.score for j in read_records(tmp_path / "judged", Judgement)} == {4.0}
 
 
 def test_an_entry_point_that_cannot_be_loaded_is_named(refused, cases):

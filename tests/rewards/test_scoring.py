@@ -12,6 +12,7 @@ from vlmalign.records import (
     user,
 )
 from vlmalign.rewards import ScalarReward, SymbolicReward, score_candidates, score_pairs
+from vlmalign.rewards.scoring import judge_candidates
 
 
 @pytest.fixture
@@ -28,6 +29,25 @@ def test_every_candidate_gets_a_judgement_and_what_is_missing_is_counted(symboli
     assert judged[0].components["correct"] == 1.0
     counts = read_manifest(out).counts
     assert counts["invalid"] == 1 and counts["cases_without_candidates"] == 1
+
+
+def test_an_answer_cut_by_the_token_limit_is_invalid_for_every_reward_and_never_shown_to_it(symbolic, make):
+    whole, cut = make.candidate("A leukocyte is present."), make.candidate("A leukocyte is", n=1, finished=False)
+    case = make.case([make.finding("leukocyte", "present")])
+    seen = []
+
+    class Spy:
+        name, needs_images = "spy@1", True
+
+        def score(self, cases, candidates, images):
+            seen.extend(zip(candidates, images, strict=True))
+            return symbolic.score(cases, candidates)
+
+    judged, invalid = judge_candidates(Spy(), "c", [case] * 3, [cut, whole, cut], [["a"], ["b"], ["c"]])
+    assert [j.valid for j in judged] == [False, True, False] and invalid == 2
+    assert judged[0].score is None and judged[0].invalid_reason == "unfinished: cut by the token limit"
+    assert judged[1].score == 1.0 and seen == [(whole, ["b"])]
+    assert judge_candidates(Spy(), "c", [case], [cut], None)[1] == 1 and len(seen) == 1
 
 
 def test_a_stopped_scoring_continues_and_ends_with_the_same_bytes(symbolic, folders, tmp_path):

@@ -34,8 +34,9 @@ def demo(
     """
     import json
 
+    from vlmalign.cli.arm_results import MARGIN
     from vlmalign.cli.demo_plan import PRESETS, Demo, plan
-    from vlmalign.cli.demo_results import MARGIN, Seed, collect
+    from vlmalign.cli.demo_results import Seed, collect
     from vlmalign.cli.pipeline import run_pipeline
     from vlmalign.evaluation import check_results
 

@@ -9,23 +9,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from vlmalign.cli.arm_results import AnsweredSeed, arm_results
 from vlmalign.cli.compute import flops_of_run, flops_of_sampling
-from vlmalign.cli.demo_plan import ARMS, DPO_ARMS, IN_SCOPE, LOGIC, SFT_ARMS
+from vlmalign.cli.demo_plan import DPO_ARMS, LOGIC, SFT_ARMS
 from vlmalign.cli.expert_scores import expert_figures, score_expert
-from vlmalign.cli.scored_arms import score_arm, score_candidates_folder, truths_of
-from vlmalign.clinical import load_logic, parse_text
-from vlmalign.evaluation import (
-    CaseTruth,
-    ItemScore,
-    aggregate,
-    compare,
-    conclude,
-    majority_baseline,
-    random_baseline,
-    smallest_detectable,
-)
-from vlmalign.evaluation.against import compare_metrics
-from vlmalign.evaluation.conclusion import explain
+from vlmalign.cli.given_truth import read_cases
+from vlmalign.clinical import Logic, load_logic
+from vlmalign.evaluation import ItemScore
 from vlmalign.evaluation.reward_accuracy import (
     PairAccuracy,
     best_of_n_curve,
@@ -35,26 +25,6 @@ from vlmalign.evaluation.reward_accuracy import (
 )
 from vlmalign.records import Candidate, Case, Judgement, Preference, read_manifest, read_records
 
-MARGIN = 0.05
-COMPARED = {
-    "dpo_minus_sft_more": ("dpo", "sft_more", "whole_report_accuracy", "Value of the whole path (dpo - sft_more)"),
-    "dpo_minus_sft_best_of_n": (
-        "dpo", "sft_best_of_n", "whole_report_accuracy", "Value of preferences (dpo - sft_best_of_n)",
-    ),
-    "dpo_minus_sft_edited": (
-        "dpo", "sft_edited", "whole_report_accuracy", "Preferences against editing (dpo - sft_edited)",
-    ),
-    "dpo_shuffled_minus_sft_more": (
-        "dpo_shuffled", "sft_more", "whole_report_accuracy",
-        "Negative control, whole reports (dpo_shuffled - sft_more)",
-    ),
-    "dpo_shuffled_minus_sft_more_in_scope": (
-        "dpo_shuffled", "sft_more", "in_scope_accuracy", "Negative control (dpo_shuffled - sft_more)",
-    ),
-    "dpo_minus_sft_more_out_of_scope": (
-        "dpo", "sft_more", "out_of_scope_accuracy", "What the expert cannot see (dpo - sft_more)",
-    ),
-}  # fmt: skip
 PACKAGES = ("vlmalign", "torch", "transformers", "monai", "peft", "accelerate")
 
 
@@ -82,30 +52,22 @@ def collect(
         crossed: whether the seeds share test groups (one real data set divided anew) or not (new phantoms).
     """
     logic = load_logic(LOGIC)
-    truths = {seed.number: truths_of(read_records(seed.path("roles", "test"), Case), logic, seed.number)
-              for seed in seeds}  # fmt: skip
-    greedy = {arm: _items(seeds, truths, arm, "greedy") for arm in ARMS}
-    greedy["expert_only"] = [
-        item for seed in seeds
-        for item in score_candidates_folder(seed.path("answers", "expert_only"), truths[seed.number], logic)
+    answered = [
+        AnsweredSeed(
+            seed.number, seed.path("answers"), seed.path("labels"),
+            read_cases([seed.path("roles", "test")], logic, seed.number),
+        )
+        for seed in seeds
     ]  # fmt: skip
-    sampled = {arm: _items(seeds, truths, arm, "sampled") for arm in ARMS}
+    figures, greedy = arm_results(answered, logic, crossed=crossed)
     first = seeds[0]
     results: dict[str, Any] = {
         "source": source,
         "seed": first.number,
         "seeds": [seed.number for seed in seeds],
-        "arms": {arm: arm_figures(items, crossed) for arm, items in greedy.items()},
-        "sampled": {arm: arm_figures(items, crossed) for arm, items in sampled.items()},
-        "baselines": baseline_figures(
-            [(seed.path("labels"), truths[seed.number], seed.number) for seed in seeds],
-            _items(seeds, truths, "text_only", "greedy"),
-            crossed,
-        ),
-        "comparisons": compare_arms(greedy, crossed),
-        "dpo_against_sft_more": compare_metrics(greedy["dpo"], greedy["sft_more"], crossed=crossed),
-        "reward_model": _reward_model(seeds, truths, crossed),
-        "expert": _expert(seeds, truths),
+        **figures,
+        "reward_model": _reward_model(seeds, answered, logic),
+        "expert": _expert(seeds, answered),
         "n_groups": {role: _count_groups(first.path("roles", role)) for role in _roles(first)},
         "counts": _counts(seeds),
         "seconds": _seconds(seeds),
@@ -116,69 +78,16 @@ def collect(
     return results, greedy
 
 
-def _items(
-    seeds: Sequence[Seed], truths: Mapping[int, dict[str, CaseTruth]], arm: str, mode: str
-) -> list[ItemScore]:
-    return [item for seed in seeds for item in score_arm(seed.path("answers", arm), truths[seed.number], mode)]
-
-
-def arm_figures(items: Sequence[ItemScore], crossed: bool) -> dict[str, Any]:
-    """Every metric of one arm, as results.json holds it."""
-    return {name: estimate.to_dict() for name, estimate in aggregate(items, crossed=crossed).items()}
-
-
-def baseline_figures(
-    labelled: Sequence[tuple[Path, Mapping[str, CaseTruth], int]], blind: Sequence[ItemScore], crossed: bool
-) -> dict[str, Any]:
-    """What no look at the image earns.
-
-    Args:
-        labelled: per seed, the folder of noisy labels (majority classes come from it), the test truths, and
-            the seed.
-        blind: items of the arm that answered without the image.
-        crossed: see `collect`.
-    """
-    logic = load_logic(LOGIC)
-    majority: list[ItemScore] = []
-    uniform: list[ItemScore] = []
-    for folder, truths, number in labelled:
-        known = list(truths.values())
-        texts = [case.reference.text for case in read_records(folder, Case) if case.reference]
-        labels = [parse_text(logic, text).answers for text in texts if text]
-        majority += majority_baseline(logic, labels, known, IN_SCOPE)
-        uniform += random_baseline(logic, known, IN_SCOPE, seed=number)
-    found = {"majority_class": majority, "uniform_random": uniform, "text_only": list(blind)}
-    return {name: arm_figures(items, crossed) for name, items in found.items()}
-
-
-def compare_arms(arms: Mapping[str, list[ItemScore]], crossed: bool) -> dict[str, Any]:
-    """The named differences between arms, each with what its interval allows one to say."""
-    found = {}
-    for name, (a, b, metric, title) in COMPARED.items():
-        difference = compare(arms[a], arms[b], metric, crossed=crossed)
-        found[name] = {
-            **difference.to_dict(),
-            "metric": metric,
-            "margin": MARGIN,
-            "conclusion": conclude(difference, MARGIN),
-            "in_words": explain(difference, MARGIN, name=title, subject=metric.replace("_", " ")),
-            "smallest_detectable": smallest_detectable(difference),
-        }
-    return found
-
-
 # -- reward model and expert ----------------------------------------------------------------------
 
 
-def _reward_model(
-    seeds: Sequence[Seed], truths: Mapping[int, dict[str, CaseTruth]], crossed: bool
-) -> dict[str, Any]:
+def _reward_model(seeds: Sequence[Seed], answered: Sequence[AnsweredSeed], logic: Logic) -> dict[str, Any]:
     seen, blanked = (_role_swapped(seeds, name) for name in ("score_seen", "score_blank"))
     return {
         "role_swapped": seen.to_dict(),
         "role_swapped_blanked": blanked.to_dict(),
         "seen_minus_blanked": seen_minus_blanked(seen, blanked).to_dict(),
-        "best_of_n": curve_to_dict(_best_of_n(seeds, truths)),
+        "best_of_n": curve_to_dict(_best_of_n(seeds, answered, logic)),
     }
 
 
@@ -195,19 +104,18 @@ def _role_swapped(seeds: Sequence[Seed], name: str) -> PairAccuracy:
     return role_swapped_accuracy(right, wrong, items, groups, numbers)
 
 
-def _best_of_n(seeds: Sequence[Seed], truths: Mapping[int, dict[str, CaseTruth]]) -> Any:
-    logic = load_logic(LOGIC)
+def _best_of_n(seeds: Sequence[Seed], answered: Sequence[AnsweredSeed], logic: Logic) -> Any:
     scores, gold, groups, numbers = [], [], [], []
     largest = 1
-    for seed in seeds:
+    for seed, its in zip(seeds, answered, strict=True):
         judged = {j.candidate_ids[0]: j.score for j in read_records(seed.path("scores", "best_of_n"), Judgement)}
         by_case: dict[str, list[Candidate]] = {}
         for candidate in read_records(seed.path("best_of_n"), Candidate):
             by_case.setdefault(candidate.case_id, []).append(candidate)
-        items = score_candidates_folder(seed.path("best_of_n"), truths[seed.number], logic)
+        items = its.folder(seed.path("best_of_n"), logic)
         whole = {(i.case_id, i.sample): i.metrics["whole_report_accuracy"] for i in items}
         for case_id, candidates in by_case.items():
-            if case_id not in truths[seed.number]:
+            if case_id not in its.given.truths:
                 continue
             scores.append([judged[c.id] for c in candidates])
             gold.append([whole[case_id, c.sampling.sample] for c in candidates])
@@ -218,11 +126,11 @@ def _best_of_n(seeds: Sequence[Seed], truths: Mapping[int, dict[str, CaseTruth]]
     return best_of_n_curve(scores, gold, groups, n_values, numbers)
 
 
-def _expert(seeds: Sequence[Seed], truths: Mapping[int, dict[str, CaseTruth]]) -> dict[str, Any]:
+def _expert(seeds: Sequence[Seed], answered: Sequence[AnsweredSeed]) -> dict[str, Any]:
     rows = []
-    for seed in seeds:
+    for seed, its in zip(seeds, answered, strict=True):
         findings = seed.path("findings", "roles", "test")
-        for row in score_expert(seed.path("cases"), findings, truths[seed.number]):
+        for row in score_expert(seed.path("cases"), findings, its.given.truths):
             rows.append({**row, "group": f"{seed.number}/{row['group']}"})
     return expert_figures(rows)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlmalign.cli.scored_arms import score_one, truths_of
-from vlmalign.clinical import Logic
-from vlmalign.evaluation import CaseTruth, ItemScore
+from data_builders import HIDDEN_STATEMENTS
+from vlmalign.clinical import Logic, answers_from_findings
+from vlmalign.clinical.paths import forced_values
+from vlmalign.evaluation import CaseTruth, ItemScore, score_conversation, score_report
 from vlmalign.records import Candidate, Case, DataError, RecordFolder
 
 #: where a folder of cases made from other cases keeps their hashes
@@ -39,8 +40,31 @@ class GivenCases:
         return ", ".join(map(str, self.folders))
 
 
-def read_cases(folders: Sequence[Path], logic: Logic) -> GivenCases:
+def truths_of(cases: Iterable[Case], logic: Logic, seed: int | None = None) -> dict[str, CaseTruth]:
+    """What is known of each case, by case id; cases without findings are left out.
+
+    Derived concepts are included, and what follows from the findings (no leukocyte, so no kind), the latter
+    only for concepts that the source assesses somewhere: where it never does, nothing is known of them.
+    """
+    found: dict[str, tuple[str, dict[str, str]]] = {}
+    for case in cases:
+        if case.reference is not None and case.reference.findings:
+            answers = answers_from_findings(logic, case.reference.findings).answers
+            found[case.id] = (case.group_id, dict(answers))
+    assessed = {concept for _, answers in found.values() for concept in answers}
+    return {
+        case_id: CaseTruth(case_id, group, {**answers, **forced_values(logic, answers, assessed)}, seed)
+        for case_id, (group, answers) in found.items()
+    }
+
+
+def read_cases(folders: Sequence[Path], logic: Logic, seed: int | None = None) -> GivenCases:
     """Read folders of cases.
+
+    Args:
+        folders: of cases.
+        logic: the clinical logic that reads their findings.
+        seed: the seed of the run that they belong to, where several runs are scored together.
 
     Raises:
         DataError: a folder cannot be read, or a case is in two of them.
@@ -57,7 +81,7 @@ def read_cases(folders: Sequence[Path], logic: Logic) -> GivenCases:
                 raise DataError("the case is in more than one of the folders given with --cases",
                                 "Give each case once.", file=folder, record=case.id)  # fmt: skip
             cases[case.id] = case
-        truths.update(truths_of(records, logic))
+        truths.update(truths_of(records, logic, seed))
         hashes.add(opened.sha256)
         for key in SOURCES:
             made_from = opened.manifest.config.get(key) or ()
@@ -93,7 +117,7 @@ def score_against(
                         "Give their cases, too: --cases may be repeated.",
                         file=folder, record=outside[0].id, field="case_id")  # fmt: skip
     items = [
-        score_one(candidate, given.truths[candidate.case_id], logic, in_scope)
+        _score(candidate, given.truths[candidate.case_id], logic, in_scope)
         for candidate in candidates
         if candidate.case_id in given.truths
     ]
@@ -106,6 +130,14 @@ def score_against(
                         f"not in {given.names}, and of {counts['excluded_truth_unknown']} the case has no finding",
                         "Give cases whose reference holds findings.", file=folder)  # fmt: skip
     return items, counts
+
+
+def _score(candidate: Candidate, truth: CaseTruth, logic: Logic, in_scope: Sequence[str]) -> ItemScore:
+    """One candidate's figures: a conversation names the concepts it was asked in `extra["concepts"]`."""
+    asked = candidate.extra.get("concepts")
+    if asked:
+        return score_conversation(logic, candidate, truth, asked=asked)
+    return score_report(logic, candidate, truth, in_scope=in_scope, hidden_statements=HIDDEN_STATEMENTS)
 
 
 def _check_origin(

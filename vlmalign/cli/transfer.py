@@ -7,14 +7,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vlmalign.cli.demo_plan import ARMS, IN_SCOPE, LOGIC, answer_step
-from vlmalign.cli.demo_results import PACKAGES, arm_figures, baseline_figures, compare_arms
+from vlmalign.cli.arm_results import AnsweredSeed, arm_results
+from vlmalign.cli.demo_plan import ARMS, LOGIC, answer_step
+from vlmalign.cli.demo_results import PACKAGES
 from vlmalign.cli.expert_scores import expert_figures, score_expert
+from vlmalign.cli.given_truth import read_cases
 from vlmalign.cli.pipeline import Step, run_pipeline
-from vlmalign.cli.scored_arms import score_arm, score_candidates_folder, truths_of
 from vlmalign.clinical import load_logic
-from vlmalign.evaluation.against import compare_metrics
-from vlmalign.records import Case, read_records
 from vlmalign.records.hashing import config_hash
 from vlmalign.records.leakage import check_no_leakage, groups_and_images
 
@@ -81,36 +80,23 @@ def _steps(root: Path, place: Path, cases: Path, source: str, seed: int) -> list
 
 def _results(seeds: list[Path], place: Path, cases: Path, source: str, seed: int) -> dict[str, Any]:
     logic = load_logic(LOGIC)
-    records = read_records(cases, Case)
-    numbers = {root: int(root.name.removeprefix("seed-")) for root in seeds}
-    truths = {root: truths_of(records, logic, numbers[root]) for root in seeds}
-    crossed = len(seeds) > 1
-    greedy = {
-        arm: [i for r in seeds for i in score_arm(place / r.name / "answers" / arm, truths[r], "greedy")]
-        for arm in (*ARMS, "text_only")
-    }
-    sampled = {
-        arm: [i for r in seeds for i in score_arm(place / r.name / "answers" / arm, truths[r], "sampled")]
-        for arm in ARMS
-    }
-    blind = greedy.pop("text_only")
-    greedy["expert_only"] = [
-        item for r in seeds
-        for item in score_candidates_folder(place / r.name / "answers" / "expert_only", truths[r], logic, IN_SCOPE)
+    answered = []
+    for root in seeds:
+        number = int(root.name.removeprefix("seed-"))
+        given = read_cases([cases], logic, number)
+        answered.append(AnsweredSeed(number, place / root.name / "answers", root / "labels", given))
+    figures, _ = arm_results(answered, logic, crossed=len(seeds) > 1)
+    rows = [
+        row for r, its in zip(seeds, answered, strict=True)
+        for row in score_expert(cases, place / r.name / "findings", its.given.truths)
     ]  # fmt: skip
-    rows = [row for r in seeds for row in score_expert(cases, place / r.name / "findings", truths[r])]
-    labels = [(root / "labels", truths[root], numbers[root]) for root in seeds]
     return {
         "source": source,
         "seed": seed,
-        "seeds": list(numbers.values()),
-        "arms": {arm: arm_figures(items, crossed) for arm, items in greedy.items()},
-        "sampled": {arm: arm_figures(items, crossed) for arm, items in sampled.items()},
-        "baselines": baseline_figures(labels, blind, crossed),
-        "comparisons": compare_arms(greedy, crossed),
-        "dpo_against_sft_more": compare_metrics(greedy["dpo"], greedy["sft_more"], crossed=crossed),
+        "seeds": [its.number for its in answered],
+        **figures,
         "expert": expert_figures(rows),
-        "n_groups": {"test": len({case.group_id for case in records})},
+        "n_groups": {"test": len({case.group_id for case in answered[0].given.cases.values()})},
         "seconds": json.loads((place / "seconds.json").read_text()),
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }

@@ -14,7 +14,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -24,29 +23,11 @@ from PIL import Image
 
 from vlmalign.records.base import Record
 from vlmalign.records.errors import DataError
-from vlmalign.records.hashing import config_hash, sha256_file
+from vlmalign.records.hashing import sha256_file
 from vlmalign.records.image import ImageRef
-from vlmalign.records.journal import (
-    JOURNAL,
-    REPLACES,
-    append,
-    entries,
-    header_of,
-    open_locked,
-    release,
-    start,
-    whole_lines,
-)
-from vlmalign.records.manifest import (
-    KINDS,
-    MANIFEST,
-    RECORDS,
-    Kind,
-    Manifest,
-    config_difference,
-    read_manifest,
-    write_manifest,
-)
+from vlmalign.records.journal import append, open_locked, release
+from vlmalign.records.manifest import KINDS, MANIFEST, RECORDS, Kind, Manifest, write_manifest
+from vlmalign.records.output_folder import OutputFolder
 from vlmalign.records.placing import Files
 from vlmalign.records.writing import replacing
 
@@ -96,25 +77,23 @@ class DatasetBuild:
         self.notes = dict(notes or {})
         self.data_use = data_use
         self.counts: Counter[str] = Counter()
+        self._folder = OutputFolder(self.path, kind, self.config)
         self._files = Files(self.path)
         self._units: set[str] = set()
         self._ids: set[str] = set()
-        self._header = {"kind": kind, "config_sha256": config_hash(self.config)}
         self.finished = False
         self._open(overwrite)
 
-    # -- starting and continuing ------------------------------------------------------------------
-
     def _open(self, overwrite: bool) -> None:
-        self._claim_folder(overwrite)
+        self._look_for_completed(overwrite)
         if self.finished:
-            self._remove_leftover()  # a kill came between the manifest and this
+            self._folder.remove_leftover()  # a kill came between the manifest and this
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        journal = self.path / JOURNAL
+        journal = self._folder.journal
         self._journal = open_locked(journal)
         try:
-            self._claim_folder(overwrite)  # again: another process may have completed it before we held it
+            self._look_for_completed(overwrite)  # again: another process may have completed it before we held it
             if not self.finished:
                 self._continue(overwrite)
         except BaseException:
@@ -124,74 +103,20 @@ class DatasetBuild:
             raise
         if self.finished:
             release(self._journal)
-            self._remove_leftover()
+            self._folder.remove_leftover()
 
-    def _claim_folder(self, overwrite: bool) -> None:
-        if not self.path.exists() or overwrite and self._is_ours():
-            return
-        if not self.path.is_dir():
-            raise DataError("the output path is a file", "Choose another --out.", file=self.path)
-        if (self.path / MANIFEST).exists():
-            manifest = read_manifest(self.path)
-            if (manifest.kind, manifest.config_sha256) != (self.kind, self._header["config_sha256"]):
-                raise DataError(
-                    f"the folder is complete and was built as another {manifest.kind} dataset or with other "
-                    f"settings ({config_difference(manifest.config, self.config)})",
-                    "Choose another --out, or pass --overwrite to replace it.",
-                    file=self.path,
-                )
+    def _look_for_completed(self, overwrite: bool) -> None:
+        manifest = self._folder.completed(overwrite)
+        if manifest is not None:
             self.finished = True
             self.counts = Counter(manifest.counts)
-        elif any(self.path.iterdir()) and not self._is_ours():
-            raise DataError(
-                "the folder is not empty and is not a dataset folder", "Choose another --out.", file=self.path
-            )
-
-    def _is_ours(self) -> bool:
-        return (self.path / MANIFEST).exists() or (self.path / JOURNAL).exists() or not any(self.path.iterdir())
-
-    def _remove_leftover(self) -> None:
-        """Delete the journal of this very build; that of an overwriting build still has its use."""
-        path = self.path / JOURNAL
-        if not path.exists():
-            return
-        with suppress(DataError), open_locked(path):  # refused: somebody is writing
-            header = header_of(whole_lines(path))
-            if not header or self._is_same(header) and not self._replaces_present(header):
-                path.unlink()
-
-    def _is_same(self, header: Mapping[str, Any]) -> bool:
-        return {key: value for key, value in header.items() if key != REPLACES} == self._header
-
-    def _replaces_present(self, header: Mapping[str, Any]) -> bool:
-        """Whether a journal belongs to a build that was to replace the manifest that is still here."""
-        return REPLACES in header and header[REPLACES] == sha256_file(self.path / MANIFEST)
 
     def _continue(self, overwrite: bool) -> None:
-        """Take over what the journal holds, or start it anew."""
-        path = self.path / JOURNAL
-        lines = whole_lines(path)
-        header = header_of(lines)
-        complete = (self.path / MANIFEST).exists()
-        same = self._is_same(header)
-        if not same and len(lines) > 1 and not overwrite:
-            raise DataError(
-                "an unfinished build with other settings is here",
-                "Choose another --out, or pass --overwrite to discard it.",
-                file=path,
-                line=1,
-            )
-        if not same or complete and not self._replaces_present(header):
-            replaces = {REPLACES: sha256_file(self.path / MANIFEST)} if complete else {}
-            start(path, self._journal, {**self._header, **replaces})
-            return
-        for entry in entries(lines, path):
+        for entry in self._folder.take_over(self._journal, overwrite):
             self._units.add(entry["unit"])
             self._ids.update(entry["ids"])
             self.counts.update(entry["counts"])
             self.counts["records"] += len(entry["ids"])
-
-    # -- writing ----------------------------------------------------------------------------------
 
     def has(self, unit: str) -> bool:
         """Whether this unit is already written, in this run or an earlier one."""
@@ -227,13 +152,10 @@ class DatasetBuild:
             "counts": dict(counts or {}),
             "lines": [record.to_line() for record in records],
         }
-        self._append(json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n")
+        append(self._folder.journal, self._journal, json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n")
         self._units.add(unit)
         self.counts.update(counts or {})
         self.counts["records"] += len(records)
-
-    def _append(self, line: str) -> None:
-        append(self.path / JOURNAL, self._journal, line)
 
     def add_image(self, image: Image.Image | bytes | str | Path, **fields: Any) -> ImageRef:
         """Store an image under its own hash and return the reference; an equal image is stored once.
@@ -261,8 +183,6 @@ class DatasetBuild:
         self._files.adopt(path, source, stem if re.fullmatch("[0-9a-f]{64}", stem) else None)
         return path
 
-    # -- finishing --------------------------------------------------------------------------------
-
     def close(self) -> None:
         """Turn the journal into `records.jsonl` and `manifest.json`. Does nothing when complete.
 
@@ -277,14 +197,14 @@ class DatasetBuild:
                 (self.path / MANIFEST).unlink(missing_ok=True)
             images = self._files.remove_orphans(self.path / RECORDS)
             write_manifest(self.path, self._manifest(images))
-            (self.path / JOURNAL).unlink(missing_ok=True)
+            self._folder.journal.unlink(missing_ok=True)
         finally:
             release(self._journal)  # only now may another process write here
         self.finished = True
 
     def _write_records(self, target: Path) -> None:
         units = records = 0
-        with open(self.path / JOURNAL, encoding="utf-8") as lines, open(target, "w", encoding="utf-8") as out:
+        with open(self._folder.journal, encoding="utf-8") as lines, open(target, "w", encoding="utf-8") as out:
             next(lines)
             for line in lines:
                 entry = json.loads(line)
@@ -298,7 +218,7 @@ class DatasetBuild:
                 f"the journal holds {units} units with {records} records, this build knows of {len(self._units)} "
                 f"with {self.counts['records']}: another process wrote here too",
                 "Let one process write, and run the same command again: it continues.",
-                file=self.path / JOURNAL,
+                file=self._folder.journal,
             )
 
     def _manifest(self, images: int) -> Manifest:
@@ -307,7 +227,7 @@ class DatasetBuild:
             counts={**self.counts, "records": self.counts["records"], "images": images},
             records_sha256=sha256_file(self.path / RECORDS),
             config=self.config,
-            config_sha256=self._header["config_sha256"],
+            config_sha256=self._folder.header["config_sha256"],
             versions={"vlmalign": metadata.version("vlmalign")},
             notes=self.notes,
             data_use=self.data_use,  # type: ignore[arg-type]  # pydantic checks the value

@@ -14,6 +14,8 @@ from vlmalign.records import Candidate, Case, DataError, DatasetBuild, Judgement
 from vlmalign.records.manifest import strictest
 from vlmalign.rewards.protocol import Reward, RewardOutput
 
+CUT = RewardOutput.of([None], reasons=["unfinished: cut by the token limit"])
+
 Asked = TypeVar("Asked", Case, Preference)
 
 
@@ -29,7 +31,8 @@ def score_candidates(
 ) -> Path:
     """Write a judgement of every candidate, valid or not, in the order of the cases. Resumable.
 
-    Counted in the manifest: `invalid` candidates, and `cases_without_candidates`.
+    Counted in the manifest: `invalid` candidates (cut by the token limit, or not scored by the reward), and
+    `cases_without_candidates`.
 
     Args:
         reward: what scores.
@@ -131,12 +134,22 @@ def judge_candidates(
     candidates: list[Candidate],
     images: list[list[Image.Image]] | None,
 ) -> tuple[list[Judgement], int]:
-    """Judgements of N candidates to N cases, and how many of them are invalid; for N = 0 nothing is scored."""
-    if not candidates:
-        return [], 0
-    output = reward.score(cases, candidates, images)
-    judged = [_judgement(reward.name, criterion, candidate, output, i) for i, candidate in enumerate(candidates)]
-    return judged, output.valid.count(False)
+    """Judgements of N candidates to N cases, and how many of them are invalid.
+
+    What the token limit cut is invalid and never shown to the reward, whichever it is: what such an answer
+    leaves out it may have been about to say.
+    """
+    whole = [i for i, candidate in enumerate(candidates) if candidate.finished]
+    outputs: dict[int, tuple[RewardOutput, int]] = {}
+    if whole:
+        shown = None if images is None else [images[i] for i in whole]
+        output = reward.score([cases[i] for i in whole], [candidates[i] for i in whole], shown)
+        outputs = {i: (output, k) for k, i in enumerate(whole)}
+    judged = [
+        _judgement(reward.name, criterion, candidate, *outputs.get(i, (CUT, 0)))
+        for i, candidate in enumerate(candidates)
+    ]
+    return judged, sum(not judgement.valid for judgement in judged)
 
 
 def _judgement(judge: str, criterion: str, candidate: Candidate, output: RewardOutput, i: int) -> Judgement:
