@@ -150,8 +150,10 @@ def test_a_users_expert_is_listed_and_run(vlmalign, cases, tmp_path):
 def test_a_users_reward_scores_and_its_settings_are_checked(vlmalign, refused, cases, tmp_path):
     with DatasetBuild(tmp_path / "answers", "candidate", {}) as build:
         for case in read_records(cases, Case):
-            answer = Candidate(id=f"{case.id}/0", case_id=case.id, messages=(assistant("two words"),), policy="p@1",
-                               sampling=Sampling(max_new_tokens=3), seed=0)  # fmt: skip
+            answer = Candidate(
+                id=f"{case.id}/0", case_id=case.id, messages=(assistant("two words"),), policy="p@1", seed=0,
+                sampling=Sampling(max_new_tokens=3),
+            )  # fmt: skip
             build.commit(case.id, [answer])
     command = ("score", "length", "--cases", cases, "--candidates", "answers", "--out")
     refused(*command, "o", "--set", "per_wrd=2", says="reward 'length'")
