@@ -44,19 +44,19 @@ def test_the_smallest_detectable_effect_is_2_8_standard_errors_at_80_per_cent_po
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (0.1, 0.3, "raised whole-report accuracy by 20.0 points"),
-        (-0.3, -0.1, "lowered whole-report accuracy by 20.0 points"),
+        (0.1, 0.3, "Whole-report accuracy is 20.0 points higher"),
+        (-0.3, -0.1, "Whole-report accuracy is 20.0 points lower"),
         (-0.01, 0.01, "no more than 2 points"),
         (-0.1, 0.3, "no conclusion"),
     ],
 )
 def test_the_sentence_says_what_the_conclusion_says(low, high, words):
-    sentence = explain(difference((low + high) / 2, low, high), 0.02, name="DPO")
+    sentence = explain(difference((low + high) / 2, low, high), 0.02)
     assert words in sentence
     assert f"{100 * low:+.1f} to {100 * high:+.1f}" in sentence
 
 
 def test_an_undecided_sentence_tells_what_would_have_shown_and_how_surely():
     # half-width 0.196: 28 points
-    sentence = explain(difference(0.0, -0.196, 0.196), 0.02, name="DPO")
+    sentence = explain(difference(0.0, -0.196, 0.196), 0.02)
     assert sentence.endswith("An effect of 28 points would have shown with 80% power.")

@@ -123,7 +123,7 @@ def _compare_arms(arms: Mapping[str, list[ItemScore]], crossed: bool) -> dict[st
             "metric": metric,
             "margin": MARGIN,
             "conclusion": conclude(difference, MARGIN),
-            "in_words": explain(difference, MARGIN, name=title, subject=metric.replace("_", " ")),
+            "in_words": f"{title}: {explain(difference, MARGIN, subject=metric.replace('_', ' '))}",
             "smallest_detectable": smallest_detectable(difference),
         }
     return found

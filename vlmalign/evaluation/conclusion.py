@@ -38,34 +38,34 @@ def conclude(difference: Estimate, margin: float) -> str:
     return "undecided"
 
 
-def explain(difference: Estimate, margin: float, *, name: str, subject: str = "whole-report accuracy") -> str:
-    """One plain sentence on a difference: what it says, its interval, and what it could have shown.
+def explain(difference: Estimate, margin: float, *, subject: str = "whole-report accuracy") -> str:
+    """One plain sentence on a difference of two arms: what it says, its interval, and what it could have shown.
 
     Args:
         difference: as for `conclude`.
         margin: as for `conclude`.
-        name: what was done, e.g. "the whole path (dpo against sft_more)".
         subject: what was measured.
 
     Example:
-        >>> explain(Estimate(0.2, 0.12, 0.28, 400, 40, 0, "t"), 0.02, name="The whole path")
-        'The whole path raised whole-report accuracy by 20.0 points (95% interval +12.0 to +28.0).'
+        >>> explain(Estimate(0.2, 0.12, 0.28, 400, 40, 0, "t"), 0.02)
+        'Whole-report accuracy is 20.0 points higher (95% interval +12.0 to +28.0).'
     """
+    subject = subject[:1].upper() + subject[1:]
     if difference.mean is None:
-        return f"{name}: nothing could be compared ({difference.excluded} items excluded)."
+        return f"{subject}: nothing could be compared ({difference.excluded} items excluded)."
     if difference.low is None or difference.high is None:
-        return f"{name}: {100 * difference.mean:+.1f} points, without an interval ({difference.method})."
+        return f"{subject}: {100 * difference.mean:+.1f} points, without an interval ({difference.method})."
     interval = f"95% interval {100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
     verdict = conclude(difference, margin)
     if verdict in ("benefit", "harm"):
-        verb = "raised" if verdict == "benefit" else "lowered"
-        return f"{name} {verb} {subject} by {100 * abs(difference.mean):.1f} points ({interval})."
+        side = "higher" if verdict == "benefit" else "lower"
+        return f"{subject} is {100 * abs(difference.mean):.1f} points {side} ({interval})."
     if verdict == "undecided":
         detectable = smallest_detectable(difference)
         effect = "" if detectable is None else f" An effect of {100 * detectable:.0f} points"
         tail = effect and f"{effect} would have shown with 80% power."
-        return f"{name}: no conclusion on {subject}, {100 * difference.mean:+.1f} points ({interval}).{tail}"
-    return f"{name} changed {subject} by no more than {100 * margin:g} points either way ({interval})."
+        return f"{subject}: no conclusion, {100 * difference.mean:+.1f} points ({interval}).{tail}"
+    return f"{subject} differs by no more than {100 * margin:g} points either way ({interval})."
 
 
 def smallest_detectable(difference: Estimate, power: float = 0.8) -> float | None:

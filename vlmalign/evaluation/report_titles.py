@@ -50,9 +50,9 @@ COMPARISON_TITLES = {
     "dpo_minus_sft_best_of_n": ("Preferences as such", "dpo against sft_best_of_n", "whole-report accuracy"),
     "dpo_minus_sft_edited": ("Preferences rather than editing", "dpo against sft_edited", "whole-report accuracy"),
     "dpo_shuffled_minus_sft_more": (
-        "Pairs with the wrong image", "dpo_shuffled against sft_more, a control", "whole-report accuracy"),
+        "Control: the wrong images", "dpo_shuffled against sft_more", "whole-report accuracy"),
     "dpo_shuffled_minus_sft_more_in_scope": (
-        "Pairs with the wrong image", "dpo_shuffled against sft_more, a control", "in-scope accuracy"),
+        "Control: the wrong images, claims", "dpo_shuffled against sft_more", "in-scope accuracy"),
     "dpo_minus_sft_more_out_of_scope": (
         "What the expert cannot see", "dpo against sft_more", "out-of-scope accuracy"),
 }  # fmt: skip

@@ -145,9 +145,7 @@ def conclusions(comparisons: Mapping[str, Mapping[str, Any]] | None, margin: flo
         detectable = smallest_detectable(difference)
         cell = cell_of(score, signed=True)
         assert cell is not None
-        sentence = explain(difference, score.get("margin", margin), name=title, subject=subject).replace(
-            " -", " −"
-        )
+        sentence = explain(difference, score.get("margin", margin), subject=subject).replace(" -", " −")
         shown = "" if detectable is None else f"{100 * detectable:.1f}"
         views.append(ConclusionView(title, about, verdict, kind, sentence, cell, shown))
     return views
