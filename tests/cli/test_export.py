@@ -38,6 +38,14 @@ def test_a_lora_run_is_exported_as_an_adapter_that_finds_its_base_model_from_any
     assert AutoProcessor.from_pretrained(tmp_path / "adapter").chat_template
 
 
+@pytest.mark.parametrize("name", ["plain", "lora"])
+def test_whoever_may_read_new_files_of_ours_may_read_an_exported_model(vlmalign, runs, tmp_path, name):
+    (tmp_path / "ordinary").touch()
+    vlmalign("export", runs[name], "exported")
+    modes = {file.stat().st_mode for file in (tmp_path / "exported").iterdir()}
+    assert modes == {(tmp_path / "ordinary").stat().st_mode}
+
+
 def test_a_relative_base_model_becomes_absolute(vlmalign, runs, tiny, tmp_path):
     shutil.copytree(runs["lora"], tmp_path / "run")
     shutil.copytree(tiny, tmp_path / "base")
@@ -69,7 +77,7 @@ def test_a_folder_without_weights_is_refused(refused, cases):
 
 
 def test_an_export_that_fails_leaves_no_folder_behind(refused, runs, tmp_path, monkeypatch):
-    def full(source, target):
+    def full(source, target, **options):
         target.mkdir()
         (target / "half").write_text("x")
         raise OSError(errno.ENOSPC, "No space left on device", str(target))

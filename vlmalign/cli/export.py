@@ -50,7 +50,7 @@ def export(
             base = _copy_adapter(adapter, model, partial)
             note = f"a LoRA adapter; it loads its base model from {base}"
         else:
-            shutil.copytree(model, partial)
+            shutil.copytree(model, partial, copy_function=shutil.copyfile)  # safetensors writes for the owner only
             note = "whole weights"
     if (model / REWARD_HEAD).is_file():
         note += "; a reward model: load it with vlmalign.models.RewardModel.load"
@@ -63,7 +63,8 @@ def export(
 
 def _copy_adapter(adapter: Path, model: Path, target: Path) -> str:
     """The adapter with its run's processor; a local base model is named by its absolute path."""
-    shutil.copytree(adapter, target, ignore=shutil.ignore_patterns("README.md"))  # an empty form
+    empty_form = shutil.ignore_patterns("README.md")
+    shutil.copytree(adapter, target, ignore=empty_form, copy_function=shutil.copyfile)
     for file in model.iterdir():
         if file.is_file() and not file.name.endswith(WEIGHTS) and file.name not in OF_THE_MODEL:
             shutil.copyfile(file, target / file.name)
