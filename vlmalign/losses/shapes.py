@@ -1,4 +1,4 @@
-"""Refusing tensors of the wrong shape by name."""
+"""Refusing tensors of the wrong shape, and settings out of range, by name."""
 
 from __future__ import annotations
 
@@ -25,3 +25,27 @@ def check_per_example(**tensors: Tensor) -> None:
                 f"{name} has shape {tuple(tensor.shape)}, expected {tuple(expected[1])} like {expected[0]}: "
                 "pass the same examples in the same order."
             )
+
+
+def check_positive(*, or_zero: bool = False, **settings: float) -> None:
+    """Require numbers above 0, or not below.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    for name, value in settings.items():
+        if not (value > 0 or or_zero and value == 0):
+            raise ValueError(
+                f"{name} is {value}, expected {'0 or more' if or_zero else 'more than 0'}: correct it."
+            )
+
+
+def check_share(below: float, **settings: float) -> None:
+    """Require numbers in [0, below).
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    for name, value in settings.items():
+        if not 0 <= value < below:
+            raise ValueError(f"{name} is {value}, expected [0, {below}): with {below} nothing would be learned.")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from vlmalign.data import Example, ExampleDataset, collate, pad_token
-from vlmalign.losses import dpo_loss, sft_loss
+from vlmalign.losses import PairLoss, dpo_loss, log_ratios, sft_loss
 from vlmalign.models import batch_flops, forward_responses, save_vlm, sequence_logps
 from vlmalign.records import Demonstration, Preference
 from vlmalign.training.budget import steps_of
@@ -117,9 +117,8 @@ class DpoTrainer(StageTrainer):
         assert output.logps is not None
         policy = sequence_logps(output, responses).view(-1, 2)
         reference = self.reference.of(batch["ids"]).to(policy.device)
-        result = dpo_loss(
-            *policy.unbind(1), *reference.unbind(1), beta=config.beta, label_smoothing=config.label_smoothing
-        )
+        ratios = log_ratios(policy.flatten(), reference.flatten()).view(-1, 2)
+        result = dpo_loss(*ratios.unbind(1), beta=config.beta, label_smoothing=config.label_smoothing)
         losses = result.losses
         signals = _signals(result, policy.detach(), reference, responses.loss_mask)
         if config.sft_weight:
@@ -138,7 +137,7 @@ class DpoTrainer(StageTrainer):
 
 
 @torch.no_grad()
-def _signals(result: Any, policy: Tensor, reference: Tensor, loss_mask: Tensor) -> dict[str, Any]:
+def _signals(result: PairLoss, policy: Tensor, reference: Tensor, loss_mask: Tensor) -> dict[str, Any]:
     """What to watch: `kl` is the mean of log(reference / policy) over the pairs' answers, in nats per answer.
 
     It estimates KL(reference || policy) as far as the answers were sampled from the reference.
