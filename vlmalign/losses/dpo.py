@@ -39,7 +39,7 @@ class PairLoss(NamedTuple):
 
 
 def log_ratios(policy: Tensor, reference: Tensor) -> Tensor:
-    """The log-ratios h = log policy - log reference, (B,), of answers whose log-probabilities are summed over tokens.
+    """The log-ratios h = log policy - log reference, (B,), of answers with summed token log-probabilities.
 
     Raises:
         ValueError: a tensor with another shape than (B,).
@@ -146,8 +146,8 @@ def length_controlled_dpo_loss(
     """DPO for a reward from which alpha per token is taken off.
 
     -log sigmoid(beta (h_w - h_l) + alpha (|y_w| - |y_l|)) (Park et al. 2024, arXiv:2403.19159; the LC-DPO of
-    CheXalign, Hein et al. 2024, arXiv:2410.07025, with alpha 0.05). The part of a preference that length explains is not learned: a
-    longer chosen answer has its margin already.
+    CheXalign, Hein et al. 2024, arXiv:2410.07025, with alpha 0.05). The part of a preference that length
+    explains is not learned: a longer chosen answer has its margin already.
 
     Args:
         chosen: h_w, (B,).
@@ -201,8 +201,8 @@ def flex_dpo_loss(chosen: Tensor, rejected: Tensor, *, beta_chosen: float, beta_
     check_positive(beta_chosen=beta_chosen, beta_rejected=beta_rejected)
     if beta_rejected > beta_chosen:
         raise ValueError(
-            f"beta_rejected is {beta_rejected}, expected at most beta_chosen, {beta_chosen}: the rejected answer is to be "
-            "pushed more gently."
+            f"beta_rejected is {beta_rejected}, expected at most beta_chosen, {beta_chosen}: the rejected "
+            "answer is to be pushed more gently."
         )
     win, lose = beta_chosen * chosen, beta_rejected * rejected
     return PairLoss.of(-logsigmoid(win - lose), win, lose)
@@ -214,7 +214,8 @@ def vpo_loss(
     """Value-incentivised preference optimisation: DPO with optimism online and pessimism offline.
 
     -log sigmoid(beta (h_w - h_l)) + s alpha beta h(y), y from a calibration policy, s = +1 online and -1
-    offline (Cen et al. 2024, arXiv:2405.19320). Offline the term raises what the calibration policy says, like SFT.
+    offline (Cen et al. 2024, arXiv:2405.19320). Offline the term raises what the calibration policy says, like
+    SFT.
 
     Args:
         chosen: h_w, (B,).

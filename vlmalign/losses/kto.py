@@ -35,9 +35,9 @@ def kto_loss(
 ) -> KtoLoss:
     """Kahneman-Tversky loss of single answers.
 
-    w (1 - sigmoid(beta (h - z))) of a desirable answer and w (1 - sigmoid(beta (z - h))) of an undesirable one; z is
-    max(0, the mean h of answers to other prompts), an estimate of the divergence from the reference, without
-    gradient (Ethayarajh et al. 2024, arXiv:2402.01306, section 4.1).
+    w (1 - sigmoid(beta (h - z))) of a desirable answer and w (1 - sigmoid(beta (z - h))) of an undesirable one;
+    z is max(0, the mean h of answers to other prompts), an estimate of the divergence from the reference,
+    without gradient (Ethayarajh et al. 2024, arXiv:2402.01306, section 4.1).
 
     Args:
         ratios: log-ratios h of the answers, summed over tokens, (B,).

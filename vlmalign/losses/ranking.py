@@ -25,7 +25,8 @@ class RankedPairs(NamedTuple):
 def ranked_pairs(ranks: Tensor, prompts: Tensor) -> RankedPairs:
     """Every pair of answers to the same prompt of which one ranks higher; ties give none.
 
-    K answers of K ranks give K (K - 1) / 2 pairs (MM-RLHF, Zhang et al. 2025, arXiv:2502.10391, takes all of them).
+    K answers of K ranks give K (K - 1) / 2 pairs (all are taken in MM-RLHF, Zhang et al. 2025,
+    arXiv:2502.10391).
 
     Args:
         ranks: of each answer, 1 is best, (N,).
@@ -59,8 +60,8 @@ class RankingLoss(NamedTuple):
 def plackett_luce_loss(ratios: Tensor, ranks: Tensor, present: Tensor, *, beta: float) -> RankingLoss:
     """Listwise DPO: the negative log-probability of the whole ranking under the Plackett-Luce model.
 
-    -sum_k log(exp(beta h_(k)) / sum_{j ranked as k or worse} exp(beta h_j)) (Rafailov et al. 2023, appendix A.3). Of
-    tied answers each stands in the denominators of the others and of itself (Breslow's form); a group of
+    -sum_k log(exp(beta h_(k)) / sum_{j ranked as k or worse} exp(beta h_j)) (Rafailov et al. 2023, appendix A.3).
+    Of tied answers each stands in the denominators of the others and of itself (Breslow's form); a group of
     ties at the bottom adds nothing, as nothing in it is preferred. With two answers it is the DPO loss.
 
     Args:

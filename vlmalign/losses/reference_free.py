@@ -64,7 +64,8 @@ def orpo_loss(chosen: Tensor, rejected: Tensor, *, weight: float) -> PairLoss:
     """Odds-ratio preference optimisation: the token loss of the chosen answer, and the odds against the other.
 
     -log p_w - lambda log sigmoid(log odds_w - log odds_l), p the geometric mean of an answer's token
-    probabilities and odds p / (1 - p) (Hong et al. 2024, arXiv:2403.07691; lambda 0.1 there). The loss holds its SFT term.
+    probabilities and odds p / (1 - p) (Hong et al. 2024, arXiv:2403.07691; lambda 0.1 there). The loss holds
+    its SFT term.
 
     Args:
         chosen: log p of the chosen answers, averaged over tokens, below 0, (B,).
@@ -88,6 +89,6 @@ def orpo_loss(chosen: Tensor, rejected: Tensor, *, weight: float) -> PairLoss:
 
 
 def _log_odds(logp: Tensor) -> Tensor:
-    """log p - log(1 - p); p that float rounds to 1 counts as the largest number below."""
+    """Logarithm of p / (1 - p); p that float rounds to 1 counts as the largest number below."""
     logp = logp.clamp(max=-torch.finfo(logp.dtype).eps)
     return logp - torch.log(-torch.expm1(logp))
