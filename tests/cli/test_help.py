@@ -69,7 +69,7 @@ def test_every_command_with_arguments_shows_an_example(path):
     assert "vlmalign " + " ".join(path) in command.help
 
 
-@pytest.mark.parametrize(("verb", "own"), [("sft", None), ("reward", "centring"), ("dpo", "beta")])
+@pytest.mark.parametrize(("verb", "own"), [("sft", None), ("reward", "centring"), ("dpo", "loss.beta")])
 def test_the_settings_of_a_training_stage_are_listed_with_defaults(vlmalign, verb, own):
     result = vlmalign(verb, "--settings")
     assert (result.code, result.err) == (0, "")

@@ -1,12 +1,15 @@
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from vlmalign.models import load_vlm, save_vlm
+from vlmalign.records import DataError
 from vlmalign.training import DpoConfig, train_dpo
+from vlmalign.training.preference_loss import LOSSES
 from vlmalign.training.reference import Reference
 
 
@@ -21,13 +24,13 @@ def settings(settings, tmp_path):
 
 def test_the_first_steps_loss_is_log_two(settings, pairs, metrics_of):
     first = metrics_of(train_dpo(DpoConfig(**{**settings, "data": pairs})))[0]
-    assert first["dpo_loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert first["preference_loss"] == pytest.approx(math.log(2), abs=1e-5)
     assert first["kl"] == pytest.approx(0, abs=1e-4)
     assert first["chosen_reward"] == pytest.approx(0, abs=1e-4)
 
 
 def test_training_raises_the_chosen_answers_over_the_rejected_ones(settings, pairs, metrics_of):
-    config = {**settings, "data": pairs, "max_steps": 60, "learning_rate": 1e-2, "beta": 0.5}
+    config = {**settings, "data": pairs, "max_steps": 60, "learning_rate": 1e-2, "loss": {"beta": 0.5}}
     last = [line for line in metrics_of(train_dpo(DpoConfig(**config))) if "loss" in line][-1]
     assert last["accuracy"] == 1.0 and last["margin"] > 1
     assert last["chosen_reward"] > last["rejected_reward"]
@@ -82,7 +85,31 @@ def test_an_anchor_keeps_teaching_its_demonstrations(settings, pairs, make_demos
 
 def test_the_sft_term_is_added_to_the_loss(settings, pairs, metrics_of):
     first = metrics_of(train_dpo(DpoConfig(**{**settings, "data": pairs, "max_steps": 1, "sft_weight": 0.5})))[0]
-    assert first["loss"] == pytest.approx(first["dpo_loss"] + 0.5 * first["chosen_token_loss"], rel=1e-5)
+    assert first["loss"] == pytest.approx(first["preference_loss"] + 0.5 * first["chosen_token_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"mm_dpo"}))
+def test_every_loss_trains_the_chosen_answers_over_the_rejected_ones(settings, pairs, metrics_of, name):
+    config = {**settings, "data": pairs, "max_steps": 40, "learning_rate": 1e-2, "loss": name}
+    run = train_dpo(DpoConfig(**config))
+    lines = [line for line in metrics_of(run) if "loss" in line]
+    before, after = (line["chosen_logp"] - line["rejected_logp"] for line in (lines[0], lines[-1]))
+    assert after > before + 1
+    free = name in ("cpo", "simpo", "orpo")
+    assert (run / "reference.safetensors").exists() != free and ("kl" in lines[-1]) != free
+
+
+def test_reward_scaling_needs_margins_and_they_change_what_is_learned(settings, make_pairs, metrics_of, tmp_path):
+    config = {**settings, "max_steps": 3, "learning_rate": 1e-2, "loss": "mm_dpo"}
+    with pytest.raises(DataError, match="loss 'mm_dpo' needs margins and the pair has none"):
+        train_dpo(DpoConfig(**{**config, "data": make_pairs(n=4, margin=None)}))
+    assert not Path(settings["out"]).exists()
+    losses = []
+    for margin in (0.1, 3.0):
+        data = make_pairs(n=4, margin=margin)
+        run = train_dpo(DpoConfig(**{**config, "data": data, "out": str(tmp_path / f"run{margin}")}))
+        losses.append(metrics_of(run)[-1]["preference_loss"])
+    assert losses[0] != losses[1]
 
 
 def test_the_reference_pass_counts_towards_the_budget(settings, pairs, tmp_path):

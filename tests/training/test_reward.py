@@ -20,7 +20,7 @@ def test_it_learns_pairs_whose_answer_depends_on_the_image(settings, pairs, make
 
 def test_a_missing_margin_is_refused_where_margins_are_used(settings, make_pairs):
     data = make_pairs(n=2, margin=None)
-    with pytest.raises(DataError, match="record 'p0', field 'margin': use_margin is set"):
+    with pytest.raises(DataError, match="record 'p0', field 'margin': use_margin needs"):
         train_reward(RewardConfig(**{**settings, "data": data, "use_margin": True}))
 
 

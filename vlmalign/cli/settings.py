@@ -93,13 +93,25 @@ def settings_table(settings: type[BaseModel], prefix: str = "") -> Iterator[tupl
         if choices:
             about += f" ({' | '.join(choices)})"
         yield prefix + name, _default(field), about
-        for part in inside:
-            if optional and isinstance(part, type) and issubclass(part, BaseModel):
+        mappings = [part for part in inside if optional and isinstance(part, type) and issubclass(part, BaseModel)]
+        for part in mappings:
+            if len(mappings) == 1:
                 yield from settings_table(part, f"{prefix}{name}.")
+            else:
+                yield from _alternative(part, prefix + name)
+
+
+def _alternative(settings: type[BaseModel], key: str) -> Iterator[tuple[str, str, str]]:
+    """One of several mappings that a key may hold: its `name` and what it is, then its other settings."""
+    (name,) = get_args(settings.model_fields["name"].annotation)
+    yield f"{key}: {name}", "", (settings.__doc__ or "").partition(";")[0].rstrip(".")
+    yield from (row for row in settings_table(settings, f"  {key}.") if row[0] != f"  {key}.name")
 
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     default = field.get_default(call_default_factory=True)
+    if isinstance(default, BaseModel):
+        return str(getattr(default, "name", default))
     return "-" if default is None or default == () else str(default).lower()

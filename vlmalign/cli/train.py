@@ -148,7 +148,7 @@ def dpo(
 ) -> None:
     """Align a model with preference pairs (direct preference optimisation).
 
-    For example: vlmalign dpo smear-dpo --var root=runs/mine --set beta=0.3
+    For example: vlmalign dpo smear-dpo --var root=runs/mine --set loss.beta=0.3
 
     The reference is the model as the stage begins. The same command continues a stopped run and does nothing
     when it is complete.

@@ -109,7 +109,11 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
 
     def key(self, record: int) -> str:
         """Name of a record that is unique over folders: hash of the folder's records, then the id."""
-        return f"{self.folders[self._folder_of[record]].sha256[:12]}:{self.records[record].id}"
+        return f"{self.folder(record).sha256[:12]}:{self.records[record].id}"
+
+    def folder(self, record: int) -> RecordFolder[Any]:
+        """The folder that a record comes from, by its number."""
+        return self.folders[self._folder_of[record]]
 
     def example(self, record: int) -> Example:
         """The example of a record, by its number (repeats do not count)."""
@@ -126,7 +130,7 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
             self.example(record)
 
     def _prompt(self, number: int) -> Prompt:
-        record, folder = self.records[number], self.folders[self._folder_of[number]]
+        record, folder = self.records[number], self.folder(number)
         pictures = tuple(ref.sha256 for ref in record.images)
         text = prompt_text(self.processor, record.prompt)
         prompt = self._cache.get(text, pictures)
@@ -142,7 +146,7 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
             raise DataError(
                 f"prompt ({prompt} tokens) and response are {longest} tokens, max_length is {self.max_length}",
                 "Raise max_length or leave the record out; nothing is truncated.",
-                file=self.folders[self._folder_of[record]].path,
+                file=self.folder(record).path,
                 record=self.records[record].id,
             )
 

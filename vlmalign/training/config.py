@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vlmalign.data.datasets import DataSource
-from vlmalign.records.suggestions import SettingsError, UnknownKeyError, explain, is_unknown_key
+from vlmalign.records.suggestions import SettingsError, UnknownKeyError, explain, is_unknown_key, unknown
+from vlmalign.training.preference_loss import LOSSES, PreferenceLoss, Sigmoid
 
 Part = Literal["vision", "projector", "language"]
 C = TypeVar("C", bound="StageConfig")
@@ -129,13 +130,31 @@ class RewardConfig(StageConfig):
 class DpoConfig(StageConfig):
     """Direct preference optimisation; the reference is the policy as the stage began."""
 
-    beta: float = Field(0.1, gt=0, description="strength of the pull to the reference")
-    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="probability that a pair's label is wrong")
+    loss: PreferenceLoss = Field(Sigmoid(), description=f"a name, or name and settings: {', '.join(LOSSES)}")
     sft_weight: float = Field(0.0, ge=0, description="factor of the token loss on the chosen answers")
     anchor_data: tuple[DataSource, ...] = Field(
         (), description="demonstrations mixed in, one per pair, to keep what SFT taught"
     )
     anchor_weight: float = Field(0.0, ge=0, description="factor of their token loss")
+
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _a_name_is_a_loss(cls, value: Any) -> Any:
+        given = {"name": value} if isinstance(value, str) else value
+        if not isinstance(given, Mapping):
+            return value
+        name = str(given.get("name", "sigmoid"))
+        if name not in LOSSES:
+            raise ValueError(unknown("loss", name, LOSSES))
+        return {**given, "name": name}
+
+    @model_validator(mode="after")
+    def _orpo_has_its_token_loss(self) -> DpoConfig:
+        if self.sft_weight and self.loss.name == "orpo":
+            raise ValueError(
+                f"sft_weight is {self.sft_weight} and orpo holds its token loss already: drop sft_weight"
+            )
+        return self
 
     @model_validator(mode="after")
     def _anchor_is_whole(self) -> DpoConfig:
@@ -174,4 +193,6 @@ def make_config(config_type: type[C], settings: Mapping[str, Any], *, where: str
 def _fields_at(config_type: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
     if not place:
         return list(config_type.model_fields)
+    if place[0] == "loss":
+        return list(LOSSES[str(place[1])].model_fields)
     return list((Lora if place[0] == "lora" else DataSource).model_fields)

@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from vlmalign.data import Example, ExampleDataset, collate, pad_token
-from vlmalign.losses import PairLoss, dpo_loss, log_ratios, sft_loss
+from vlmalign.losses import PairLoss, sft_loss
 from vlmalign.models import batch_flops, forward_responses, save_vlm, sequence_logps
 from vlmalign.records import Demonstration, Preference
 from vlmalign.training.budget import steps_of
 from vlmalign.training.config import DpoConfig
-from vlmalign.training.examples import evaluation_examples, training_examples
+from vlmalign.training.examples import check_margins, evaluation_examples, training_examples
 from vlmalign.training.order import AnchoredOrder, EpochOrder
 from vlmalign.training.policy import load_policy
+from vlmalign.training.preference_loss import PairScores
 from vlmalign.training.reference import FILE, Reference, reference_of
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
@@ -28,10 +29,11 @@ from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
 def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
     """Align a model with preference pairs.
 
-    The loss of a step is the mean over its pairs, each weighted, of the DPO loss, plus `sft_weight` times the
-    chosen answer's mean token loss, plus `anchor_weight` times that of one demonstration per pair. The
-    reference is the policy as the stage began: its log-probabilities are computed once and kept in the run
-    folder. A complete run is left as it is; a stopped one continues.
+    The loss of a step is the mean over its pairs, each weighted, of the chosen loss of the DPO family, plus
+    `sft_weight` times the chosen answer's mean token loss, plus `anchor_weight` times that of one
+    demonstration per pair. The reference, where the loss needs one, is the policy as the stage began: its
+    log-probabilities are computed once and kept in the run folder. A complete run is left as it is; a
+    stopped one continues.
 
     Args:
         config: settings.
@@ -56,17 +58,23 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
     anchors = training_examples(config, config.anchor_data, Demonstration, vlm) if config.anchor_data else None
     collator = partial(collate_with_anchors, pad_token_id=pad_token(vlm.processor))
 
+    if config.loss.needs_margins:
+        check_margins(f"loss {config.loss.name!r}", pairs, held_out)
+
     # 3. The reference: before the first step, policy and reference are the same.
     run.begin()
-    with PartialState().main_process_first():
-        reference = reference_of(
-            vlm.model,
-            [pairs, *([held_out] if held_out else [])],
-            run.path / FILE,
-            collator=collator,
-            batch_size=config.batch_size,
-            autocast=config.dtype == "mixed",
-        )
+    reference = None
+    if config.loss.needs_reference:
+        with PartialState().main_process_first():
+            reference = reference_of(
+                vlm.model,
+                [pairs, *([held_out] if held_out else [])],
+                run.path / FILE,
+                collator=collator,
+                batch_size=config.batch_size,
+                autocast=config.dtype == "mixed",
+            )
+    spent = reference.flops if reference else 0.0
 
     # 4. The order of the data, and how long to train: the reference pass counts towards max_flops.
     dataset: Dataset[Any] = pairs
@@ -78,7 +86,7 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
         batches = [batch["batch"], *([batch["anchor"]["batch"]] if "anchor" in batch else [])]
         return sum(batch_flops(vlm.model, part, training=True) for part in batches)
 
-    steps = steps_of(config, order, dataset, collator, cost, spent=reference.flops)
+    steps = steps_of(config, order, dataset, collator, cost, spent=spent)
 
     # 5. Train, save, close the run.
     trainer = DpoTrainer(
@@ -92,15 +100,13 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
         cost=cost,
         eval_dataset=held_out,
     )
-    return trainer.fit(
-        lambda folder: save_vlm(vlm, folder), {"stage": "dpo", "flops": {"reference": reference.flops}}
-    )
+    return trainer.fit(lambda folder: save_vlm(vlm, folder), {"stage": "dpo", "flops": {"reference": spent}})
 
 
 class DpoTrainer(StageTrainer):
-    """DPO loss of pairs, with optional token losses beside it."""
+    """A loss of pairs, with optional token losses beside it."""
 
-    def __init__(self, *args: Any, reference: Reference, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, reference: Reference | None, **kwargs: Any) -> None:
         self.reference = reference
         super().__init__(*args, **kwargs)
 
@@ -116,11 +122,15 @@ class DpoTrainer(StageTrainer):
         output = forward_responses(model, responses)
         assert output.logps is not None
         policy = sequence_logps(output, responses).view(-1, 2)
-        reference = self.reference.of(batch["ids"]).to(policy.device)
-        ratios = log_ratios(policy.flatten(), reference.flatten()).view(-1, 2)
-        result = dpo_loss(*ratios.unbind(1), beta=config.beta, label_smoothing=config.label_smoothing)
+        scores = PairScores(
+            policy,
+            self.reference.of(batch["ids"]).to(policy.device) if self.reference else None,
+            responses.loss_mask.sum(1).view(-1, 2),
+            batch["margins"].to(policy.device),
+        )
+        result = config.loss.of(scores)
         losses = result.losses
-        signals = _signals(result, policy.detach(), reference, responses.loss_mask)
+        signals = _signals(result, scores)
         if config.sft_weight:
             chosen = sft_loss(output.logps[::2], responses.loss_mask[::2])
             losses = losses + config.sft_weight * chosen.losses
@@ -137,25 +147,26 @@ class DpoTrainer(StageTrainer):
 
 
 @torch.no_grad()
-def _signals(result: PairLoss, policy: Tensor, reference: Tensor, loss_mask: Tensor) -> dict[str, Any]:
+def _signals(result: PairLoss, scores: PairScores) -> dict[str, Any]:
     """What to watch: `kl` is the mean of log(reference / policy) over the pairs' answers, in nats per answer.
 
     It estimates KL(reference || policy) as far as the answers were sampled from the reference.
     """
-    n = len(policy)
-    lengths = loss_mask.sum(1)
-    return {
-        "dpo_loss": (result.losses.sum(), n),
+    n = len(scores.policy)
+    signals = {
+        "preference_loss": (result.losses.sum(), n),
         "accuracy": ((result.margins > 0).sum(), n),
         "margin": (result.margins.sum(), n),
         "chosen_reward": (result.chosen_rewards.sum(), n),
         "rejected_reward": (result.rejected_rewards.sum(), n),
-        "chosen_logp": (policy[:, 0].sum(), n),
-        "rejected_logp": (policy[:, 1].sum(), n),
-        "kl": ((reference - policy).sum(), 2 * n),
-        "chosen_tokens": (lengths[::2].sum(), n),
-        "rejected_tokens": (lengths[1::2].sum(), n),
+        "chosen_logp": (scores.policy[:, 0].sum(), n),
+        "rejected_logp": (scores.policy[:, 1].sum(), n),
+        "chosen_tokens": (scores.tokens[:, 0].sum(), n),
+        "rejected_tokens": (scores.tokens[:, 1].sum(), n),
     }
+    if scores.reference is not None:
+        signals["kl"] = ((scores.reference - scores.policy).sum(), 2 * n)
+    return signals
 
 
 class AnchoredPairs(Dataset[tuple[Example, Example]]):

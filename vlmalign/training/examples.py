@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from vlmalign.data import DataSource, ExampleDataset, stop_tokens
 from vlmalign.models import VLM
-from vlmalign.records import Demonstration, Preference
+from vlmalign.records import DataError, Demonstration, Preference
 from vlmalign.training.config import StageConfig
 
 R = TypeVar("R", Demonstration, Preference)
@@ -37,3 +37,26 @@ def evaluation_examples(config: StageConfig, record_type: type[R], vlm: VLM) -> 
         max_length=config.max_length,
         purpose="evaluation",
     )
+
+
+def check_margins(needed_by: str, *datasets: ExampleDataset[Preference] | None) -> None:
+    """Require a margin on every pair.
+
+    Args:
+        needed_by: the setting that needs them, for the message.
+        datasets: pairs.
+
+    Raises:
+        DataError: naming the first pair that has none.
+    """
+    for data in datasets:
+        for number, record in enumerate(data.records if data is not None else ()):
+            if record.margin is None:
+                assert data is not None
+                raise DataError(
+                    f"{needed_by} needs margins and the pair has none",
+                    "Build the pairs with margins, or change the setting.",
+                    file=data.folder(number).path,
+                    record=record.id,
+                    field="margin",
+                )

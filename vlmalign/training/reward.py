@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vlmalign.data import ExampleDataset, collate, pad_token
+from vlmalign.data import collate, pad_token
 from vlmalign.losses import bradley_terry_loss
 from vlmalign.models import RewardModel, batch_flops
-from vlmalign.records import DataError, Preference
+from vlmalign.records import Preference
 from vlmalign.training.budget import steps_of
 from vlmalign.training.config import RewardConfig
-from vlmalign.training.examples import evaluation_examples, training_examples
+from vlmalign.training.examples import check_margins, evaluation_examples, training_examples
 from vlmalign.training.order import EpochOrder
 from vlmalign.training.policy import load_policy
 from vlmalign.training.runs import RunFolder
@@ -48,7 +48,7 @@ def train_reward(config: RewardConfig, *, overwrite: bool = False) -> Path:
     data = training_examples(config, config.data, Preference, vlm)
     held_out = evaluation_examples(config, Preference, vlm)
     if config.use_margin:
-        _check_margins(data, held_out)
+        check_margins("use_margin", data, held_out)
     reward = RewardModel(vlm)
     order = EpochOrder(len(data), config.seed)
     collator = partial(collate, pad_token_id=pad_token(vlm.processor))
@@ -72,18 +72,6 @@ def train_reward(config: RewardConfig, *, overwrite: bool = False) -> Path:
         eval_dataset=held_out,
     )
     return trainer.fit(reward.save, {"stage": "reward"})
-
-
-def _check_margins(*datasets: ExampleDataset[Preference] | None) -> None:
-    for data in datasets:
-        for record in data.records if data is not None else ():
-            if record.margin is None:
-                raise DataError(
-                    "use_margin is set and the pair has no margin",
-                    "Build the pairs with margins, or drop use_margin.",
-                    record=record.id,
-                    field="margin",
-                )
 
 
 class RewardTrainer(StageTrainer):
