@@ -9,6 +9,9 @@ import transformers as hf
 from vlmalign.models import PromptBatch, forward_responses, sequence_logps
 from vlmalign.models.decoding import Decoder
 from vlmalign.models.family import PROVED, lay_out
+from vlmalign.models.feature_cache import FeatureCache, image_rows
+from vlmalign.models.vision_key import vision_key
+from vlmalign.training.freezing import part_of
 
 IMAGE = 299
 TEXT = {
@@ -249,6 +252,51 @@ def test_packed_gradients_equal_plain_ones(family):
     largest = max(float(gradient.abs().max()) for gradient in plain.values())
     assert packed.keys() == plain.keys()
     assert max(float((packed[name] - plain[name]).abs().max()) for name in plain) < 1e-5 * largest
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_cached_features_give_the_same_log_probabilities_without_running_the_tower(family, tmp_path):
+    model, batch = built(family, "left")
+    model.requires_grad_(False).eval()
+    expected = forward_responses(model, batch).logps
+    cold, warm = FeatureCache(model, tmp_path), FeatureCache(model, tmp_path)
+    for mode in ("packed", "plain", "cached"):
+        output = forward_responses(model, batch, mode=mode, features=cold)
+        torch.testing.assert_close(output.logps, expected, atol=1e-5, rtol=0)
+    assert cold.counts["computed"] == 2
+    ran = []
+    with torch.no_grad():
+        warm.replace_images(lay_out(model, batch.prompts).inputs)  # names the model by running it once
+        tower = next(m for name, m in model.named_modules() if "vision" in name or "visual" in name)
+        hook = tower.register_forward_pre_hook(lambda *_: ran.append(1))
+        torch.testing.assert_close(
+            forward_responses(model, batch, features=warm).logps, expected, atol=1e-5, rtol=0
+        )
+    hook.remove()
+    assert not ran and warm.counts["computed"] == 0 and warm.counts["disk"] == 2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_change_of_any_vision_or_projector_weight_and_of_no_other_is_another_key(family):
+    model, batch = built(family, "left")
+    model.requires_grad_(False)
+    cache = FeatureCache(model)
+    cache.replace_images(batch.prompts)
+    row = next(
+        image_rows(
+            {k: v for k, v in batch.prompts.items() if k in ("pixel_values", "image_sizes", "image_grid_thw")}
+        )
+    )
+    before, changed = vision_key(model, row), set()
+    for name, parameter in model.named_parameters():
+        old = parameter.data.clone()
+        parameter.data.view(-1)[0] += 1
+        if vision_key(model, row) != before:
+            changed.add(name)
+        parameter.data.copy_(old)
+    language = {name for name in changed if "language_model" in name or "text_model" in name or "lm_head" in name}
+    projector = [name for name, _ in model.named_parameters() if part_of(name) == "projector"]
+    assert not language and changed.issuperset(projector) and len(changed) > 10
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vlmalign.models.batch import PromptBatch
 from vlmalign.models.family import PROVED, PromptLayout, lay_out, model_type, token_type_of_responses
+from vlmalign.models.feature_cache import FeatureCache
 from vlmalign.models.images import PER_TOKEN, images_per_prompt, select_prompts
 from vlmalign.models.loading import unwrap
 from vlmalign.models.packed import pack_rows
@@ -41,6 +42,7 @@ def forward_responses(
     mode: Mode = "packed",
     logps: bool = True,
     hidden: bool = False,
+    features: FeatureCache | None = None,
 ) -> ResponseOutput:
     """Score every response of a batch.
 
@@ -57,6 +59,7 @@ def forward_responses(
         mode: how to compute.
         logps: whether log-probabilities are wanted; they need an output layer.
         hidden: whether hidden states are wanted.
+        features: where the features of images come from instead of the model's frozen vision tower.
 
     Raises:
         ValueError: an unknown mode, placeholders that do not fit the images, or log-probabilities of a
@@ -81,12 +84,13 @@ def forward_responses(
             "the model has no output layer for log-probabilities: pass logps=False or the whole model."
         )
     images_per_prompt(model, batch.prompts)
+    wanted = _Wanted(logps, hidden, features)
     if mode == "packed" and batch.n_responses == batch.n_prompts:
         # One response per prompt: both layouts are the same rows, and a plain mask allows faster kernels.
-        return _plain(model, lay_out(model, batch.prompts), batch, logps, hidden)._replace(mode="packed")
+        return _plain(model, lay_out(model, batch.prompts), batch, wanted)._replace(mode="packed")
     if mode == "packed" and not _can_pack(model, batch):
         mode = "plain"
-    return _RUNS[mode](model, lay_out(model, batch.prompts), batch, logps, hidden)
+    return _RUNS[mode](model, lay_out(model, batch.prompts), batch, wanted)
 
 
 def sequence_logps(output: ResponseOutput, batch: PromptBatch) -> Tensor:
@@ -96,15 +100,24 @@ def sequence_logps(output: ResponseOutput, batch: PromptBatch) -> Tensor:
     return (output.logps * batch.loss_mask).sum(1)
 
 
+class _Wanted(NamedTuple):
+    """What of a forward is wanted, and where features of images come from."""
+
+    logps: bool
+    hidden: bool
+    features: FeatureCache | None = None
+
+    def images(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return inputs if self.features is None else self.features.replace_images(inputs)
+
+
 # -- the three modes ------------------------------------------------------------------------------
 
 
-def _packed(
-    model: nn.Module, layout: PromptLayout, batch: PromptBatch, logps: bool, hidden: bool
-) -> ResponseOutput:
+def _packed(model: nn.Module, layout: PromptLayout, batch: PromptBatch, wanted: _Wanted) -> ResponseOutput:
     rows = pack_rows(model, layout, batch)
     row = batch.prompt_index[:, None]
-    logits, states = _call(model, rows.inputs, rows.keep if logps else None, hidden)
+    logits, states = _call(model, rows.inputs, rows.keep, wanted)
     values = states_of = None
     if logits is not None:
         values = _token_logps(logits, row, rows.predicted_at, batch)
@@ -113,9 +126,7 @@ def _packed(
     return ResponseOutput(values, states_of, "packed")
 
 
-def _plain(
-    model: nn.Module, layout: PromptLayout, batch: PromptBatch, logps: bool, hidden: bool
-) -> ResponseOutput:
+def _plain(model: nn.Module, layout: PromptLayout, batch: PromptBatch, wanted: _Wanted) -> ResponseOutput:
     inputs: dict[str, Any] = select_prompts(model, layout.inputs, batch.prompt_index)
     offset = torch.arange(batch.response_ids.shape[1], device=batch.response_ids.device)
     prompt_positions = layout.positions[..., batch.prompt_index, :]
@@ -125,7 +136,7 @@ def _plain(
         if name in inputs:
             inputs[name] = torch.cat([inputs[name], _response_field(model, name, batch).to(inputs[name].dtype)], 1)
     keep = torch.arange(layout.width - 1, inputs["input_ids"].shape[1] - 1, device=offset.device)
-    logits, states = _call(model, inputs, keep if logps else None, hidden)
+    logits, states = _call(model, inputs, keep, wanted)
     row = torch.arange(batch.n_responses, device=offset.device)[:, None]
     values = None if logits is None else _token_logps(logits, row, offset.expand_as(batch.response_ids), batch)
     if states is not None:
@@ -134,12 +145,13 @@ def _plain(
 
 
 @torch.no_grad()
-def _cached(
-    model: nn.Module, layout: PromptLayout, batch: PromptBatch, logps: bool, hidden: bool
-) -> ResponseOutput:
+def _cached(model: nn.Module, layout: PromptLayout, batch: PromptBatch, wanted: _Wanted) -> ResponseOutput:
     index, ids = batch.prompt_index, batch.response_ids
     first = model(
-        **layout.inputs, position_ids=layout.positions, use_cache=True, **({"logits_to_keep": 1} if logps else {})
+        **wanted.images(layout.inputs),
+        position_ids=layout.positions,
+        use_cache=True,
+        **({"logits_to_keep": 1} if wanted.logps else {}),
     )
     cache = first.cache
     cache.batch_select_indices(index)
@@ -150,7 +162,7 @@ def _cached(
         "position_ids": layout.response_positions(offset, index),
         "cache": cache,
     }
-    logits, states = _call(model, inputs, offset[0] if logps else None, hidden)
+    logits, states = _call(model, inputs, offset[0], wanted)
     values = None
     if logits is not None:
         logits = torch.cat([first.logits[index], logits[:, :-1]], 1)
@@ -165,14 +177,14 @@ _RUNS: dict[str, Any] = {"packed": _packed, "plain": _plain, "cached": _cached}
 
 
 def _call(
-    model: nn.Module, inputs: dict[str, Any], keep: Tensor | None, hidden: bool
+    model: nn.Module, inputs: dict[str, Any], keep: Tensor, wanted: _Wanted
 ) -> tuple[Tensor | None, Tensor | None]:
     """Logits at `keep` columns (rows, Q, V), final hidden states (rows, L, H); None where not wanted."""
-    inputs = {"use_cache": "cache" in inputs, **inputs}
+    inputs = {"use_cache": "cache" in inputs, **wanted.images(inputs)}
     if unwrap(model).get_output_embeddings() is None:
         return None, model(**inputs).last_hidden_state
-    output = model(**inputs, logits_to_keep=1 if keep is None else keep, output_hidden_states=hidden)
-    return (None if keep is None else output.logits), (output.hidden_states[-1] if hidden else None)
+    output = model(**inputs, logits_to_keep=keep if wanted.logps else 1, output_hidden_states=wanted.hidden)
+    return (output.logits if wanted.logps else None), (output.hidden_states[-1] if wanted.hidden else None)
 
 
 def _token_logps(logits: Tensor, row: Tensor, column: Tensor, batch: PromptBatch) -> Tensor:
@@ -214,7 +226,7 @@ def _packed_equals_plain(model: nn.Module, batch: PromptBatch) -> bool:
     model.eval()
     try:
         layout = lay_out(model, batch.prompts)
-        pair = [run(model, layout, batch, logps, not logps) for run in (_packed, _plain)]
+        pair = [run(model, layout, batch, _Wanted(logps, not logps)) for run in (_packed, _plain)]
         a, b = (out.logps if logps else out.hidden for out in pair)
         assert a is not None and b is not None
         difference = float((a - b).abs().max())
