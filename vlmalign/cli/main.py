@@ -10,7 +10,20 @@ import typer
 
 from vlmalign import __version__
 from vlmalign.cli import build as build_verbs
-from vlmalign.cli import data, demo, evaluate, experts, export, generate, preview, recipes, score, source, train
+from vlmalign.cli import (
+    cache,
+    data,
+    demo,
+    evaluate,
+    experts,
+    export,
+    generate,
+    preview,
+    recipes,
+    score,
+    source,
+    train,
+)
 from vlmalign.cli.console import console, errors
 from vlmalign.cli.failures import describe
 
@@ -55,6 +68,7 @@ app.command("dpo")(train.dpo)
 app.command("score")(score.score)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(cache.app, name="cache")
 app.command("preview")(preview.preview)
 app.command("export")(export.export)
 

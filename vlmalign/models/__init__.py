@@ -2,6 +2,7 @@
 
 from vlmalign.models.batch import PromptBatch
 from vlmalign.models.conversations import Conversation, sample_conversations
+from vlmalign.models.feature_cache import FeatureCache
 from vlmalign.models.flops import batch_flops, sampling_flops
 from vlmalign.models.forward import ResponseOutput, forward_responses, sequence_logps
 from vlmalign.models.loading import VLM, LoraSettings, load_vlm, save_vlm
@@ -12,6 +13,7 @@ from vlmalign.models.tiny import build_tiny_llava
 __all__ = [
     "VLM",
     "Conversation",
+    "FeatureCache",
     "LoraSettings",
     "PromptBatch",
     "ResponseOutput",

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
 from vlmalign.models.loading import backbone_of
-from vlmalign.models.sized_folder import SizedFolder
 from vlmalign.models.vision_key import tensor_digest, vision_key
+from vlmalign.records.sized_folder import SizedFolder
 
 Entry = dict[str, Tensor]
 

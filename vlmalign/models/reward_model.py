@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoModel
 
 from vlmalign.models.batch import PromptBatch
+from vlmalign.models.feature_cache import FeatureCache
 from vlmalign.models.forward import Mode, forward_responses
 from vlmalign.models.loading import (
     REWARD_HEAD,
@@ -59,14 +60,16 @@ class RewardModel(nn.Module):
             self.head.bias.zero_()
         self.head.to(next(self.backbone.parameters()).device)
 
-    def forward(self, batch: PromptBatch, mode: Mode = "packed") -> Tensor:
+    def forward(self, batch: PromptBatch, mode: Mode = "packed", features: FeatureCache | None = None) -> Tensor:
         """Rewards of the responses, (N,) float32.
 
         Args:
             batch: B prompts with N responses.
             mode: see `forward_responses`.
+            features: see `forward_responses`.
         """
-        hidden = forward_responses(self.backbone, batch, mode=mode, logps=False, hidden=True).hidden
+        output = forward_responses(self.backbone, batch, mode=mode, logps=False, hidden=True, features=features)
+        hidden = output.hidden
         assert hidden is not None
         last = batch.response_mask.sum(1) - 1  # from the mask: column -1 is padding for all but the longest
         row = torch.arange(batch.n_responses, device=last.device)

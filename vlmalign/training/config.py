@@ -64,6 +64,12 @@ class StageConfig(BaseModel):
         "float32", description="of weights and computation; mixed: float32 weights, bfloat16 computation"
     )
     gradient_checkpointing: bool = Field(False, description="compute activations twice to save memory")
+    feature_cache: str | None = Field(
+        None,
+        description="folder that keeps what frozen vision and projector make of an image, computed once; several "
+        "runs may share it. `vlmalign cache` shows and empties it",
+    )
+    feature_cache_gb: float = Field(20.0, gt=0, description="its bound; entries used longest ago make room")
     device: Literal["auto", "cpu"] = Field("auto", description="auto: the accelerator, if there is one")
 
     max_length: int | None = Field(
@@ -91,7 +97,7 @@ class StageConfig(BaseModel):
             return value
         return tuple({"path": str(item)} if isinstance(item, (str, Path)) else item for item in items)
 
-    @field_validator("model", "out", mode="before")
+    @field_validator("model", "out", "feature_cache", mode="before")
     @classmethod
     def _paths_are_text(cls, value: Any) -> Any:
         return str(value) if isinstance(value, Path) else value
@@ -109,6 +115,11 @@ class StageConfig(BaseModel):
             raise ValueError("lora already freezes all weights but its own: drop freeze")
         if len(set(self.freeze)) == 3:
             raise ValueError("freeze names all three parts, so nothing is trained: leave one out")
+        if self.feature_cache is not None and not self.lora and not {"vision", "projector"} <= set(self.freeze):
+            raise ValueError(
+                "feature_cache is set and vision or projector is trained, so features change with every step: "
+                "freeze both, or use lora, or drop feature_cache"
+            )
         if self.eval_steps is not None and not self.eval_data:
             raise ValueError("eval_steps is set and eval_data is empty: give eval_data or drop eval_steps")
         return self

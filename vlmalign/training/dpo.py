@@ -19,7 +19,7 @@ from vlmalign.training.budget import steps_of
 from vlmalign.training.config import DpoConfig
 from vlmalign.training.examples import check_margins, evaluation_examples, training_examples
 from vlmalign.training.order import AnchoredOrder, EpochOrder
-from vlmalign.training.policy import load_policy
+from vlmalign.training.policy import feature_cache_of, load_policy
 from vlmalign.training.preference_loss import PairScores
 from vlmalign.training.reference import FILE, Reference, reference_of
 from vlmalign.training.runs import RunFolder
@@ -63,6 +63,7 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
 
     # 3. The reference: before the first step, policy and reference are the same.
     run.begin()
+    features = feature_cache_of(config, vlm.model)
     reference = None
     if config.loss.needs_reference:
         with PartialState().main_process_first():
@@ -73,6 +74,7 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
                 collator=collator,
                 batch_size=config.batch_size,
                 autocast=config.dtype == "mixed",
+                features=features,
             )
     spent = reference.flops if reference else 0.0
 
@@ -99,6 +101,7 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
         collator=collator,
         cost=cost,
         eval_dataset=held_out,
+        features=features,
     )
     return trainer.fit(lambda folder: save_vlm(vlm, folder), {"stage": "dpo", "flops": {"reference": spent}})
 
@@ -119,7 +122,7 @@ class DpoTrainer(StageTrainer):
         config = self.run.config
         assert isinstance(config, DpoConfig)
         responses = batch["batch"]
-        output = forward_responses(model, responses)
+        output = forward_responses(model, responses, features=self.features)
         assert output.logps is not None
         policy = sequence_logps(output, responses).view(-1, 2)
         scores = PairScores(
@@ -138,7 +141,7 @@ class DpoTrainer(StageTrainer):
         total = (losses * batch["weights"]).sum()
         if "anchor" in batch:
             anchor = batch["anchor"]
-            logps = forward_responses(model, anchor["batch"]).logps
+            logps = forward_responses(model, anchor["batch"], features=self.features).logps
             assert logps is not None
             kept = sft_loss(logps, anchor["batch"].loss_mask).losses
             total = total + config.anchor_weight * (kept * anchor["weights"]).sum()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from accelerate import PartialState
+from torch import nn
 from transformers import set_seed
 
-from vlmalign.models import VLM, LoraSettings, load_vlm
+from vlmalign.models import VLM, FeatureCache, LoraSettings, load_vlm
 from vlmalign.training.config import StageConfig
 from vlmalign.training.freezing import freeze_parts
 from vlmalign.training.runs import model_folder
@@ -37,3 +38,10 @@ def load_policy(config: StageConfig) -> VLM:
     if config.gradient_checkpointing:
         vlm.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return vlm
+
+
+def feature_cache_of(config: StageConfig, model: nn.Module) -> FeatureCache | None:
+    """Where features of images come from, None where the configuration names no cache."""
+    if config.feature_cache is None:
+        return None
+    return FeatureCache(model, config.feature_cache, max_bytes=int(config.feature_cache_gb * 2**30))

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vlmalign.data import ExampleDataset, TrainingBatch
-from vlmalign.models import batch_flops, forward_responses, sequence_logps
+from vlmalign.models import FeatureCache, batch_flops, forward_responses, sequence_logps
 from vlmalign.records import Preference
 
 FILE = "reference.safetensors"
@@ -74,6 +74,7 @@ def reference_of(
     collator: Callable[[list[Any]], TrainingBatch],
     batch_size: int,
     autocast: bool = False,
+    features: FeatureCache | None = None,
 ) -> Reference:
     """Read the reference of all pairs, or compute it with the model as it is now.
 
@@ -84,13 +85,14 @@ def reference_of(
         collator: examples -> batch.
         batch_size: pairs per forward pass.
         autocast: compute in bfloat16, as training will.
+        features: where features of images come from, if not from the model's own vision tower.
 
     Raises:
         ValueError: a file that does not cover all pairs.
     """
     keys = list(dict.fromkeys(data.key(i) for data in datasets for i in range(len(data.records))))
     if not path.exists():
-        _compute(model, datasets, keys, collator, batch_size, autocast).save(path)
+        _compute(model, datasets, keys, collator, batch_size, autocast, features).save(path)
     reference = Reference.load(path)
     reference.check_covers(keys, path)
     return reference
@@ -104,6 +106,7 @@ def _compute(
     collator: Callable[[list[Any]], TrainingBatch],
     batch_size: int,
     autocast: bool,
+    features: FeatureCache | None,
 ) -> Reference:
     device = next(model.parameters()).device
     model.eval()
@@ -114,7 +117,7 @@ def _compute(
             inputs = collator([data.example(i) for i in numbers])
             batch = inputs["batch"].to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                output = forward_responses(model, batch)
+                output = forward_responses(model, batch, features=features)
             rows = [reference.row[key] for key in inputs["ids"]]
             reference.logps[rows] = sequence_logps(output, batch).view(-1, 2).float().cpu()
             reference.flops += batch_flops(model, batch, training=False)

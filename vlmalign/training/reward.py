@@ -16,7 +16,7 @@ from vlmalign.training.budget import steps_of
 from vlmalign.training.config import RewardConfig
 from vlmalign.training.examples import check_margins, evaluation_examples, training_examples
 from vlmalign.training.order import EpochOrder
-from vlmalign.training.policy import load_policy
+from vlmalign.training.policy import feature_cache_of, load_policy
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
 
@@ -70,6 +70,7 @@ def train_reward(config: RewardConfig, *, overwrite: bool = False) -> Path:
         collator=collator,
         cost=cost,
         eval_dataset=held_out,
+        features=feature_cache_of(config, reward.backbone),
     )
     return trainer.fit(reward.save, {"stage": "reward"})
 
@@ -85,7 +86,7 @@ class RewardTrainer(StageTrainer):
         """Sum over pairs, weighted."""
         config = self.run.config
         assert isinstance(config, RewardConfig)
-        rewards = model(batch["batch"])
+        rewards = model(batch["batch"], features=self.features)
         chosen, rejected = rewards.view(-1, 2).unbind(1)
         margins = batch["margins"] if config.use_margin else None
         loss = bradley_terry_loss(chosen, rejected, margins, centring=config.centring)

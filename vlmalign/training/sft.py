@@ -16,7 +16,7 @@ from vlmalign.training.budget import steps_of
 from vlmalign.training.config import SftConfig
 from vlmalign.training.examples import evaluation_examples, training_examples
 from vlmalign.training.order import EpochOrder
-from vlmalign.training.policy import load_policy
+from vlmalign.training.policy import feature_cache_of, load_policy
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
 
@@ -67,6 +67,7 @@ def train_sft(config: SftConfig, *, overwrite: bool = False) -> Path:
         collator=collator,
         cost=cost,
         eval_dataset=held_out,
+        features=feature_cache_of(config, vlm.model),
     )
     return trainer.fit(lambda folder: save_vlm(vlm, folder), {"stage": "sft"})
 
@@ -81,7 +82,7 @@ class SftTrainer(StageTrainer):
     def batch_loss(self, model: nn.Module, batch: Batch) -> BatchLoss:
         """Sum over tokens, weighted by demonstration."""
         responses = batch["batch"]
-        logps = forward_responses(model, responses).logps
+        logps = forward_responses(model, responses, features=self.features).logps
         assert logps is not None
         loss = sft_loss(logps, responses.loss_mask)
         total = (loss.losses * loss.tokens * batch["weights"]).sum()

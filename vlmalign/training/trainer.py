@@ -22,6 +22,7 @@ from transformers import PrinterCallback, Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import SaveStrategy
 
+from vlmalign.models import FeatureCache
 from vlmalign.training import checkpoints
 from vlmalign.training.arguments import training_arguments
 from vlmalign.training.progress import EpochCallback, LastStepCallback, ProgressBar, is_interactive
@@ -54,6 +55,7 @@ class StageTrainer(Trainer):
         collator: list of dataset items -> batch.
         cost: floating point operations of training on a batch.
         eval_dataset: examples to report the loss on.
+        features: where features of images come from, if not from the model's own vision tower.
     """
 
     loss_is_scaled_for_ga = True
@@ -69,8 +71,10 @@ class StageTrainer(Trainer):
         collator: Callable[[list[Any]], Any],
         cost: Callable[[Batch], float],
         eval_dataset: Dataset[Any] | None = None,
+        features: FeatureCache | None = None,
     ) -> None:
         self.run = run
+        self.features = features
         self.order = order
         self.cost = cost
         self._signals: dict[str, list[Tensor]] = {}

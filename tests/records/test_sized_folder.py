@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from vlmalign.models.sized_folder import SizedFolder
+from vlmalign.records.sized_folder import SizedFolder
 
 
 def put(folder, name, size, age=0):
