@@ -2,6 +2,7 @@
 # make test     lint, types, import rules, all tests
 # make demo     the main job on procedural blood smears, at most ten minutes on two cores;
 #               options: make demo OUT=runs/mine ARGS="--seed 1"
+# make bench    this toolkit beside TRL in one run, as ratios: make bench OUT=bench.json
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ OUT ?= runs/demo
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: install test lint demo clean
+.PHONY: install test lint demo bench clean
 
 install: $(STAMP)
 
@@ -30,6 +31,9 @@ test: lint
 
 demo: install
 	$(BIN)/vlmalign demo --out $(OUT) $(ARGS)
+
+bench: install
+	$(BIN)/python tests/benchmarks/run.py --out $(if $(filter command,$(firstword $(origin OUT))),$(OUT),bench.json)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

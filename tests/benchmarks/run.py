@@ -1,0 +1,174 @@
+"""`make bench`: this toolkit and TRL side by side, in one run, as ratios.
+
+Both do the same steps on the same pictures and answers, in turns, on the same threads; figures are medians.
+Counted is all from pictures and texts to the optimiser's step: processing, vision, policy, reference, backward.
+`cold`: nothing is kept between steps. `warm`: this toolkit keeps what training keeps from the second epoch on
+(processed prompts, features of the frozen tower, reference log-probabilities); TRL keeps none of these for images.
+Beside each ratio stands the arithmetic limit: operations of TRL's step over those of ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import torch  # noqa: E402
+from benchmarks.ours import OurStep  # noqa: E402
+from benchmarks.peer import PeerStep  # noqa: E402
+from benchmarks.setting import adapt, build, pairs, stir  # noqa: E402
+
+from vlmalign.data.collate import collate, pad_token  # noqa: E402
+from vlmalign.models import batch_flops  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Case:
+    """One benchmark: its model, how many answers per prompt, and what is asked of the ratio."""
+
+    name: str
+    vocabulary: int
+    answers: int
+    warm: bool
+    limit: float
+
+
+CASES = [
+    Case("dpo_pair_v1000_cold", 1000, 2, False, 1.9),
+    Case("dpo_pair_v1000_warm", 1000, 2, True, 2.9),
+    Case("dpo_pair_v32000_warm", 32000, 2, True, 10.0),
+    Case("dpo_allpairs_k4", 1000, 4, True, 8.0),
+]
+REMARKS = {32000: "on a CPU TRL's fused output layer scores every position, ours the answers' only"}
+
+
+def main() -> None:
+    """Run the benchmarks and write their figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("bench.json"), help="JSON file to write")
+    parser.add_argument("--repeats", type=int, default=5, help="timed steps of each side")
+    parser.add_argument("--only", nargs="*", default=[], help="names of benchmarks")
+    options = parser.parse_args()
+    results = []
+    for case in CASES:
+        if not options.only or case.name in options.only:
+            results.append(measure(case, options.repeats))
+            print(_line(results[-1]), flush=True)  # noqa: T201
+    options.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def measure(case: Case, repeats: int) -> dict[str, Any]:
+    """Time both sides in turns, then the memory of each in a process of its own."""
+    ours, peer, batch = both(case)
+    same = check_same_loss(ours, peer, batch)
+    for step in (ours, peer):
+        step(batch)  # allocates, and warms what is to be warm
+    times: dict[str, list[float]] = {"ours": [], "peer": []}
+    for _ in range(repeats):
+        times["ours"].append(_seconds(lambda: ours(batch)))
+        times["peer"].append(_seconds(lambda: peer(batch)))
+    medians = {side: statistics.median(values) for side, values in times.items()}
+    ratio = medians["peer"] / medians["ours"]
+    return {
+        **asdict(case), "ours_s": medians["ours"], "peer_s": medians["peer"], "ratio": ratio,
+        "reached": ratio >= case.limit, "arithmetic_limit": arithmetic_limit(case, ours, batch),
+        "ours_range_s": [min(times["ours"]), max(times["ours"])],
+        "peer_range_s": [min(times["peer"]), max(times["peer"])],
+        "ours_peak_mb": peak_memory(case, "ours"), "peer_peak_mb": peak_memory(case, "peer"),
+        "repeats": repeats, "threads": torch.get_num_threads(), "loss_difference": same,
+        "remark": REMARKS.get(case.vocabulary, ""),
+    }  # fmt: skip
+
+
+def both(case: Case) -> tuple[OurStep, PeerStep, list[Any]]:
+    """The same adapted model on both sides, and a batch."""
+    ours = OurStep(adapt(build(case.vocabulary)), case.answers, warm=case.warm)
+    peer = PeerStep(adapt(build(case.vocabulary)), case.answers)
+    for model in (ours.vlm.model, peer.model):
+        stir(model)
+    return ours, peer, pairs(ours.vlm, seed=0)
+
+
+def check_same_loss(ours: OurStep, peer: PeerStep, batch: list[Any]) -> float:
+    """Refuse to time two things that differ."""
+    with torch.no_grad():
+        losses = [float(side.loss(batch)) for side in (ours, peer)]
+    difference = abs(losses[0] - losses[1])
+    if not difference < 1e-4 or abs(losses[0] - 0.6931) < 1e-3:
+        raise SystemExit(f"the losses are {losses}: expected the same to 1e-4, and not log 2")
+    return difference
+
+
+def arithmetic_limit(case: Case, ours: OurStep, batch: list[Any]) -> float:
+    """Operations of TRL's step over ours, from shapes alone, the output layer at answers' positions only."""
+    model, k = ours.vlm.model, case.answers
+    packed = collate([ours._example(pair) for pair in batch], pad_token(ours.vlm.processor))["batch"]
+    rows = k * (k - 1) / k  # TRL runs each answer once per pair that it is in
+    plain = sum(batch_flops(model, packed, training=training, mode="plain") for training in (True, False)) * rows
+    mine = batch_flops(model, packed, training=True)
+    if case.warm:
+        mine -= _vision_flops(model, packed)
+    else:
+        mine += batch_flops(model, packed, training=False)
+    return plain / mine
+
+
+def _vision_flops(model: Any, batch: Any) -> float:
+    from dataclasses import replace
+
+    blind = {name: value for name, value in batch.prompts.items() if name != "pixel_values"}
+    return batch_flops(model, batch, training=False) - batch_flops(
+        model, replace(batch, prompts=blind), training=False
+    )
+
+
+def peak_memory(case: Case, side: str) -> float:
+    """Peak resident memory of two steps beyond what stood before the first, in MB, in a fresh process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak, (case, side, torch.get_num_threads()))
+
+
+def _peak(case: Case, side: str, threads: int) -> float:
+    torch.set_num_threads(threads)
+    vlm = adapt(build(case.vocabulary))
+    batch = pairs(vlm, seed=0)
+    step: Any = OurStep(vlm, case.answers, warm=case.warm) if side == "ours" else PeerStep(vlm, case.answers)
+    stir(vlm.model if side == "ours" else step.model)
+    before = _resident()
+    for _ in range(2):
+        step(batch)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
+
+
+def _resident() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _line(r: dict[str, Any]) -> str:
+    mark = "reached" if r["reached"] else "MISSED"
+    return (
+        f"{r['name']:22} ours {r['ours_s']:6.2f} s  TRL {r['peer_s']:6.2f} s  ratio {r['ratio']:5.2f} "
+        f"(wanted {r['limit']}, {mark}; arithmetic limit {r['arithmetic_limit']:.2f})  "
+        f"peak {r['ours_peak_mb']:.0f} against {r['peer_peak_mb']:.0f} MB"
+    )
+
+
+if __name__ == "__main__":
+    main()
