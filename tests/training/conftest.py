@@ -88,6 +88,28 @@ def make_pairs(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def make_ranked(tmp_path_factory):
+    """Three answers to each case, in all three pairs."""
+
+    def make(cases):
+        folder = tmp_path_factory.mktemp("ranked") / "p"
+        with DatasetBuild(folder, "preference", {"cases": cases}) as build:
+            for i in range(cases):
+                answers = [*truth(i), "The field is blurred."]
+                for n, (a, b) in enumerate([(0, 1), (0, 2), (1, 2)]):
+                    record = Preference(
+                        id=f"p{i}/{n}", case_id=f"c{i}", group_id=f"g{i}", split="train",
+                        images=(picture(build, i),), prompt=(user(QUESTION, images=1),),
+                        chosen=(assistant(answers[a]),),
+                        rejected=(assistant(answers[b]),), margin=float(n + 1), source="expert",
+                    )  # fmt: skip
+                    build.commit(record.id, [record])
+        return str(folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def demos(make_demos):
     return make_demos()
 

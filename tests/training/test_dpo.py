@@ -99,6 +99,24 @@ def test_every_loss_trains_the_chosen_answers_over_the_rejected_ones(settings, p
     assert (run / "reference.safetensors").exists() != free and ("kl" in lines[-1]) != free
 
 
+@pytest.mark.parametrize("settings_of_loss", [{"loss": "sigmoid", "sft_weight": 0.5}, {"loss": "mm_dpo"}])
+def test_pairs_of_a_case_run_together_learn_what_they_learn_apart(
+    settings, make_ranked, metrics_of, tmp_path, settings_of_loss
+):
+    found = []
+    for grouped, batch in ((False, 6), (True, 2)):  # three pairs a case
+        config = {**settings, **settings_of_loss, "data": make_ranked(cases=2), "group_pairs": grouped}
+        config |= {"batch_size": batch, "max_steps": 3, "out": str(tmp_path / f"run{grouped}")}
+        run = train_dpo(DpoConfig(**config))
+        lines = [line for line in metrics_of(run) if "loss" in line]
+        found.append([[line[name] for name in ("loss", "margin", "kl", "accuracy")] for line in lines])
+        found[-1].append([json.loads((run / "summary.json").read_text())["flops"]["total"]])
+    (*apart, [flops_apart]), (*together, [flops_together]) = found
+    for a, b in zip(apart, together, strict=True):
+        assert b == pytest.approx(a, rel=1e-3, abs=1e-5)
+    assert flops_together < 0.6 * flops_apart
+
+
 def test_reward_scaling_needs_margins_and_they_change_what_is_learned(settings, make_pairs, metrics_of, tmp_path):
     config = {**settings, "max_steps": 3, "learning_rate": 1e-2, "loss": "mm_dpo"}
     with pytest.raises(DataError, match="loss 'mm_dpo' needs margins and the pair has none"):

@@ -1,6 +1,7 @@
 """Records -> batches: encoding, collation, datasets, and the export that TRL reads."""
 
 from vlmalign.data.blank import blank_image
+from vlmalign.data.case_pairs import CasePairs, PairBatch, PairItem, collate_pairs
 from vlmalign.data.collate import TrainingBatch, collate, collate_prompts, encode_prompts, pad_token
 from vlmalign.data.datasets import DataSource, ExampleDataset
 from vlmalign.data.encode import (
@@ -18,14 +19,18 @@ from vlmalign.data.encode import (
 from vlmalign.data.trl_parquet import export_trl_parquet
 
 __all__ = [
+    "CasePairs",
     "DataSource",
     "EncodedResponse",
     "Example",
     "ExampleDataset",
+    "PairBatch",
+    "PairItem",
     "TrainingBatch",
     "blank_image",
     "candidate_prompt",
     "collate",
+    "collate_pairs",
     "collate_prompts",
     "encode_candidate",
     "encode_demonstration",

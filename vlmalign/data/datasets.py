@@ -73,7 +73,7 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
         self.records: list[R] = []
         self._folder_of: list[int] = []
         self._weights: list[float] = []
-        self._order: list[int] = []
+        self.order: list[int] = []
         self._encoded: list[Example] = []
         self._cache = _PromptCache(cache_megabytes * 2**20)
         for source in sources:
@@ -98,14 +98,14 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
         if len(self.records) == first:
             raise DataError("the folder has no records", "Leave it out.", file=folder.path)
         self.folders.append(folder)
-        self._order += [i for _ in range(source.repeat) for i in range(first, len(self.records))]
+        self.order += [i for _ in range(source.repeat) for i in range(first, len(self.records))]
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self.order)
 
     def __getitem__(self, index: int) -> Example:
         """The example at a place of the epoch (repeats count)."""
-        return self.example(self._order[index])
+        return self.example(self.order[index])
 
     def key(self, record: int) -> str:
         """Name of a record that is unique over folders: hash of the folder's records, then the id."""

@@ -142,6 +142,11 @@ class DpoConfig(StageConfig):
     """Direct preference optimisation; the reference is the policy as the stage began."""
 
     loss: PreferenceLoss = Field(Sigmoid(), description=f"a name, or name and settings: {', '.join(LOSSES)}")
+    group_pairs: bool = Field(
+        False,
+        description="all pairs of a case are one item and each of its answers is run once; batch_size counts "
+        "cases, and the loss is the mean over pairs",
+    )
     sft_weight: float = Field(0.0, ge=0, description="factor of the token loss on the chosen answers")
     anchor_data: tuple[DataSource, ...] = Field(
         (), description="demonstrations mixed in, one per pair, to keep what SFT taught"

@@ -11,7 +11,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from vlmalign.data import Example, ExampleDataset, collate, pad_token
+from vlmalign.data import CasePairs, Example, ExampleDataset, PairItem, collate, collate_pairs, pad_token
 from vlmalign.losses import PairLoss, sft_loss
 from vlmalign.models import batch_flops, forward_responses, save_vlm, sequence_logps
 from vlmalign.records import Demonstration, Preference
@@ -53,13 +53,14 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
 
     # 2. The starting model and the data.
     vlm = load_policy(config)
-    pairs = training_examples(config, config.data, Preference, vlm)
-    held_out = evaluation_examples(config, Preference, vlm)
+    pairs = CasePairs(training_examples(config, config.data, Preference, vlm), grouped=config.group_pairs)
+    evaluated = evaluation_examples(config, Preference, vlm)
+    held_out = None if evaluated is None else CasePairs(evaluated, grouped=config.group_pairs)
     anchors = training_examples(config, config.anchor_data, Demonstration, vlm) if config.anchor_data else None
     collator = partial(collate_with_anchors, pad_token_id=pad_token(vlm.processor))
 
     if config.loss.needs_margins:
-        check_margins(f"loss {config.loss.name!r}", pairs, held_out)
+        check_margins(f"loss {config.loss.name!r}", pairs.data, evaluated)
 
     # 3. The reference: before the first step, policy and reference are the same.
     run.begin()
@@ -124,18 +125,19 @@ class DpoTrainer(StageTrainer):
         responses = batch["batch"]
         output = forward_responses(model, responses, features=self.features)
         assert output.logps is not None
-        policy = sequence_logps(output, responses).view(-1, 2)
+        pairs = batch["pairs"].to(responses.response_ids.device)
+        policy = sequence_logps(output, responses)[pairs]
         scores = PairScores(
             policy,
             self.reference.of(batch["ids"]).to(policy.device) if self.reference else None,
-            responses.loss_mask.sum(1).view(-1, 2),
+            responses.loss_mask.sum(1)[pairs],
             batch["margins"].to(policy.device),
         )
         result = config.loss.of(scores)
         losses = result.losses
         signals = _signals(result, scores)
         if config.sft_weight:
-            chosen = sft_loss(output.logps[::2], responses.loss_mask[::2])
+            chosen = sft_loss(output.logps[pairs[:, 0]], responses.loss_mask[pairs[:, 0]])
             losses = losses + config.sft_weight * chosen.losses
             signals["chosen_token_loss"] = (chosen.losses.sum(), len(losses))
         total = (losses * batch["weights"]).sum()
@@ -172,24 +174,24 @@ def _signals(result: PairLoss, scores: PairScores) -> dict[str, Any]:
     return signals
 
 
-class AnchoredPairs(Dataset[tuple[Example, Example]]):
-    """Pairs, each read together with a demonstration."""
+class AnchoredPairs(Dataset[tuple[PairItem, Example]]):
+    """Items of pairs, each read together with a demonstration."""
 
-    def __init__(self, pairs: ExampleDataset[Preference], anchors: ExampleDataset[Demonstration]) -> None:
+    def __init__(self, pairs: CasePairs, anchors: ExampleDataset[Demonstration]) -> None:
         self.pairs = pairs
         self.anchors = anchors
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: tuple[int, int]) -> tuple[Example, Example]:
+    def __getitem__(self, index: tuple[int, int]) -> tuple[PairItem, Example]:
         """Pair and demonstration."""
         return self.pairs[index[0]], self.anchors[index[1]]
 
 
 def collate_with_anchors(items: list[Any], pad_token_id: int) -> Any:
     """A batch of pairs; where they come with demonstrations, those as a batch of their own under `anchor`."""
-    if isinstance(items[0], Example):
-        return collate(items, pad_token_id)
+    if isinstance(items[0], PairItem):
+        return collate_pairs(items, pad_token_id)
     pairs, anchors = zip(*items, strict=True)
-    return {**collate(pairs, pad_token_id), "anchor": collate(anchors, pad_token_id)}
+    return {**collate_pairs(pairs, pad_token_id), "anchor": collate(anchors, pad_token_id)}

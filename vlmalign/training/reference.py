@@ -13,9 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vlmalign.data import ExampleDataset, TrainingBatch
+from vlmalign.data import CasePairs, PairBatch
 from vlmalign.models import FeatureCache, batch_flops, forward_responses, sequence_logps
-from vlmalign.records import Preference
 
 FILE = "reference.safetensors"
 
@@ -68,10 +67,10 @@ class Reference:
 
 def reference_of(
     model: nn.Module,
-    datasets: Sequence[ExampleDataset[Preference]],
+    datasets: Sequence[CasePairs],
     path: Path,
     *,
-    collator: Callable[[list[Any]], TrainingBatch],
+    collator: Callable[[list[Any]], PairBatch],
     batch_size: int,
     autocast: bool = False,
     features: FeatureCache | None = None,
@@ -83,14 +82,14 @@ def reference_of(
         datasets: pairs.
         path: of the file.
         collator: examples -> batch.
-        batch_size: pairs per forward pass.
+        batch_size: items per forward pass.
         autocast: compute in bfloat16, as training will.
         features: where features of images come from, if not from the model's own vision tower.
 
     Raises:
         ValueError: a file that does not cover all pairs.
     """
-    keys = list(dict.fromkeys(data.key(i) for data in datasets for i in range(len(data.records))))
+    keys = list(dict.fromkeys(key for data in datasets for key in data.keys()))
     if not path.exists():
         _compute(model, datasets, keys, collator, batch_size, autocast, features).save(path)
     reference = Reference.load(path)
@@ -101,9 +100,9 @@ def reference_of(
 @torch.no_grad()
 def _compute(
     model: nn.Module,
-    datasets: Sequence[ExampleDataset[Preference]],
+    datasets: Sequence[CasePairs],
     keys: Sequence[str],
-    collator: Callable[[list[Any]], TrainingBatch],
+    collator: Callable[[list[Any]], PairBatch],
     batch_size: int,
     autocast: bool,
     features: FeatureCache | None,
@@ -112,13 +111,12 @@ def _compute(
     model.eval()
     reference = Reference(keys, torch.full((len(keys), 2), float("nan")), 0.0)
     for data in datasets:
-        for start in range(0, len(data.records), batch_size):
-            numbers = range(start, min(start + batch_size, len(data.records)))
-            inputs = collator([data.example(i) for i in numbers])
+        for start in range(0, len(data.groups), batch_size):
+            inputs = collator([data.item(group) for group in data.groups[start : start + batch_size]])
             batch = inputs["batch"].to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
                 output = forward_responses(model, batch, features=features)
             rows = [reference.row[key] for key in inputs["ids"]]
-            reference.logps[rows] = sequence_logps(output, batch).view(-1, 2).float().cpu()
+            reference.logps[rows] = sequence_logps(output, batch)[inputs["pairs"].to(device)].float().cpu()
             reference.flops += batch_flops(model, batch, training=False)
     return reference

@@ -1,0 +1,134 @@
+"""Pairs as training items: one pair each, or all pairs of a case, each answer run once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vlmalign.data.collate import TrainingBatch, collate
+from vlmalign.data.datasets import ExampleDataset
+from vlmalign.data.encode import EncodedResponse, Example
+from vlmalign.records import DataError, Preference
+
+
+@dataclass(frozen=True)
+class PairItem:
+    """A prompt with K answers, and the pairs among them.
+
+    Attributes:
+        example: prompt and answers.
+        pairs: chosen and rejected answer of each pair, as places among the answers.
+        keys: name of each pair, unique over folders.
+        weights: factor of each pair's loss.
+        margins: of each pair, None where it has none.
+    """
+
+    example: Example
+    pairs: tuple[tuple[int, int], ...]
+    keys: tuple[str, ...]
+    weights: tuple[float, ...]
+    margins: tuple[float | None, ...]
+
+
+class PairBatch(TrainingBatch):
+    """B prompts with their answers and P pairs: `ids`, `weights` and `margins` are those of the pairs.
+
+    `pairs` holds the rows of the chosen and of the rejected answer, (P, 2).
+    """
+
+    pairs: Tensor
+
+
+class CasePairs(Dataset[PairItem]):
+    """The pairs of a dataset, item by item.
+
+    Args:
+        data: the pairs.
+        grouped: make one item of all pairs with the same folder, case, prompt and images; their K answers are run
+            in one packed row, so K (K - 1) / 2 pairs cost K answers.
+
+    Raises:
+        DataError: two pairs of a case that say the opposite of each other.
+    """
+
+    def __init__(self, data: ExampleDataset[Preference], *, grouped: bool = False) -> None:
+        self.data = data
+        times = Counter(data.order)
+        self.groups = _by_case(data) if grouped else [[number] for number in range(len(data.records))]
+        self._order = [
+            group for turn in range(max(times.values())) for group in self.groups if times[group[0]] > turn
+        ]
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, index: int) -> PairItem:
+        """The item at a place of the epoch (repeats count)."""
+        return self.item(self._order[index])
+
+    def keys(self) -> list[str]:
+        """Names of all pairs."""
+        return [self.data.key(number) for group in self.groups for number in group]
+
+    def item(self, group: Sequence[int]) -> PairItem:
+        """The item of some records, given by their numbers, all of one case."""
+        examples = [self.data.example(number) for number in group]
+        places: dict[EncodedResponse, int] = {}
+        pairs = []
+        for example in examples:
+            chosen, rejected = (places.setdefault(response, len(places)) for response in example.responses)
+            pairs.append((chosen, rejected))
+        return PairItem(
+            replace(examples[0], responses=tuple(places)),
+            tuple(pairs),
+            tuple(example.id for example in examples),
+            tuple(example.weight for example in examples),
+            tuple(example.margin for example in examples),
+        )
+
+
+def _by_case(data: ExampleDataset[Preference]) -> list[list[int]]:
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for number, record in enumerate(data.records):
+        images = tuple(image.sha256 for image in record.images)
+        key = (id(data.folder(number)), record.case_id, record.prompt, images)
+        groups.setdefault(key, []).append(number)
+    for group in groups.values():
+        seen: dict[tuple[object, object], str] = {}
+        for number in group:
+            record = data.records[number]
+            if (record.rejected, record.chosen) in seen:
+                raise DataError(
+                    f"it says the opposite of pair {seen[record.rejected, record.chosen]!r} of the same case",
+                    "Drop one of the two, or train without group_pairs.",
+                    file=data.folder(number).path,
+                    record=record.id,
+                )
+            seen[record.chosen, record.rejected] = record.id
+    return list(groups.values())
+
+
+def collate_pairs(items: Sequence[PairItem], pad_token_id: int) -> PairBatch:
+    """Make one batch of items.
+
+    Args:
+        items: B items.
+        pad_token_id: of the tokenizer.
+    """
+    rows, start = [], 0
+    for item in items:
+        rows += [(start + chosen, start + rejected) for chosen, rejected in item.pairs]
+        start += len(item.example.responses)
+    margins = [margin for item in items for margin in item.margins]
+    return PairBatch(
+        batch=collate([item.example for item in items], pad_token_id)["batch"],
+        ids=tuple(key for item in items for key in item.keys),
+        weights=torch.tensor([weight for item in items for weight in item.weights], dtype=torch.float32),
+        margins=torch.tensor([float("nan") if margin is None else margin for margin in margins]),
+        pairs=torch.tensor(rows),
+    )
