@@ -21,13 +21,14 @@ class OurStep:
         vlm: with adapters.
         answers: how many of each prompt's four answers are used: 2 is a pair.
         warm: whether processed prompts, image features and reference log-probabilities are kept between steps,
-            as they are in training from the second epoch on; else all is computed anew.
+            as they are in training from the second epoch on; else every step is the first sight of its images,
+            whose features serve policy and reference.
     """
 
     def __init__(self, vlm: VLM, answers: int = 2, *, warm: bool) -> None:
         self.vlm, self.answers, self.warm = vlm, answers, warm
         self.stops = stop_tokens(vlm)
-        self.features = FeatureCache(vlm.model) if warm else None
+        self.features = FeatureCache(vlm.model)
         self.examples: dict[int, Example] = {}
         self.references: dict[tuple[int, ...], Tensor] = {}
         self.optimiser = torch.optim.AdamW((p for p in vlm.model.parameters() if p.requires_grad), lr=1e-5)
@@ -43,6 +44,8 @@ class OurStep:
 
     def loss(self, pairs: Sequence[Pair]) -> Tensor:
         """Mean DPO loss over all pairs of different rank."""
+        if not self.warm:
+            self.features.forget()
         batch = collate([self._example(pair) for pair in pairs], pad_token(self.vlm.processor))["batch"]
         policy = sequence_logps(forward_responses(self.vlm.model, batch, features=self.features), batch)
         key = tuple(map(id, pairs))

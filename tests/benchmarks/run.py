@@ -24,6 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch  # noqa: E402
+from benchmarks import rollout  # noqa: E402
 from benchmarks.ours import OurStep  # noqa: E402
 from benchmarks.peer import PeerStep  # noqa: E402
 from benchmarks.setting import adapt, build, pairs, stir  # noqa: E402
@@ -38,16 +39,18 @@ class Case:
 
     name: str
     vocabulary: int
-    answers: int
-    warm: bool
     limit: float
+    answers: int = 2
+    warm: bool = False
+    is_rollout: bool = False
 
 
 CASES = [
-    Case("dpo_pair_v1000_cold", 1000, 2, False, 1.9),
-    Case("dpo_pair_v1000_warm", 1000, 2, True, 2.9),
-    Case("dpo_pair_v32000_warm", 32000, 2, True, 10.0),
-    Case("dpo_allpairs_k4", 1000, 4, True, 8.0),
+    Case("dpo_pair_v1000_cold", 1000, 1.9),
+    Case("dpo_pair_v1000_warm", 1000, 2.9, warm=True),
+    Case("dpo_pair_v32000_warm", 32000, 10.0, warm=True),
+    Case("dpo_allpairs_k4", 1000, 8.0, answers=4, warm=True),
+    Case("rollout_8", 1000, 2.0, is_rollout=True),
 ]
 REMARKS = {32000: "on a CPU TRL's fused output layer scores every position, ours the answers' only"}
 
@@ -69,57 +72,71 @@ def main() -> None:
 
 def measure(case: Case, repeats: int) -> dict[str, Any]:
     """Time both sides in turns, then the memory of each in a process of its own."""
-    ours, peer, batch = both(case)
-    same = check_same_loss(ours, peer, batch)
+    ours, peer, batch = side(case, "ours"), side(case, "peer"), pairs(build(1000), seed=0)
+    same = same_answers(ours, peer, batch) if case.is_rollout else same_loss(ours, peer, batch)
     for step in (ours, peer):
         step(batch)  # allocates, and warms what is to be warm
     times: dict[str, list[float]] = {"ours": [], "peer": []}
     for _ in range(repeats):
         times["ours"].append(_seconds(lambda: ours(batch)))
         times["peer"].append(_seconds(lambda: peer(batch)))
-    medians = {side: statistics.median(values) for side, values in times.items()}
+    medians = {name: statistics.median(values) for name, values in times.items()}
     ratio = medians["peer"] / medians["ours"]
     return {
         **asdict(case), "ours_s": medians["ours"], "peer_s": medians["peer"], "ratio": ratio,
-        "reached": ratio >= case.limit, "arithmetic_limit": arithmetic_limit(case, ours, batch),
+        "reached": ratio >= case.limit,
+        "arithmetic_limit": rollout.arithmetic_limit(ours.vlm, batch) if case.is_rollout
+        else arithmetic_limit(case, ours, batch),
         "ours_range_s": [min(times["ours"]), max(times["ours"])],
         "peer_range_s": [min(times["peer"]), max(times["peer"])],
         "ours_peak_mb": peak_memory(case, "ours"), "peer_peak_mb": peak_memory(case, "peer"),
-        "repeats": repeats, "threads": torch.get_num_threads(), "loss_difference": same,
+        "repeats": repeats, "threads": torch.get_num_threads(), "difference": same,
         "remark": REMARKS.get(case.vocabulary, ""),
     }  # fmt: skip
 
 
-def both(case: Case) -> tuple[OurStep, PeerStep, list[Any]]:
-    """The same adapted model on both sides, and a batch."""
-    ours = OurStep(adapt(build(case.vocabulary)), case.answers, warm=case.warm)
-    peer = PeerStep(adapt(build(case.vocabulary)), case.answers)
-    for model in (ours.vlm.model, peer.model):
-        stir(model)
-    return ours, peer, pairs(ours.vlm, seed=0)
+def side(case: Case, name: str) -> Any:
+    """One side of a benchmark; both begin with the same weights."""
+    vlm = build(case.vocabulary)
+    if case.is_rollout:
+        return rollout.OurRollout(vlm) if name == "ours" else rollout.PeerRollout(vlm)
+    if name == "ours":
+        step: Any = OurStep(adapt(vlm), case.answers, warm=case.warm)
+        stir(step.vlm.model)
+    else:
+        step = PeerStep(adapt(vlm), case.answers)
+        stir(step.model)
+    return step
 
 
-def check_same_loss(ours: OurStep, peer: PeerStep, batch: list[Any]) -> float:
-    """Refuse to time two things that differ."""
+def same_loss(ours: Any, peer: Any, batch: list[Any]) -> float:
+    """Refuse to time two steps that differ."""
     with torch.no_grad():
-        losses = [float(side.loss(batch)) for side in (ours, peer)]
+        losses = [float(step.loss(batch)) for step in (ours, peer)]
     difference = abs(losses[0] - losses[1])
     if not difference < 1e-4 or abs(losses[0] - 0.6931) < 1e-3:
         raise SystemExit(f"the losses are {losses}: expected the same to 1e-4, and not log 2")
     return difference
 
 
+def same_answers(ours: Any, peer: Any, batch: list[Any]) -> float:
+    """Refuse to time two samplers whose likeliest answers differ."""
+    if ours(batch, samples=1, temperature=0.0) != peer(batch, samples=1, temperature=0.0):
+        raise SystemExit("the greedy answers differ")
+    return 0.0
+
+
 def arithmetic_limit(case: Case, ours: OurStep, batch: list[Any]) -> float:
     """Operations of TRL's step over ours, from shapes alone, the output layer at answers' positions only."""
     model, k = ours.vlm.model, case.answers
     packed = collate([ours._example(pair) for pair in batch], pad_token(ours.vlm.processor))["batch"]
-    rows = k * (k - 1) / k  # TRL runs each answer once per pair that it is in
+    rows = k - 1  # TRL runs each answer once per pair that it is in
     plain = sum(batch_flops(model, packed, training=training, mode="plain") for training in (True, False)) * rows
     mine = batch_flops(model, packed, training=True)
     if case.warm:
         mine -= _vision_flops(model, packed)
     else:
-        mine += batch_flops(model, packed, training=False)
+        mine += batch_flops(model, packed, training=False) - _vision_flops(model, packed)
     return plain / mine
 
 
@@ -132,18 +149,16 @@ def _vision_flops(model: Any, batch: Any) -> float:
     )
 
 
-def peak_memory(case: Case, side: str) -> float:
+def peak_memory(case: Case, name: str) -> float:
     """Peak resident memory of two steps beyond what stood before the first, in MB, in a fresh process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak, (case, side, torch.get_num_threads()))
+        return pool.apply(_peak, (case, name, torch.get_num_threads()))
 
 
-def _peak(case: Case, side: str, threads: int) -> float:
+def _peak(case: Case, name: str, threads: int) -> float:
     torch.set_num_threads(threads)
-    vlm = adapt(build(case.vocabulary))
-    batch = pairs(vlm, seed=0)
-    step: Any = OurStep(vlm, case.answers, warm=case.warm) if side == "ours" else PeerStep(vlm, case.answers)
-    stir(vlm.model if side == "ours" else step.model)
+    step = side(case, name)
+    batch = pairs(build(1000), seed=0)
     before = _resident()
     for _ in range(2):
         step(batch)

@@ -83,7 +83,6 @@ class FeatureCache:
         self._memory: OrderedDict[str, Entry] = OrderedDict()
         self._held = 0
         self._key: str | None = None
-        self._listed = False
         self.counts = dict.fromkeys(("memory", "disk", "computed", "damaged"), 0)
 
     def replace_images(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,6 +110,11 @@ class FeatureCache:
         features = _join([entries[name] for name in names], device)
         rest = {name: value for name, value in inputs.items() if name != "pixel_values"}
         return {**rest, "mm_encoder_outputs": {"image": features}}
+
+    def forget(self) -> None:
+        """Drop what is kept in memory; the folder stays."""
+        self._memory.clear()
+        self._held = 0
 
     def _name(self, row: Mapping[str, Tensor]) -> str:
         """Folder of the model, then the hash of the row and of how it is computed."""
