@@ -83,9 +83,9 @@ def test_arms_had_equal_compute(results):
 
 
 def test_the_same_command_again_gives_the_same_results(finished, results):
-    before = (finished / "results.json").read_bytes()
     demo(out=finished, seed=100, preset="quick", jobs=1)
-    assert (finished / "results.json").read_bytes() == before
+    again = json.loads((finished / "results.json").read_text())
+    assert {**again, "seconds": results["seconds"]} == results  # seconds are of the longest call, whichever it was
 
 
 def test_a_finished_demo_is_scored_on_other_phantoms(finished):
