@@ -34,6 +34,8 @@ def test_every_image_is_computed_once_and_kept_for_the_next_process(frozen, imag
     found = features(first, images)
     features(first, images)
     assert first.counts == {"memory": 3, "disk": 0, "computed": 3, "damaged": 0} and len(files(tmp_path)) == 3
+    first.forget()
+    assert torch.equal(features(first, images), found) and first.counts["disk"] == 3
     second = FeatureCache(frozen, tmp_path)
     assert torch.equal(features(second, images), found)
     assert second.counts == {"memory": 0, "disk": 3, "computed": 0, "damaged": 0}
