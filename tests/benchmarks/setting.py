@@ -58,7 +58,7 @@ def build(vocabulary: int) -> VLM:
         vision_layers=6, heads=6, vocab_size=600,
     )  # fmt: skip
     torch.manual_seed(0)
-    vlm.model.resize_token_embeddings(vocabulary)
+    vlm.model.resize_token_embeddings(vocabulary, mean_resizing=False)
     return vlm
 
 
@@ -68,12 +68,12 @@ def adapt(vlm: VLM) -> VLM:
 
 
 def stir(model: torch.nn.Module) -> None:
-    """Move the adapters off zero, alike on both sides: at the start every DPO loss is log 2."""
+    """Give the adapters the same weights on both sides, off zero: there every DPO loss is log 2."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
-            if "lora_B" in name:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.02)
+            if "lora_" in name:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.03)
 
 
 def pairs(vlm: VLM, seed: int) -> list[Pair]:
