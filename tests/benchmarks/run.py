@@ -66,7 +66,7 @@ def main() -> None:
         if not options.only or case.name in options.only:
             results.append(measure(case, options.repeats))
             print(_line(results[-1]), flush=True)  # noqa: T201
-    options.out.write_text(json.dumps(results, indent=1) + "\n")
+            options.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def measure(case: Case, repeats: int) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _seconds(work: Callable[[], Any]) -> float:
 def _line(r: dict[str, Any]) -> str:
     mark = "reached" if r["reached"] else "MISSED"
     return (
-        f"{r['name']:22} ours {r['ours_s']:6.2f} s  TRL {r['peer_s']:6.2f} s  ratio {r['ratio']:5.2f} "
+        f"{r['name']:22} ours {r['ours_s']:6.2f} s  peer {r['peer_s']:6.2f} s  ratio {r['ratio']:5.2f} "
         f"(wanted {r['limit']}, {mark}; arithmetic limit {r['arithmetic_limit']:.2f})  "
         f"peak {r['ours_peak_mb']:.0f} against {r['peer_peak_mb']:.0f} MB"
     )
