@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from benchmarks.setting import BETA, Pair
+from benchmarks.step import Step
 from torch import Tensor
 
 from vlmalign.data.collate import collate, pad_token
@@ -14,7 +15,7 @@ from vlmalign.losses import dpo_loss, log_ratios, ranked_pairs
 from vlmalign.models import VLM, FeatureCache, forward_responses, sequence_logps
 
 
-class OurStep:
+class OurStep(Step):
     """DPO on all pairs of each prompt's ranked answers.
 
     Args:
@@ -26,21 +27,12 @@ class OurStep:
     """
 
     def __init__(self, vlm: VLM, answers: int = 2, *, warm: bool) -> None:
+        super().__init__(vlm.model)
         self.vlm, self.answers, self.warm = vlm, answers, warm
         self.stops = stop_tokens(vlm)
         self.features = FeatureCache(vlm.model)
         self.examples: dict[int, Example] = {}
         self.references: dict[tuple[int, ...], Tensor] = {}
-        self.optimiser = torch.optim.AdamW((p for p in vlm.model.parameters() if p.requires_grad), lr=1e-5)
-        vlm.model.train()
-
-    def __call__(self, pairs: Sequence[Pair]) -> float:
-        """Step; the loss before it."""
-        loss = self.loss(pairs)
-        loss.backward()
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        return float(loss.detach())
 
     def loss(self, pairs: Sequence[Pair]) -> Tensor:
         """Mean DPO loss over all pairs of different rank."""

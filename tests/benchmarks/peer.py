@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from benchmarks.setting import BETA, Pair
+from benchmarks.step import Step
 from datasets import Dataset
 from torch import Tensor
 from trl import DPOConfig, DPOTrainer
@@ -16,7 +16,7 @@ from trl import DPOConfig, DPOTrainer
 from vlmalign.models import VLM
 
 
-class PeerStep:
+class PeerStep(Step):
     """TRL's collator, loss and optimiser on the pairs of each prompt's ranked answers.
 
     Args:
@@ -38,17 +38,7 @@ class PeerStep:
             model=peft_model.unload(), args=config, train_dataset=rows, processing_class=vlm.processor,
             peft_config=settings,
         )  # fmt: skip
-        self.model = self.trainer.model
-        self.optimiser = torch.optim.AdamW((p for p in self.model.parameters() if p.requires_grad), lr=1e-5)
-        self.model.train()
-
-    def __call__(self, pairs: Sequence[Pair]) -> float:
-        """Step; the loss before it."""
-        loss = self.loss(pairs)
-        loss.backward()
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        return float(loss.detach())
+        super().__init__(self.trainer.model)
 
     def loss(self, pairs: Sequence[Pair]) -> Tensor:
         """Mean DPO loss over all pairs."""

@@ -2,7 +2,7 @@
 
 All have -log sigmoid of a margin at their centre. `chosen` and `rejected` are the log-ratios of the two answers
 of each pair, summed over tokens, (B,); `log_ratios` makes them. Losses without sigmoid or without a reference
-are in `ipo`, `hinge` and `reference_free`.
+are in `margin_losses` and `reference_free`.
 """
 
 from __future__ import annotations
@@ -179,9 +179,8 @@ def flex_dpo_loss(chosen: Tensor, rejected: Tensor, *, beta_chosen: float, beta_
     """DPO that pushes the rejected answer down more gently than it pulls the chosen one up.
 
     -log sigmoid(beta+ h_w - beta- h_l), beta- < beta+ (Flex-DPO; Yan et al. 2024, 3D-properties,
-    arXiv:2406.07327). The gradient on the
-    rejected answer's probability grows as that falls, which drags unseen answers with it; a smaller beta- slows
-    that. Add the chosen answer's token loss for the paper's second remedy.
+    arXiv:2406.07327). The gradient on the rejected answer's probability grows as that falls, which drags unseen
+    answers with it; a smaller beta- slows that. Add the chosen answer's token loss for the paper's second remedy.
 
     Args:
         chosen: h_w, (B,).

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from vlmalign.losses.dpo import PairLoss
+from vlmalign.losses.dpo import PairLoss, dpo_loss
 from vlmalign.losses.shapes import check_per_example, check_positive
 
 
@@ -28,10 +28,7 @@ def cpo_loss(chosen: Tensor, rejected: Tensor, *, beta: float) -> PairLoss:
         >>> cpo_loss(torch.tensor([-3.0]), torch.tensor([-3.0]), beta=0.1).losses  # log 2
         tensor([0.6931])
     """
-    check_per_example(chosen=chosen, rejected=rejected)
-    check_positive(beta=beta)
-    win, lose = beta * chosen, beta * rejected
-    return PairLoss.of(-logsigmoid(win - lose), win, lose)
+    return dpo_loss(chosen, rejected, beta=beta)
 
 
 def simpo_loss(chosen: Tensor, rejected: Tensor, *, beta: float, gamma: float) -> PairLoss:

@@ -92,10 +92,12 @@ class SizedFolder:
     def clear(self) -> FolderStats:
         """Delete all of it; returns what there was."""
         stats = self.stats()
+        emptied = set()
         for path, _ in self._files():
             path.unlink(missing_ok=True)
-        for folder in sorted((p for p in self.path.rglob("*") if p.is_dir()), reverse=True):
-            with suppress(OSError):  # something is being written there
+            emptied.add(path.parent)
+        for folder in emptied:
+            with suppress(OSError):  # something else is there, or being written
                 folder.rmdir()
         return stats
 
