@@ -9,7 +9,8 @@ import transformers as hf
 from vlmalign.models import PromptBatch, forward_responses, sequence_logps
 from vlmalign.models.decoding import Decoder
 from vlmalign.models.family import PROVED, lay_out
-from vlmalign.models.feature_cache import FeatureCache, image_rows
+from vlmalign.models.feature_cache import FeatureCache
+from vlmalign.models.image_rows import image_rows
 from vlmalign.models.vision_key import vision_key
 from vlmalign.training.freezing import part_of
 

@@ -35,8 +35,9 @@ def is_token_entry(name: str, value: Tensor, tokens: Tensor) -> bool:
 def collate_prompts(prompts: Sequence[Prompt], pad_token_id: int) -> Prompt:
     """Stack the processor outputs of single prompts, tokens padded on the left.
 
-    Entries that do not run along the tokens (pixels, grids, sizes) are concatenated over images; where
-    their further dimensions differ (tiles of an image), they are filled with zeros at the end.
+    Entries that do not run along the tokens (pixels, grids, sizes) are concatenated over the images of all
+    prompts, some of which may have none; where their further dimensions differ (tiles of an image), they are
+    filled with zeros at the end.
 
     Args:
         prompts: B outputs, token entries (1, P_b).
@@ -53,12 +54,15 @@ def collate_prompts(prompts: Sequence[Prompt], pad_token_id: int) -> Prompt:
     """
     width = max(prompt["input_ids"].shape[1] for prompt in prompts)
     result: Prompt = {}
-    for name in prompts[0]:
-        values = [prompt[name] for prompt in prompts]
-        if all(is_token_entry(name, prompt[name], prompt["input_ids"]) for prompt in prompts):
+    for name in dict.fromkeys(name for prompt in prompts for name in prompt):
+        having = [prompt for prompt in prompts if name in prompt]
+        if all(is_token_entry(name, prompt[name], prompt["input_ids"]) for prompt in having):
             fill = pad_token_id if name == "input_ids" else 0
+            values = [prompt.get(name, torch.zeros_like(prompt["input_ids"])) for prompt in prompts]
             values = [torch.nn.functional.pad(v, (width - v.shape[1], 0), value=fill) for v in values]
-        result[name] = torch.cat(_same_shape(values))
+        else:
+            values = _same_shape([prompt[name] for prompt in having])
+        result[name] = torch.cat(values)
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +13,42 @@ from vlmalign.models.batch import align_left
 from vlmalign.models.loading import backbone_of, unwrap
 
 MROPE = frozenset({"qwen2_vl", "qwen2_5_vl", "qwen3_vl"})
-# Families whose packed forward is proved equal to the plain one by tests.
-PROVED = MROPE | {
-    "gemma3",
-    "idefics3",
-    "internvl",
-    "llava",
-    "llava_next",
-    "llava_onevision",
-    "paligemma",
+
+
+class Family(NamedTuple):
+    """A family of models for which tests prove all that `forward_responses` promises.
+
+    That is, for prompts with one, several and no images in one batch, images in earlier turns too: packed and
+    cached log-probabilities and LoRA gradients equal those of each prompt and response alone.
+
+    Attributes:
+        name: as people call it.
+        examples: models of the family.
+        refuses: what the family cannot do and why, if anything; it is then refused with an error.
+    """
+
+    name: str
+    examples: str
+    refuses: str = ""
+
+
+# By `model_type` of the configuration.
+PROVED: dict[str, Family] = {
+    "llava": Family("LLaVA-1.5", "llava-hf/llava-1.5-7b-hf, LLaVA-Med and Dr-LLaVA in this format"),
+    "llava_next": Family("LLaVA-NeXT (1.6)", "llava-hf/llava-v1.6-mistral-7b-hf"),
+    "llava_onevision": Family("LLaVA-OneVision", "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"),
+    "qwen2_vl": Family("Qwen2-VL", "Qwen/Qwen2-VL-2B-Instruct"),
+    "qwen2_5_vl": Family("Qwen2.5-VL", "Qwen/Qwen2.5-VL-3B-Instruct, Lingshu"),
+    "qwen3_vl": Family("Qwen3-VL", "Qwen/Qwen3-VL-2B-Instruct"),
+    "internvl": Family("InternVL", "OpenGVLab/InternVL3-1B-hf"),
+    "paligemma": Family(
+        "PaliGemma",
+        "google/paligemma2-3b-mix-448",
+        "prompts without an image: its processor only makes prompts that begin with one",
+    ),
+    "gemma3": Family("Gemma 3", "google/medgemma-4b-it, google/gemma-3-4b-it"),
+    "idefics3": Family("Idefics3", "HuggingFaceM4/Idefics3-8B-Llama3"),
+    "smolvlm": Family("SmolVLM", "HuggingFaceTB/SmolVLM2-500M-Video-Instruct (needs `pip install num2words`)"),
 }
 
 
@@ -86,6 +114,7 @@ def lay_out(model: nn.Module, prompts: dict[str, Tensor]) -> PromptLayout:
         prompts: processor output for B prompts, padded on either side.
     """
     inputs = align_left(prompts)
+    inputs.pop("labels", None)  # PaliGemma's processor makes some, for a loss of the library
     family = model_type(model)
     _add_token_types(model, inputs)
     real = inputs["attention_mask"].bool()
