@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -60,8 +58,8 @@ def llava() -> VLM:
         vision_feature_layer=-1,
     )
     processor = hf.LlavaProcessor(
-        hf.CLIPImageProcessor(size=SQUARE, crop_size=SQUARE), tokenizer, patch_size=7, num_additional_image_tokens=1,
-        vision_feature_select_strategy="default", chat_template=template("<image>"),
+        hf.CLIPImageProcessor(size=SQUARE, crop_size=SQUARE), tokenizer, patch_size=7,
+        num_additional_image_tokens=1, vision_feature_select_strategy="default", chat_template=template("<image>"),
     )  # fmt: skip
     return VLM(hf.LlavaForConditionalGeneration(config), processor)
 
@@ -109,7 +107,13 @@ def llava_onevision() -> VLM:
 
 
 def qwen(
-    config_class: type, model_class: type, processor_class: type, videos: type, text: dict, vision: dict, rope: dict
+    config_class: type,
+    model_class: type,
+    processor_class: type,
+    videos: type,
+    text: dict,
+    vision: dict,
+    rope: dict,
 ) -> VLM:
     tokenizer = bytes_tokenizer(
         image_token="<|image_pad|>", video_token="<|video_pad|>", vision_start_token="<|vision_start|>",
@@ -144,8 +148,8 @@ def qwen2_vl() -> VLM:
 def qwen2_5_vl() -> VLM:
     vision = {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 64, "patch_size": 14}
     return qwen(
-        hf.Qwen2_5_VLConfig, hf.Qwen2_5_VLForConditionalGeneration, hf.Qwen2_5_VLProcessor, hf.Qwen2VLVideoProcessor,
-        TEXT, vision | {"fullatt_block_indexes": [1]}, {},
+        hf.Qwen2_5_VLConfig, hf.Qwen2_5_VLForConditionalGeneration, hf.Qwen2_5_VLProcessor,
+        hf.Qwen2VLVideoProcessor, TEXT, vision | {"fullatt_block_indexes": [1]}, {},
     )  # fmt: skip
 
 
@@ -153,7 +157,8 @@ def qwen3_vl() -> VLM:
     vision = {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 64, "patch_size": 16}
     return qwen(
         hf.Qwen3VLConfig, hf.Qwen3VLForConditionalGeneration, hf.Qwen3VLProcessor, hf.Qwen3VLVideoProcessor,
-        TEXT, vision | {"deepstack_visual_indexes": [1], "num_position_embeddings": 64}, {"mrope_interleaved": True},
+        TEXT, vision | {"deepstack_visual_indexes": [1], "num_position_embeddings": 64},
+        {"mrope_interleaved": True},
     )  # fmt: skip
 
 
@@ -238,13 +243,11 @@ def idefics3() -> VLM:
 
 def smolvlm() -> VLM:
     tokenizer = bytes_tokenizer(
-        image_token="<image>", fake_image_token="<fake_token_around_image>", global_image_token="<global-img>",
-        end_of_utterance_token="<end_of_utterance>", video_token="<video>",
-    )  # fmt: skip
-    images = hf.SmolVLMImageProcessor(size={"longest_edge": 56}, max_image_size={"longest_edge": 28})
-    processor = hf.SmolVLMProcessor(
-        images, tokenizer, hf.SmolVLMVideoProcessor(), image_seq_len=4, chat_template=template("<image>")
+        image_token="<image>", fake="<fake_token_around_image>", end="<end_of_utterance>", whole="<global-img>"
     )
+    # SmolVLM's own processor, which treats images alike, needs a package for videos.
+    images = hf.SmolVLMImageProcessor(size={"longest_edge": 56}, max_image_size={"longest_edge": 28})
+    processor = hf.Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=template("<image>"))
     config = hf.SmolVLMConfig(
         text_config=hf.LlamaConfig(**TEXT, vocab_size=len(tokenizer)),
         vision_config=VISION,
@@ -261,3 +264,31 @@ FAMILIES: dict[str, Callable[[], VLM]] = {
         gemma3_narrow, idefics3, smolvlm,
     )
 }  # fmt: skip
+
+
+def strong(vlm: VLM, seed: int = 0) -> VLM:
+    """Large random weights: a fresh model hardly reacts to a wrong mask, image or position."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in vlm.model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=parameter[0].numel() ** -0.5, generator=generator)
+    vlm.model.eval()
+    return vlm
+
+
+@pytest.fixture(scope="session")
+def make_family() -> Callable[[str], VLM]:
+    """A fresh model by name."""
+
+    def make(name: str) -> VLM:
+        torch.manual_seed(0)
+        return strong(FAMILIES[name]())
+
+    return make
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def family(request: pytest.FixtureRequest, make_family: Callable[[str], VLM]) -> VLM:
+    """Each family once; shared: tests must leave its weights alone."""
+    return make_family(request.param)

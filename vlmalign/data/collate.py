@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlmalign.data.encode import EncodedResponse, Example, Prompt, encode_prompt
+from vlmalign.data.encode import EncodedResponse, Example
+from vlmalign.data.prompts import Prompt, encode_prompt, is_token_entry
 from vlmalign.models.batch import PromptBatch
 from vlmalign.records import Message
 
@@ -25,11 +26,6 @@ class TrainingBatch(TypedDict):
     ids: tuple[str, ...]
     weights: Tensor
     margins: Tensor
-
-
-def is_token_entry(name: str, value: Tensor, tokens: Tensor) -> bool:
-    """Whether an entry of a processor's output runs along the tokens (and is padded like them)."""
-    return value.shape == tokens.shape and not name.startswith(("pixel", "image"))
 
 
 def collate_prompts(prompts: Sequence[Prompt], pad_token_id: int) -> Prompt:
@@ -127,7 +123,10 @@ def pad_token(processor: Any) -> int:
 
 
 def encode_prompts(
-    processor: Any, prompts: Sequence[Sequence[Message]], images: Sequence[Sequence[Image.Image]]
+    processor: Any,
+    prompts: Sequence[Sequence[Message]],
+    images: Sequence[Sequence[Image.Image]],
+    records: Sequence[str] | None = None,
 ) -> Prompt:
     """Prompts with their images as one batch, padded on the left: what sampling reads.
 
@@ -135,6 +134,9 @@ def encode_prompts(
         processor: of the model.
         prompts: B lists of turns, each ending on a user turn.
         images: B lists of images.
+        records: their ids, for errors.
     """
-    encoded = [encode_prompt(processor, turns, own) for turns, own in zip(prompts, images, strict=True)]
+    names = [None] * len(prompts) if records is None else records
+    parts = zip(prompts, images, names, strict=True)
+    encoded = [encode_prompt(processor, turns, own, record=name) for turns, own, name in parts]
     return collate_prompts(encoded, pad_token(processor))
