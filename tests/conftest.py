@@ -292,3 +292,9 @@ def make_family() -> Callable[[str], VLM]:
 def family(request: pytest.FixtureRequest, make_family: Callable[[str], VLM]) -> VLM:
     """Each family once; shared: tests must leave its weights alone."""
     return make_family(request.param)
+
+
+@pytest.fixture(scope="session")
+def proved_families() -> list[str]:
+    """Names for `make_family`."""
+    return list(FAMILIES)

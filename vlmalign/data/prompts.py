@@ -71,8 +71,8 @@ def encode_prompt(
     tokens = prompt["input_ids"]
     if images and all(is_token_entry(name, value, tokens) for name, value in prompt.items()):
         raise DataError(
-            f"{type(processor).__name__} made only {sorted(prompt)} of a prompt with {len(images)} images: they would "
-            "not reach the model",
+            f"{type(processor).__name__} made only {sorted(prompt)} of a prompt with {len(images)} images: "
+            "they would not reach the model",
             "Give the processor an image processor, or use that of the model.",
             record=record,
         )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicLayer
 
-from vlmalign.models.family import PromptLayout, lay_out
+from vlmalign.models.family import PromptLayout, image_token_id, lay_out
 from vlmalign.models.images import images_per_prompt
 
 
@@ -99,6 +99,13 @@ class Decoder:
         self.logits = torch.where((count > 0)[:, None], new, self.logits)
         self.next_position = self.next_position + count
         self._filled = end
+
+    def choices(self) -> Tensor:
+        """Logits (N, V) to draw from: a placeholder of images is never said, for no image would follow."""
+        placeholder = image_token_id(self.model)
+        if not 0 <= placeholder < self.logits.shape[1]:
+            return self.logits
+        return self.logits.index_fill(1, torch.tensor([placeholder], device=self.logits.device), -torch.inf)
 
     def keep_rows(self, rows: Tensor) -> None:
         """Drop all rows but these (ascending)."""

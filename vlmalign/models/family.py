@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmalign.models.batch import align_left
+from vlmalign.models.image_token import configured_image_token
 from vlmalign.models.loading import backbone_of, unwrap
 
 MROPE = frozenset({"qwen2_vl", "qwen2_5_vl", "qwen3_vl"})
@@ -94,11 +95,7 @@ def model_type(model: nn.Module) -> str:
 
 def image_token_id(model: nn.Module) -> int:
     """Id of the placeholder of one image token; -1, which no token has, if the configuration names none."""
-    config = unwrap(model).config
-    for name in ("image_token_id", "image_token_index"):
-        if getattr(config, name, None) is not None:
-            return int(getattr(config, name))
-    return -1
+    return configured_image_token(unwrap(model).config)
 
 
 def token_type_of_responses(model: nn.Module, name: str) -> int:

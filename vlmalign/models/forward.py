@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from vlmalign.models.batch import PromptBatch
-from vlmalign.models.family import PROVED, PromptLayout, lay_out, model_type, token_type_of_responses
+from vlmalign.models.family import (
+    PROVED,
+    PromptLayout,
+    image_token_id,
+    lay_out,
+    model_type,
+    token_type_of_responses,
+)
 from vlmalign.models.feature_cache import FeatureCache
 from vlmalign.models.images import PER_TOKEN, images_per_prompt, select_prompts
 from vlmalign.models.loading import unwrap
@@ -62,8 +69,8 @@ def forward_responses(
         features: where the features of images come from instead of the model's frozen vision tower.
 
     Raises:
-        ValueError: an unknown mode, placeholders that do not fit the images, or log-probabilities of a
-            backbone.
+        ValueError: an unknown mode, placeholders that do not fit the images or stand in a response, or
+            log-probabilities of a backbone.
 
     Example:
         >>> from vlmalign.models.tiny import build_tiny_llava
@@ -84,6 +91,7 @@ def forward_responses(
             "the model has no output layer for log-probabilities: pass logps=False or the whole model."
         )
     images_per_prompt(model, batch.prompts)
+    _check_no_placeholder(model, batch)
     wanted = _Wanted(logps, hidden, features)
     if mode == "packed" and batch.n_responses == batch.n_prompts:
         # One response per prompt: both layouts are the same rows, and a plain mask allows faster kernels.
@@ -98,6 +106,15 @@ def sequence_logps(output: ResponseOutput, batch: PromptBatch) -> Tensor:
     if output.logps is None:
         raise ValueError("the output has no log-probabilities: call forward_responses with logps=True.")
     return (output.logps * batch.loss_mask).sum(1)
+
+
+def _check_no_placeholder(model: nn.Module, batch: PromptBatch) -> None:
+    found = ((batch.response_ids == image_token_id(model)) & batch.response_mask).any(1)
+    if bool(found.any()):
+        raise ValueError(
+            f"response rows {found.nonzero().flatten().tolist()} hold the image placeholder, token "
+            f"{image_token_id(model)}, expected text only: move images to the prompt, or drop these responses."
+        )
 
 
 class _Wanted(NamedTuple):
@@ -218,6 +235,16 @@ def _can_pack(model: nn.Module, batch: PromptBatch) -> bool:
     return _VERDICTS[inner]
 
 
+def forward_mode(model: nn.Module) -> Mode:
+    """How `forward_responses` has run this model's batches of several responses per prompt, asked for `packed`.
+
+    `plain` is what a family gets that is not in `PROVED` and did not pass the check on its first batch, or has
+    had no such batch.
+    """
+    packed = model_type(model) in PROVED or _VERDICTS.get(unwrap(model), False)
+    return "packed" if packed else "plain"
+
+
 @torch.no_grad()
 def _packed_equals_plain(model: nn.Module, batch: PromptBatch) -> bool:
     """Compare both on this batch, dropout off; an unlisted family may break in any way, so errors count too."""
@@ -230,6 +257,8 @@ def _packed_equals_plain(model: nn.Module, batch: PromptBatch) -> bool:
         a, b = (out.logps if logps else out.hidden for out in pair)
         assert a is not None and b is not None
         difference = float((a - b).abs().max())
+    except torch.OutOfMemoryError:
+        raise  # says nothing about the family
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         logger.warning("family %r cannot be packed (%s): the plain forward is used for it.", name, error)
         return False

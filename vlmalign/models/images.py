@@ -35,8 +35,8 @@ def images_per_prompt(model: nn.Module, inputs: dict[str, Tensor]) -> list[int] 
         without = [row for row, count in enumerate(tokens) if count]
         if without:
             raise ValueError(
-                f"prompt row {without[0]} has {tokens[without[0]]} image tokens, but no images were given: give the "
-                "processor the images, and pass all that it returns."
+                f"prompt row {without[0]} has {tokens[without[0]]} image tokens, but no images were given: give "
+                "the processor the images, and pass all that it returns."
             )
         return None
     sizes = _tokens_per_image(model, inputs, tokens)

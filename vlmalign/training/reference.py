@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vlmalign.data import CasePairs, PairBatch
 from vlmalign.models import FeatureCache, batch_flops, forward_responses, sequence_logps
+from vlmalign.training.naming import naming_records
 
 FILE = "reference.safetensors"
 
@@ -115,7 +116,8 @@ def _compute(
             inputs = collator([data.item(group) for group in data.groups[start : start + batch_size]])
             batch = inputs["batch"].to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                output = forward_responses(model, batch, features=features)
+                with naming_records(inputs["ids"]):
+                    output = forward_responses(model, batch, features=features)
             rows = [reference.row[key] for key in inputs["ids"]]
             reference.logps[rows] = sequence_logps(output, batch)[inputs["pairs"].to(device)].float().cpu()
             reference.flops += batch_flops(model, batch, training=False)
