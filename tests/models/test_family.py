@@ -19,7 +19,8 @@ from vlmalign.models import (
 from vlmalign.models.decoding import Decoder
 from vlmalign.models.family import PROVED, lay_out, model_type
 from vlmalign.models.image_rows import image_rows
-from vlmalign.models.loading import add_lora
+from vlmalign.models.image_token import check_image_token
+from vlmalign.models.loading import add_lora, load_processor
 from vlmalign.models.vision_key import vision_key
 from vlmalign.records import DataError, assistant, user
 from vlmalign.training.freezing import part_of
@@ -120,6 +121,17 @@ def test_gradients_equal_those_of_each_prompt_and_response_alone(request, make_f
     for name, gradient in expected.items():
         limit = 1e-4 * gradient.abs().max() + (0 if lora else 1e-6 * largest)
         assert (packed[name] - gradient).abs().max() <= limit, name
+
+
+def test_hidden_states_of_the_backbone_are_those_that_the_output_layer_sees(family):
+    batch, backbone = mixed_batch(family), family.model.model
+    with torch.no_grad():
+        logps = forward_responses(family.model, batch).logps[:, 1:]
+        real, tokens = batch.response_mask[:, 1:], batch.response_ids[:, 1:, None]
+        for mode in ("packed", "cached", "plain"):
+            states = forward_responses(backbone, batch, mode=mode, logps=False, hidden=True).hidden
+            found = family.model.lm_head(states).log_softmax(-1)[:, :-1].gather(2, tokens)[..., 0]
+            torch.testing.assert_close(found[real], logps[real], atol=1e-5, rtol=0)
 
 
 def test_another_image_changes_the_answers_to_its_prompt_and_to_no_other(family):
@@ -235,6 +247,11 @@ def test_what_a_family_cannot_do_is_refused_with_the_record_and_the_remedy(make_
     assert PROVED["paligemma"].refuses.startswith("prompts without an image")
     with pytest.raises(DataError, match=r"record 'r1': PaliGemmaProcessor refuses .*`vlmalign models`"):
         encode_prompt(vlm.processor, (user("Why so?"),), [], record="r1")
+
+
+def test_processor_and_model_of_a_family_agree_on_the_placeholder(family, tmp_path):
+    family.processor.save_pretrained(tmp_path)
+    check_image_token(family.model.config, load_processor(tmp_path), tmp_path)
 
 
 def test_every_family_that_is_called_proved_is_proved_here(proved_families, make_family):

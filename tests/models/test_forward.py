@@ -146,6 +146,20 @@ def test_a_wrong_number_of_image_tokens_names_the_row(vlm, batch):
         forward_responses(vlm.model, replace(batch, prompts={**batch.prompts, "input_ids": ids}))
 
 
+@pytest.mark.parametrize("mode", ["packed", "cached", "plain"])
+def test_placeholders_without_images_are_refused(vlm, batch, mode):
+    prompts = {name: value for name, value in batch.prompts.items() if name != "pixel_values"}
+    with pytest.raises(ValueError, match="prompt row 0 has 4 image tokens, but no images were given"):
+        forward_responses(vlm.model, replace(batch, prompts=prompts), mode=mode)
+
+
+def test_a_response_that_holds_a_placeholder_is_refused(vlm, batch):
+    ids = batch.response_ids.clone()
+    ids[2, 1] = vlm.model.config.image_token_id
+    with pytest.raises(ValueError, match=r"response rows \[2\] hold the image placeholder"):
+        forward_responses(vlm.model, replace(batch, response_ids=ids))
+
+
 def test_an_image_without_placeholder_is_refused(vlm, batch):
     pixels = torch.zeros(4, 3, 24, 24)
     with pytest.raises(ValueError, match="placeholders for 3 images, but 4 images were given"):
@@ -167,6 +181,17 @@ def test_an_unlisted_family_that_disagrees_is_run_plain_and_reported(fresh_vlm, 
     with caplog.at_level(logging.WARNING):
         output = forward_responses(fresh_vlm.model, batch)
     assert output.mode == "plain" and "the packed forward differs" in caplog.text
+
+
+def test_running_out_of_memory_says_nothing_about_a_family(fresh_vlm, batch, monkeypatch):
+    def fail(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("vlmalign.models.forward.PROVED", frozenset())
+    with monkeypatch.context() as patch, pytest.raises(torch.OutOfMemoryError):
+        patch.setattr("vlmalign.models.forward._packed", fail)
+        forward_responses(fresh_vlm.model, batch)
+    assert forward_responses(fresh_vlm.model, batch).mode == "packed"
 
 
 def test_log_probabilities_of_a_backbone_are_refused(vlm, batch):
