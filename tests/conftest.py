@@ -64,6 +64,19 @@ def llava() -> VLM:
     return VLM(hf.LlavaForConditionalGeneration(config), processor)
 
 
+def llava_on_mistral() -> VLM:
+    """Sliding windows in all layers."""
+    vlm = llava()
+    text = hf.MistralConfig(**TEXT, vocab_size=len(vlm.tokenizer), sliding_window=6)
+    config = hf.LlavaConfig(
+        vision_config=vlm.model.config.vision_config,
+        text_config=text,
+        image_token_id=vlm.tokenizer.image_token_id,
+        vision_feature_layer=-1,
+    )
+    return VLM(hf.LlavaForConditionalGeneration(config), vlm.processor)
+
+
 def llava_next() -> VLM:
     tokenizer = bytes_tokenizer(image_token="<image>")
     pinpoints = [[28, 28], [28, 56], [56, 28]]
@@ -182,14 +195,20 @@ def internvl() -> VLM:
     return VLM(hf.InternVLForConditionalGeneration(config), processor)
 
 
-def paligemma() -> VLM:
+def paligemma2() -> VLM:
+    """On Gemma 2, half of whose layers have sliding windows."""
+    layers = {"sliding_window": 512, "layer_types": ["sliding_attention", "full_attention"]}
+    return paligemma(hf.Gemma2Config, **layers)
+
+
+def paligemma(text: type = hf.GemmaConfig, **more: object) -> VLM:
     images = hf.SiglipImageProcessor(size=SQUARE)
     images.image_seq_length = 16
     processor = hf.PaliGemmaProcessor(
         images, bytes_tokenizer(image_token="<image>"), chat_template=template("<image>", start="''")
     )
     config = hf.PaliGemmaConfig(
-        text_config=hf.GemmaConfig(**TEXT, vocab_size=len(processor.tokenizer)),
+        text_config=text(**TEXT, vocab_size=len(processor.tokenizer), **more),
         vision_config=hf.SiglipVisionConfig(**VISION, projection_dim=64),
         image_token_id=processor.tokenizer.image_token_id,
         image_token_index=processor.tokenizer.image_token_id,
@@ -260,8 +279,8 @@ def smolvlm() -> VLM:
 FAMILIES: dict[str, Callable[[], VLM]] = {
     make.__name__: make
     for make in (
-        llava, llava_next, llava_onevision, qwen2_vl, qwen2_5_vl, qwen3_vl, internvl, paligemma, gemma3,
-        gemma3_narrow, idefics3, smolvlm,
+        llava, llava_on_mistral, llava_next, llava_onevision, qwen2_vl, qwen2_5_vl, qwen3_vl, internvl, paligemma,
+        paligemma2, gemma3, gemma3_narrow, idefics3, smolvlm,
     )
 }  # fmt: skip
 

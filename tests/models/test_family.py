@@ -130,7 +130,10 @@ def test_hidden_states_of_the_backbone_are_those_that_the_output_layer_sees(fami
         real, tokens = batch.response_mask[:, 1:], batch.response_ids[:, 1:, None]
         for mode in ("packed", "cached", "plain"):
             states = forward_responses(backbone, batch, mode=mode, logps=False, hidden=True).hidden
-            found = family.model.lm_head(states).log_softmax(-1)[:, :-1].gather(2, tokens)[..., 0]
+            logits = family.model.lm_head(states)
+            if cap := getattr(family.model.config.text_config, "final_logit_softcapping", None):
+                logits = cap * (logits / cap).tanh()
+            found = logits.log_softmax(-1)[:, :-1].gather(2, tokens)[..., 0]
             torch.testing.assert_close(found[real], logps[real], atol=1e-5, rtol=0)
 
 
@@ -227,6 +230,7 @@ def test_greedy_answers_of_a_mixed_batch_are_those_of_each_prompt_alone(family):
         ("paligemma", "both_ways", None),
         ("gemma3", "both_ways", None),
         ("gemma3_narrow", "window", 512),
+        ("llava_on_mistral", "window", 512),
         ("qwen2_vl", "start", torch.full((5,), 30)),
         ("llava", "start", torch.full((5,), 30)),
     ],
@@ -240,6 +244,18 @@ def test_a_wrong_layout_would_be_seen_by_these_tests(make_family, name, field, w
             "vlmalign.models.forward.lay_out", lambda *args: replace(lay_out(*args), **{field: wrong})
         )
         assert (forward_responses(vlm.model, batch).logps - right).abs().max() > 1e-2
+
+
+def test_rows_longer_than_the_window_of_a_paligemma_2_are_run_plain(make_family):
+    vlm = make_family("paligemma2")
+    batch = mixed_batch(vlm)
+    vlm.model.config.text_config.sliding_window = 6
+    for layer in vlm.model.model.language_model.layers:
+        layer.self_attn.sliding_window = layer.self_attn.sliding_window and 6
+    with torch.no_grad():
+        output = forward_responses(vlm.model, batch)
+        torch.testing.assert_close(output.logps, alone(vlm, vlm.model, batch), atol=1e-5, rtol=0)
+    assert output.mode == "plain"
 
 
 def test_what_a_family_cannot_do_is_refused_with_the_record_and_the_remedy(make_family):

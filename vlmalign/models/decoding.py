@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicLayer
 
-from vlmalign.models.family import PromptLayout, image_token_id, lay_out
+from vlmalign.models.batch import PromptBatch
+from vlmalign.models.family import PromptLayout, image_token_id, lay_out, model_type
+from vlmalign.models.forward import usable_modes
 from vlmalign.models.images import images_per_prompt
+from vlmalign.models.unlisted import known_modes
 
 
 class PreallocatedLayer(DynamicLayer):
@@ -63,6 +66,7 @@ class Decoder:
 
     def __init__(self, model: nn.Module, prompts: dict[str, Tensor], index: Tensor, capacity: int) -> None:
         images_per_prompt(model, prompts)
+        _check_cache(model, prompts)
         layout: PromptLayout = lay_out(model, prompts)
         first = model(**layout.inputs, position_ids=layout.positions, use_cache=True, logits_to_keep=1)
         self.model = model
@@ -115,6 +119,21 @@ class Decoder:
         else:
             self.cache.batch_select_indices(rows)
         self.logits, self.next_position, self._seen = self.logits[rows], self.next_position[rows], self._seen[rows]
+
+
+def _check_cache(model: nn.Module, prompts: dict[str, Tensor]) -> None:
+    """Refuse a family that is not listed unless its cache gives the model's own numbers on these prompts."""
+    if "cached" in known_modes(model):
+        return
+    last = prompts["attention_mask"].long().cumsum(1).argmax(1)  # of the real tokens, wherever the padding is
+    ids = prompts["input_ids"].gather(1, last[:, None]).expand(-1, 3)  # any text shows it
+    real = torch.ones_like(ids, dtype=torch.bool)
+    batch = PromptBatch(prompts, ids, real, real, torch.arange(len(ids), device=ids.device))
+    if "cached" not in usable_modes(model, batch):
+        raise ValueError(
+            f"family {model_type(model)!r} cannot answer from a key-value cache here (see the log): sample with "
+            "another library, or use a listed family (`vlmalign models`)."
+        )
 
 
 def _preallocate(cache: Any, index: Tensor, capacity: int) -> Any:

@@ -13,8 +13,6 @@ from vlmalign.models.batch import align_left
 from vlmalign.models.image_token import configured_image_token
 from vlmalign.models.loading import backbone_of, unwrap
 
-MROPE = frozenset({"qwen2_vl", "qwen2_5_vl", "qwen3_vl"})
-
 
 class Family(NamedTuple):
     """A family of models for which tests prove all that `forward_responses` promises.
@@ -35,7 +33,7 @@ class Family(NamedTuple):
 
 # By `model_type` of the configuration.
 PROVED: dict[str, Family] = {
-    "llava": Family("LLaVA-1.5", "llava-hf/llava-1.5-7b-hf, LLaVA-Med and Dr-LLaVA in this format"),
+    "llava": Family("LLaVA-1.5", "llava-hf/llava-1.5-7b-hf, and others in its format"),
     "llava_next": Family("LLaVA-NeXT (1.6)", "llava-hf/llava-v1.6-mistral-7b-hf"),
     "llava_onevision": Family("LLaVA-OneVision", "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"),
     "qwen2_vl": Family("Qwen2-VL", "Qwen/Qwen2-VL-2B-Instruct"),
@@ -45,7 +43,7 @@ PROVED: dict[str, Family] = {
     "paligemma": Family(
         "PaliGemma",
         "google/paligemma2-3b-mix-448",
-        "prompts without an image: its processor only makes prompts that begin with one",
+        "prompts without an image: its processor only makes prompts about images",
     ),
     "gemma3": Family("Gemma 3", "google/medgemma-4b-it, google/gemma-3-4b-it"),
     "idefics3": Family("Idefics3", "HuggingFaceM4/Idefics3-8B-Llama3"),
@@ -63,6 +61,8 @@ class PromptLayout:
         start: position of the first response token, (B,).
         both_ways: pairs of prompt tokens that see each other in both directions, (B, P, P), or None.
         window: width of the sliding attention window of some layers, or None.
+        window_everywhere: whether all layers have that window.
+        longest_row: longest packed row that the model can be given the right mask for, or None.
     """
 
     inputs: dict[str, Tensor]
@@ -70,6 +70,8 @@ class PromptLayout:
     start: Tensor
     both_ways: Tensor | None
     window: int | None
+    window_everywhere: bool = False
+    longest_row: int | None = None
 
     @property
     def width(self) -> int:
@@ -115,7 +117,7 @@ def lay_out(model: nn.Module, prompts: dict[str, Tensor]) -> PromptLayout:
     family = model_type(model)
     _add_token_types(model, inputs)
     real = inputs["attention_mask"].bool()
-    if family in MROPE:
+    if hasattr(backbone_of(model), "get_rope_index"):  # M-RoPE: the Qwen family and others after it
         positions = _mrope_positions(model, inputs)
         start = positions.masked_fill(~real, -1).amax((0, 2)) + 1
     else:
@@ -131,10 +133,22 @@ def lay_out(model: nn.Module, prompts: dict[str, Tensor]) -> PromptLayout:
         starts = image & ~torch.nn.functional.pad(image, (1, 0))[:, :-1]
         run = starts.long().cumsum(1)  # one number per image
         both_ways = image[:, :, None] & image[:, None, :] & (run[:, :, None] == run[:, None, :])
-    window = (
-        getattr(unwrap(model).config.get_text_config(), "sliding_window", None) if family == "gemma3" else None
-    )
-    return PromptLayout(inputs, positions, start, both_ways, window)
+    return PromptLayout(inputs, positions, start, both_ways, *_window(model))
+
+
+def _window(model: nn.Module) -> tuple[int | None, bool, int | None]:
+    """Width of the sliding window, whether all layers have it (Mistral; not Gemma 3), and the longest row.
+
+    PaliGemma takes one explicit mask for all layers, so on Gemma 2 a packed row must fit into the window.
+    """
+    text = unwrap(model).config.get_text_config()
+    types = getattr(text, "layer_types", None)
+    width = getattr(text, "sliding_window", None)
+    if width is None or (types is not None and "sliding_attention" not in types):
+        return None, False, None
+    if model_type(model) == "paligemma":
+        return None, False, int(width)
+    return int(width), types is None, None
 
 
 def _add_token_types(model: nn.Module, inputs: dict[str, Tensor]) -> None:
