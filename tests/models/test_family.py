@@ -100,14 +100,17 @@ def test_every_mode_equals_each_prompt_and_response_alone(family, side):
             torch.testing.assert_close(output.logps, expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("lora", [True, False])
-def test_gradients_equal_those_of_each_prompt_and_response_alone(request, make_family, family, lora):
+@pytest.mark.parametrize("trained", ["lora", "lora, checkpointed", "everything"])
+def test_gradients_equal_those_of_each_prompt_and_response_alone(request, make_family, family, trained):
+    lora = "lora" in trained
     vlm = make_family(request.node.callspec.params["family"])
     model = add_lora(vlm.model, LoraSettings(r=2, alpha=4)) if lora else vlm.model
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:  # zero at the start, which would hide everything behind it
                 parameter.normal_(std=0.1, generator=torch.Generator().manual_seed(len(name)))
+    if "checkpointed" in trained:
+        model.gradient_checkpointing_enable()
     batch = mixed_batch(vlm)
     weights = torch.linspace(-1, 2, batch.n_responses)
     found = []

@@ -114,13 +114,15 @@ class FeatureCache:
         return {**rest, "mm_encoder_outputs": {"image": features}}
 
     def _check_key(self, row: Mapping[str, Tensor]) -> None:
-        """Name the vision side by its weights, again where one was written to, replaced or set to be trained."""
-        backbone = backbone_of(self._model)
-        tensors = {**dict(backbone.named_parameters()), **dict(backbone.named_buffers())}
-        if self._key is None or self._seen != _states(tensors, self._seen):
+        """Name the vision side by its weights, again where one was written to, replaced or set to be trained.
+
+        Buffers are part of the name but not watched: DDP writes to them at each step.
+        """
+        weights = dict(backbone_of(self._model).named_parameters())
+        if self._key is None or self._seen != _states(weights, self._seen):
             reached = vision_tensors(self._model, row)
             self._key = key_of(self._model, reached)
-            self._seen = _states(tensors, reached)
+            self._seen = _states(weights, [name for name in reached if name in weights])
 
     def forget(self) -> None:
         """Drop what is kept in memory; the folder stays."""
@@ -214,7 +216,7 @@ def _size(entry: Entry) -> int:
     return sum(value.nbytes for value in entry.values())
 
 
-def _states(tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, tuple[int, int, bool]]:
+def _states(weights: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, tuple[int, int, bool]]:
     """Which objects these weights are, how often they were written to, and whether they are trained."""
-    found = ((name, tensors[name]) for name in names)
+    found = ((name, weights[name]) for name in names)
     return {name: (id(value), value._version, value.requires_grad) for name, value in found}
