@@ -101,6 +101,14 @@ def run_ppo(overwrite: bool = False, **config: Any) -> None:
     train_ppo(_config("ppo", config), overwrite=overwrite)
 
 
+@stage("ppo-matched")
+def run_ppo_matched(like: Path, plus: Sequence[Path] = (), **config: Any) -> None:
+    """Online policy optimisation within the operations that the run `like` took and the samplings `plus` cost."""
+    from vlmalign.cli.compute import flops_of_run, flops_of_sampling
+
+    run_ppo(**config, max_flops=flops_of_run(like) + sum(flops_of_sampling(folder) for folder in plus))
+
+
 def _train(verb: str, config: Path, settings: list[str], variables: list[str], overwrite: bool) -> None:
     recipe = load_recipe(read_recipe(config), parse_settings(variables), name=str(config))
     if recipe.stage != verb:
