@@ -1,4 +1,4 @@
-"""The demo's online arms: PPO and GRPO, each against the expert's findings and against the trained reward model."""
+"""The demo's online arms: PPO and GRPO, each against the expert's findings and the trained reward model."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ def reward_over_kl_plot(
     arXiv:2210.10760). Bars are 95 % intervals, 1.96 standard errors over groups of cases.
 
     Args:
-        runs: name -> its evaluations in order, each with `round`, `kl`, `reward`, `reward_se`, `gold` and `gold_se`
-            (None where not known).
+        runs: name -> its evaluations in order, each with `round`, `kl`, `reward`, `reward_se`, `gold` and
+            `gold_se` (None where not known).
         kept: name -> the round whose model was kept; it is circled.
         dark: for a dark page.
         image_format: svg or png.
