@@ -254,3 +254,15 @@ def test_a_budget_of_operations_decides_the_rounds(settings):
     cost = summary_of(run_with(settings, out=settings["out"] + "-three"))["flops"]["total"]
     found = summary_of(run_with(settings, max_steps=None, max_flops=2.5 * cost))
     assert 2 <= found["steps"] <= 9 and found["flops"]["total"] <= 2.6 * cost
+
+
+def test_a_trained_reward_model_that_looks_at_the_images_plugs_in(settings, make_pairs, metrics_of):
+    from vlmalign.training import RewardConfig, train_reward
+
+    shared = {"model": settings["model"], "device": "cpu", "max_steps": 4, "batch_size": 4, "learning_rate": 1e-3}
+    trained = train_reward(RewardConfig(**shared, data=make_pairs(8), out=settings["out"] + "-reward"))
+    reward = {"name": "scalar", "settings": {"run": str(trained)}}
+    run = run_with(settings, reward=reward, gold=SYMBOLIC, max_steps=1)
+    line, summary = metrics_of(run)[0], summary_of(run)
+    assert summary["reward"].startswith("scalar@") and summary["flops"]["reward"] > 0
+    assert line["reward_std"] > 0 and line["valid"] > 0
