@@ -97,6 +97,11 @@ class RunFolder:
         return self._found == "ours" and (self.path / SUMMARY).is_file()
 
     @property
+    def continues(self) -> bool:
+        """Whether what lies in the folder is of this run."""
+        return self._found == "ours"
+
+    @property
     def checkpoints(self) -> Path:
         """Where checkpoints are kept while training."""
         return self.path / CHECKPOINTS
