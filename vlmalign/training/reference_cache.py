@@ -35,8 +35,9 @@ class ReferenceCache:
     """Summed log-probabilities of answers, by prompt, answer and model.
 
     Values are those of the batches in which they were computed: padding and neighbours change them by rounding
-    only, which in bfloat16 may be seen. A run on the same data with the same batch size gets the same bits,
-    whether it finds them here or computes them.
+    only, which in bfloat16 may be seen. A run on the same data with the same batch size gets the same bits whether
+    it finds them here or computes them. An answer has one value here, where a run without this folder computes
+    it once for each pair that it is in, each time rounded differently.
 
     Args:
         model: the policy before its first step; the whole of it is hashed.
