@@ -40,6 +40,7 @@ def test_an_error_names_file_key_and_remedy():
             {"loss": {"name": "hinge", "label_smoothing": 0.1}},
             "unknown key 'loss.hinge.label_smoothing'. Known keys:",
         ),
+        ({"loss": "qqqq"}, "unknown loss 'qqqq'. Known losses: cpo,"),
         ({"loss": "simp"}, "unknown loss 'simp'. Did you mean 'simpo'?"),
         ({"loss": {"name": "flex", "beta_rejected": 0.2}}, "beta_rejected is 0.2 and beta_chosen 0.1"),
         ({"loss": "orpo", "sft_weight": 1}, "orpo holds its token loss already: drop sft_weight"),

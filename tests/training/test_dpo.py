@@ -54,6 +54,19 @@ def test_a_resumed_run_keeps_the_reference_it_began_with(settings, pairs, first_
     assert first["chosen_reward"] == pytest.approx(-0.1, abs=1e-4)  # beta * -1
 
 
+def test_a_run_that_ended_before_its_first_step_leaves_no_reference_to_corrected_settings(
+    settings, pairs, monkeypatch
+):
+    import vlmalign.training.trainer as trainer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.StageTrainer, "train", lambda *a, **k: (_ for _ in ()).throw(MemoryError))
+        with pytest.raises(MemoryError):
+            train_dpo(DpoConfig(**{**settings, "data": pairs}))
+    run = train_dpo(DpoConfig(**{**settings, "data": pairs, "loss": "kto", "max_steps": 1}))
+    assert Reference.load(run / "reference.safetensors").logps.shape == (8, 3)
+
+
 def test_an_anchor_keeps_teaching_its_demonstrations(settings, pairs, make_demos, metrics_of, tmp_path):
     demos = make_demos(n=3)
     config = {**settings, "data": pairs, "max_steps": 12, "learning_rate": 1e-2}

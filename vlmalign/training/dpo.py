@@ -22,7 +22,7 @@ from vlmalign.training.listwise import mean_by, ranked_answers
 from vlmalign.training.order import AnchoredOrder, EpochOrder
 from vlmalign.training.policy import feature_cache_of, load_policy
 from vlmalign.training.preference_loss import PairScores
-from vlmalign.training.reference import FILE, Reference, reference_flops, reference_of
+from vlmalign.training.reference import Reference, reference_flops, reference_of
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
 
@@ -71,10 +71,10 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
         batches = [batch["batch"], *([batch["anchor"]["batch"]] if "anchor" in batch else [])]
         return sum(batch_flops(vlm.model, part, training=True) for part in batches)
 
-    spent, file = 0.0, run.path / FILE
+    spent = 0.0
     if config.loss.needs_reference and config.max_flops is not None:
-        if run.continues and file.exists():
-            spent = Reference.load(file).flops
+        if run.continues and run.reference.exists():
+            spent = Reference.load(run.reference).flops
         else:
             spent = reference_flops(vlm.model, scored, collator, config.batch_size)
     steps = steps_of(config, order, dataset, collator, cost, spent=spent)
@@ -88,7 +88,7 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
             reference = reference_of(
                 vlm.model,
                 scored,
-                file,
+                run.reference,
                 collator=collator,
                 batch_size=config.batch_size,
                 autocast=config.dtype == "mixed",

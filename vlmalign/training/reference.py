@@ -17,8 +17,6 @@ from vlmalign.data import CasePairs, PairBatch, PairItem
 from vlmalign.models import FeatureCache, batch_flops, forward_responses, sequence_logps
 from vlmalign.training.reference_cache import ReferenceCache, answer_keys
 
-FILE = "reference.safetensors"
-
 
 class Reference:
     """Reference log-probabilities by pair.
