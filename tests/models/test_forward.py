@@ -122,6 +122,17 @@ def test_hidden_states_are_what_the_output_layer_sees(vlm, batch, mode):
     assert not output.hidden[~batch.response_mask].any()
 
 
+@pytest.mark.parametrize("mode", ["packed", "cached", "plain"])
+def test_a_token_is_predicted_from_the_state_before_it(vlm, batch, mode):
+    with torch.no_grad():
+        output = forward_responses(vlm.model, batch, mode=mode, hidden=True, temperature=0.7)
+        logits = vlm.model.lm_head(output.before) / 0.7
+    predicted = logits.log_softmax(-1).gather(2, batch.response_ids[..., None])[..., 0]
+    real = batch.response_mask
+    torch.testing.assert_close(predicted[real], output.logps[real], atol=1e-5, rtol=0)
+    assert not output.before[~real].any()
+
+
 def test_padding_has_log_probability_zero_and_no_gradient_of_nan(fresh_vlm, batch):
     output = forward_responses(fresh_vlm.model, batch)
     assert not output.logps[~batch.response_mask].any()
@@ -155,7 +166,7 @@ def test_placeholders_without_images_are_refused(vlm, batch, mode):
 def test_a_response_that_holds_a_placeholder_is_refused(vlm, batch):
     ids = batch.response_ids.clone()
     ids[2, 1] = vlm.model.config.image_token_id
-    with pytest.raises(ValueError, match=r"response rows \[2\] hold the image placeholder"):
+    with pytest.raises(ValueError, match=r"response rows \[2\] hold a placeholder of images"):
         forward_responses(vlm.model, replace(batch, response_ids=ids))
 
 

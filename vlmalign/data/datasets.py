@@ -9,10 +9,10 @@ from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
-from vlmalign.data.encode import Example, encode_demonstration, encode_preference
-from vlmalign.data.prompts import Prompt, encode_prompt, is_token_entry, prompt_text
+from vlmalign.data.encode import EncodedResponse, Example, encode_demonstration, encode_preference
+from vlmalign.data.prompt_cache import PromptCache
+from vlmalign.data.prompts import Prompt, encode_prompt, prompt_text
 from vlmalign.records import DataError, Demonstration, Preference, RecordFolder
 
 R = TypeVar("R", Demonstration, Preference)
@@ -70,7 +70,7 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
         self._weights: list[float] = []
         self.order: list[int] = []
         self._encoded: list[Example] = []
-        self._cache = _PromptCache(cache_megabytes * 2**20)
+        self._cache = PromptCache(cache_megabytes * 2**20)
         for source in sources:
             self._add(source, record_type, stops, purpose)
 
@@ -110,6 +110,10 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
     def folder(self, record: int) -> RecordFolder[Any]:
         """The folder that a record comes from, by its number."""
         return self.folders[self._folder_of[record]]
+
+    def responses(self, record: int) -> tuple[EncodedResponse, ...]:
+        """The answers of a record, by its number; no image is read."""
+        return self._encoded[record].responses
 
     def example(self, record: int) -> Example:
         """The example of a record, by its number (repeats do not count)."""
@@ -155,30 +159,3 @@ def _of_file(path: Path) -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(error.rule, error.remedy, file=path, record=error.record, field=error.field) from error
-
-
-class _PromptCache:
-    """Processed prompts by text and pictures; prompts about the same pictures share their pixels."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.bytes = 0
-        self._prompts: dict[tuple[str, tuple[str, ...]], Prompt] = {}
-        self._pixels: dict[tuple[str, ...], dict[str, Tensor]] = {}
-
-    def get(self, text: str, pictures: tuple[str, ...]) -> Prompt | None:
-        return self._prompts.get((text, pictures))
-
-    def put(self, text: str, pictures: tuple[str, ...], prompt: Prompt) -> Prompt:
-        tokens = prompt["input_ids"]
-        pixels = {k: v for k, v in prompt.items() if not is_token_entry(k, v, tokens)}
-        if pictures in self._pixels:
-            prompt = {**prompt, **self._pixels[pictures]}
-        else:
-            size = sum(value.nbytes for value in pixels.values())
-            if self.bytes + size > self.limit:
-                return prompt
-            self.bytes += size
-            self._pixels[pictures] = pixels
-        self._prompts[text, pictures] = prompt
-        return prompt

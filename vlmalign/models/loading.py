@@ -243,19 +243,22 @@ def add_lora(model: nn.Module, settings: LoraSettings) -> Any:
 
 def merged_state_dict(module: nn.Module) -> dict[str, Tensor]:
     """The weights with every LoRA update added in, under the names they have without LoRA."""
+    return dict(merged_tensors(module))
+
+
+def merged_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The entries of `merged_state_dict` one by one, so that only one of them need be held."""
     from peft.tuners.lora import LoraLayer
 
     layers: dict[str, Any] = {
         name: layer for name, layer in module.named_modules() if isinstance(layer, LoraLayer)
     }
-    state = {}
     for key, value in module.state_dict().items():
         owner = next((key[: key.index(mark)] for mark in (".base_layer.", ".lora_") if mark in key), None)
         if owner not in layers:
-            state[key] = value
+            yield key, value
         elif ".base_layer." in key:
             layer = layers[owner]
             if key.endswith(".weight"):
                 value = value + sum(layer.get_delta_weight(name).to(value.dtype) for name in layer.active_adapters)
-            state[key.replace(".base_layer.", ".")] = value
-    return state
+            yield key.replace(".base_layer.", "."), value

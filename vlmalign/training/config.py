@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -97,7 +97,7 @@ class StageConfig(BaseModel):
             return value
         return tuple({"path": str(item)} if isinstance(item, (str, Path)) else item for item in items)
 
-    @field_validator("model", "out", "feature_cache", mode="before")
+    @field_validator("model", "out", "feature_cache", "reference_cache", mode="before", check_fields=False)
     @classmethod
     def _paths_are_text(cls, value: Any) -> Any:
         return str(value) if isinstance(value, Path) else value
@@ -145,7 +145,12 @@ class DpoConfig(StageConfig):
     group_pairs: bool = Field(
         False,
         description="all pairs of a case are one item and each of its answers is run once; batch_size counts "
-        "cases, and the loss is the mean over pairs",
+        "cases, and the loss is the mean over pairs (of plackett_luce, which needs this: over cases)",
+    )
+    reference_cache: str | None = Field(
+        None,
+        description="folder that keeps the reference's log-probabilities of answers, for runs on the same answers "
+        "from the same weights; several may share it. `vlmalign cache` shows and empties it",
     )
     sft_weight: float = Field(0.0, ge=0, description="factor of the token loss on the chosen answers")
     anchor_data: tuple[DataSource, ...] = Field(
@@ -173,6 +178,25 @@ class DpoConfig(StageConfig):
         return self
 
     @model_validator(mode="after")
+    def _the_loss_gets_what_it_needs(self) -> DpoConfig:
+        name = self.loss.name
+        if self.loss.listwise and not self.group_pairs:
+            raise ValueError(f"loss {name} ranks a case's answers and group_pairs is not set: set group_pairs")
+        if self.loss.needs_mismatched and self.group_pairs:
+            raise ValueError(
+                f"group_pairs is set and loss {name} judges each answer by itself, as good or bad, and not by its "
+                "place among those of its case: drop group_pairs, or use another loss"
+            )
+        if self.loss.needs_mismatched and self.batch_size < 2:
+            raise ValueError(
+                f"batch_size is {self.batch_size} and loss {name} takes the mean over a batch as its reference "
+                "point: raise batch_size to 2 or more"
+            )
+        if self.reference_cache is not None and not self.loss.needs_reference:
+            raise ValueError(f"reference_cache is set and loss {name} has no reference: drop reference_cache")
+        return self
+
+    @model_validator(mode="after")
     def _anchor_is_whole(self) -> DpoConfig:
         if bool(self.anchor_data) != (self.anchor_weight > 0):
             raise ValueError(
@@ -186,7 +210,7 @@ def make_config(config_type: type[C], settings: Mapping[str, Any], *, where: str
     """Check settings, with an error that names the key and the remedy.
 
     Args:
-        config_type: `SftConfig`, `RewardConfig` or `DpoConfig`.
+        config_type: `SftConfig`, `RewardConfig`, `DpoConfig` or `PpoConfig`.
         settings: the keys.
         where: file or other place, for the message.
 
@@ -206,9 +230,21 @@ def make_config(config_type: type[C], settings: Mapping[str, Any], *, where: str
         raise kind(f"{where}: {explain(error, 'key', lambda place: _fields_at(config_type, place))}") from None
 
 
-def _fields_at(config_type: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    if not place:
-        return list(config_type.model_fields)
-    if place[0] == "loss":
-        return list(LOSSES[str(place[1])].model_fields)
-    return list((Lora if place[0] == "lora" else DataSource).model_fields)
+def _fields_at(settings: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """Keys that the mapping at a place may have; of alternatives, the place says the name."""
+    here = [settings]
+    for step in place:
+        if isinstance(step, int):
+            continue
+        if len(here) > 1:
+            here = [kind for kind in here if step in get_args(kind.model_fields["name"].annotation)]
+        else:
+            here = list(_mappings(here[0].model_fields[step].annotation))
+    return list(here[0].model_fields)
+
+
+def _mappings(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _mappings(part)

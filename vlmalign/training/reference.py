@@ -1,10 +1,10 @@
-"""Log-probabilities of all answers under the policy as the stage began: computed once, kept in a file."""
+"""Log-probabilities of all answers under the policy as the stage began: computed once, kept in the run's file."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +13,31 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vlmalign.data import CasePairs, PairBatch
+from vlmalign.data import CasePairs, PairBatch, PairItem
 from vlmalign.models import FeatureCache, batch_flops, forward_responses, sequence_logps
 from vlmalign.training.naming import naming_records
-
-FILE = "reference.safetensors"
+from vlmalign.training.reference_cache import ReferenceCache, answer_keys
 
 
 class Reference:
     """Reference log-probabilities by pair.
 
     Attributes:
-        flops: floating point operations of computing them.
+        flops: floating point operations of computing them, counted alike where they came from a cache.
     """
 
     def __init__(self, keys: Sequence[str], logps: Tensor, flops: float) -> None:
-        if logps.shape != (len(keys), 2):
-            raise ValueError(f"logps has shape {tuple(logps.shape)}, expected ({len(keys)}, 2): chosen, rejected")
+        if logps.ndim != 2 or len(logps) != len(keys) or logps.shape[1] not in (2, 3):
+            raise ValueError(
+                f"logps has shape {tuple(logps.shape)}, expected ({len(keys)}, 2 or 3): chosen, rejected (and "
+                "mismatched)."
+            )
         self.row = {key: row for row, key in enumerate(keys)}
         self.logps = logps
         self.flops = flops
 
     def of(self, keys: Sequence[str]) -> Tensor:
-        """Log-probabilities of the chosen and rejected answers of B pairs, (B, 2)."""
+        """Log-probabilities of the chosen, rejected (and mismatched) answers of B pairs, (B, 2 or 3)."""
         return self.logps[[self.row[key] for key in keys]]
 
     def check_covers(self, keys: Sequence[str], where: Path) -> None:
@@ -75,27 +77,51 @@ def reference_of(
     batch_size: int,
     autocast: bool = False,
     features: FeatureCache | None = None,
+    shared: str | Path | None = None,
 ) -> Reference:
     """Read the reference of all pairs, or compute it with the model as it is now.
 
     Args:
         model: the policy, before its first step.
         datasets: pairs.
-        path: of the file.
+        path: of the file; once written, nothing else is asked.
         collator: examples -> batch.
         batch_size: items per forward pass.
         autocast: compute in bfloat16, as training will.
         features: where features of images come from, if not from the model's own vision tower.
+        shared: folder of a `ReferenceCache`: answers that are in it are not computed. They count towards `flops`
+            as if they were, so that a budget buys the same training with and without it.
 
     Raises:
         ValueError: a file that does not cover all pairs.
     """
     keys = list(dict.fromkeys(key for data in datasets for key in data.keys()))
     if not path.exists():
-        _compute(model, datasets, keys, collator, batch_size, autocast, features).save(path)
+        cache = None if shared is None else ReferenceCache(model, shared, autocast=autocast)
+        _compute(model, datasets, keys, collator, batch_size, autocast, features, cache).save(path)
+        if cache is not None:
+            cache.save()
     reference = Reference.load(path)
     reference.check_covers(keys, path)
     return reference
+
+
+def reference_flops(
+    model: nn.Module,
+    datasets: Sequence[CasePairs],
+    collator: Callable[[list[Any]], PairBatch],
+    batch_size: int,
+) -> float:
+    """Floating point operations of computing a reference, from the shapes of all batches; images are read."""
+    return sum(
+        batch_flops(model, collator(items)["batch"], training=False) for items in _batches(datasets, batch_size)
+    )
+
+
+def _batches(datasets: Sequence[CasePairs], batch_size: int) -> Iterator[list[PairItem]]:
+    places = [(data, group) for data in datasets for group in data.groups]
+    for start in range(0, len(places), batch_size):
+        yield [data.item(group) for data, group in places[start : start + batch_size]]
 
 
 @torch.no_grad()
@@ -107,18 +133,39 @@ def _compute(
     batch_size: int,
     autocast: bool,
     features: FeatureCache | None,
+    cache: ReferenceCache | None,
 ) -> Reference:
+    """Items with an answer that no cache has wait until they fill a batch; no cache, no item is passed over."""
     device = next(model.parameters()).device
     model.eval()
-    reference = Reference(keys, torch.full((len(keys), 2), float("nan")), 0.0)
-    for data in datasets:
-        for start in range(0, len(data.groups), batch_size):
-            inputs = collator([data.item(group) for group in data.groups[start : start + batch_size]])
-            batch = inputs["batch"].to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                with naming_records(inputs["ids"]):
-                    output = forward_responses(model, batch, features=features)
-            rows = [reference.row[key] for key in inputs["ids"]]
-            reference.logps[rows] = sequence_logps(output, batch)[inputs["pairs"].to(device)].float().cpu()
-            reference.flops += batch_flops(model, batch, training=False)
-    return reference
+    found: dict[str, Tensor] = {}
+    waiting: list[tuple[PairItem, list[str]]] = []
+    flops = 0.0
+
+    def keep(item: PairItem, logps: Tensor) -> None:
+        found.update(zip(item.keys, logps[torch.tensor(item.pairs)], strict=True))
+
+    def score(items: list[tuple[PairItem, list[str]]]) -> None:
+        inputs = collator([item for item, _ in items])
+        batch = inputs["batch"].to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=autocast), naming_records(inputs["ids"]):
+            output = forward_responses(model, batch, features=features)
+        own = sequence_logps(output, batch).float().cpu().split([len(i.example.responses) for i, _ in items])
+        for (item, names), logps in zip(items, own, strict=True):
+            keep(item, logps if cache is None else cache.add(names, logps))
+
+    for items in _batches(datasets, batch_size):
+        flops += batch_flops(model, collator(items)["batch"], training=False)
+        for item in items:
+            names = [] if cache is None else answer_keys(item.example)
+            known = None if cache is None else cache.find(names)
+            if known is None:
+                waiting.append((item, names))
+            else:
+                keep(item, known)
+        while len(waiting) >= batch_size:
+            score(waiting[:batch_size])
+            del waiting[:batch_size]
+    if waiting:
+        score(waiting)
+    return Reference(keys, torch.stack([found[key] for key in keys]), flops)

@@ -4,6 +4,7 @@
 config.yaml      the resolved settings
 provenance.json  stage, versions, hashes of data and starting model
 metrics.jsonl    one line per logging step
+reference.safetensors  dpo: log-probabilities of the answers before the first step
 checkpoints/     while training
 model/           what from_pretrained loads, LoRA merged
 adapter/         with LoRA: the adapter alone
@@ -17,7 +18,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -32,10 +33,12 @@ from vlmalign.records import read_manifest
 from vlmalign.records.hashing import config_hash, sha256_file
 from vlmalign.records.leakage import check_no_leakage
 from vlmalign.records.manifest import write_atomic
+from vlmalign.training.checkpoints import PARTIAL, replace_folder
 from vlmalign.training.config import StageConfig
 
 CONFIG, PROVENANCE, METRICS, SUMMARY = "config.yaml", "provenance.json", "metrics.jsonl", "summary.json"
 CHECKPOINTS, MODEL, ADAPTER = "checkpoints", "model", "adapter"
+REFERENCE = "reference.safetensors"
 PACKAGES = ("vlmalign", "torch", "transformers", "accelerate", "peft", "safetensors", "numpy")
 
 
@@ -55,6 +58,7 @@ class RunFolder:
         stage: name of the stage.
         config: its settings; `config.out` is the folder.
         overwrite: replace an earlier run there.
+        identity: whatever else makes it another run, by name.
 
     Raises:
         FileExistsError: the folder holds another run, or something else.
@@ -62,7 +66,14 @@ class RunFolder:
         DataError: data and evaluation data share a group or an image, or a folder is missing.
     """
 
-    def __init__(self, stage: str, config: StageConfig, *, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        stage: str,
+        config: StageConfig,
+        *,
+        overwrite: bool = False,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
         self.path = Path(config.out)
         self.config = config
         check_no_leakage(
@@ -70,9 +81,9 @@ class RunFolder:
             [source.path for source in config.eval_data],
             max_bits=config.near_duplicate_bits,
         )
-        identity = {"stage": stage, "data": data_hashes(config), "model": model_hash(config.model)}
+        known = {"stage": stage, "data": data_hashes(config), "model": model_hash(config.model)}
         versions = {name: metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
-        self._provenance = {**identity, "seed": config.seed, "versions": versions}
+        self._provenance = {**known, **(identity or {}), "seed": config.seed, "versions": versions}
         self._aside = self.path.with_name(f".{self.path.name}.overwritten")
         if (self._aside / CONFIG).is_file() and not self.path.exists():  # killed while it was replaced
             with suppress(FileNotFoundError):  # another process of this run has done it
@@ -97,6 +108,16 @@ class RunFolder:
         return self._found == "ours" and (self.path / SUMMARY).is_file()
 
     @property
+    def continues(self) -> bool:
+        """Whether what lies in the folder is of this run."""
+        return self._found == "ours"
+
+    @property
+    def reference(self) -> Path:
+        """The reference's log-probabilities, where a stage has them."""
+        return self.path / REFERENCE
+
+    @property
     def checkpoints(self) -> Path:
         """Where checkpoints are kept while training."""
         return self.path / CHECKPOINTS
@@ -111,14 +132,14 @@ class RunFolder:
         """A LoRA run's adapter alone."""
         return self.path / ADAPTER
 
-    def log(self, line: Mapping[str, Any]) -> None:
-        """Append one line to metrics.jsonl."""
-        with open(self.path / METRICS, "a", encoding="utf-8") as file:
+    def log(self, line: Mapping[str, Any], name: str = METRICS) -> None:
+        """Append one line, which says its step, to metrics.jsonl or another such file."""
+        with open(self.path / name, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def forget_after(self, step: int) -> None:
-        """Drop metrics of steps that a resumed run will take again, and a half-written line."""
-        path = self.path / METRICS
+    def forget_after(self, step: int, name: str = METRICS) -> None:
+        """Drop lines of steps that a resumed run will take again, and a half-written one."""
+        path = self.path / name
         if not path.exists():
             return
         kept = []
@@ -131,6 +152,17 @@ class RunFolder:
                 kept.append(line + "\n")
         write_atomic(path, "".join(kept).encode())
 
+    def save_model(self, save: Callable[[Path], None]) -> None:
+        """Write the trained model, whole or not at all.
+
+        Args:
+            save: writes it into a folder.
+        """
+        folder = self.model.with_name(self.model.name + PARTIAL)
+        shutil.rmtree(folder, ignore_errors=True)
+        save(folder)
+        replace_folder(folder, self.model)
+
     def finish(self, summary: Mapping[str, Any]) -> Path:
         """Write summary.json, which marks the run as complete, and delete its checkpoints."""
         text = json.dumps(summary, indent=2, sort_keys=True, allow_nan=False)
@@ -142,6 +174,7 @@ class RunFolder:
 
     def _create(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / REFERENCE).unlink(missing_ok=True)  # of settings that were corrected
         write_atomic(self.path / CONFIG, _to_yaml(self.config).encode())
         text = json.dumps(self._provenance, indent=2, sort_keys=True) + "\n"
         write_atomic(self.path / PROVENANCE, text.encode())
@@ -158,7 +191,7 @@ class RunFolder:
 
     def _only_begun(self) -> bool:
         """Whether nothing was trained: a first step that fails must not block corrected settings."""
-        return {path.name for path in self.path.iterdir()} <= {CONFIG, PROVENANCE}
+        return {path.name for path in self.path.iterdir()} <= {CONFIG, PROVENANCE, REFERENCE}
 
     def _look(self, overwrite: bool) -> Literal["new", "ours", "replace"]:
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
