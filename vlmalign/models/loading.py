@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from vlmalign.models.builtin import resolve_checkpoint
 from vlmalign.models.hub import check_on_hub
+from vlmalign.models.image_token import check_image_token
 
 REWARD_HEAD = "reward_head.safetensors"
 
@@ -101,13 +102,14 @@ def load_vlm(
 
     Raises:
         FileNotFoundError: no such folder or hub model, or one without safetensors weights.
-        ValueError: another kind of checkpoint, or weights that do not fit the model.
+        ValueError: another kind of checkpoint, weights that do not fit the model, or another model's processor.
     """
     path = resolve_checkpoint(path)
     check_folder(path)
     check_speaks(path)
     model = load_model(AutoModelForImageTextToText, path, dtype)
     vlm = VLM(model=model.to(device).eval(), processor=load_processor(path))
+    check_image_token(model.config, vlm.processor, path)
     if lora is not None:
         vlm.model = add_lora(vlm.model, lora)
     return vlm

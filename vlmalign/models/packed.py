@@ -30,6 +30,16 @@ class PackedRows:
     predicted_at: Tensor
 
 
+def packed_width(batch: PromptBatch) -> int:
+    """Columns of a packed row: those of the prompts, and for each rank the longest response of that rank."""
+    return batch.prompts["input_ids"].shape[1] + int(_slot_widths(batch).sum())
+
+
+def _slot_widths(batch: PromptBatch) -> Tensor:
+    widths = torch.zeros(int(batch.slots.max()) + 1, dtype=torch.long, device=batch.response_ids.device)
+    return widths.scatter_reduce(0, batch.slots, batch.response_mask.sum(1), "amax")
+
+
 def pack_rows(model: nn.Module, layout: PromptLayout, batch: PromptBatch) -> PackedRows:
     """Lay out each prompt with its responses, and the mask that keeps the responses apart.
 
@@ -43,9 +53,7 @@ def pack_rows(model: nn.Module, layout: PromptLayout, batch: PromptBatch) -> Pac
     """
     ids, real, index, slots = batch.response_ids, batch.response_mask, batch.prompt_index, batch.slots
     device, rows = ids.device, batch.n_prompts
-    lengths = real.sum(1)
-    widths = torch.zeros(int(slots.max()) + 1, dtype=torch.long, device=device)
-    widths = widths.scatter_reduce(0, slots, lengths, "amax")
+    widths = _slot_widths(batch)
     starts = layout.width + widths.cumsum(0) - widths
     total = layout.width + int(widths.sum())
     token = torch.arange(ids.shape[1], device=device)
@@ -98,7 +106,8 @@ def _mask(model: nn.Module, layout: PromptLayout, block: Tensor, seen: Tensor, p
     near = positions[:, :, None] - positions[:, None, :] < layout.window
     if layout.both_ways is not None:
         near[:, :width, :width] |= layout.both_ways
-    return {"full_attention": mask, "sliding_attention": _additive(ok & near | itself, dtype)}
+    windowed = _additive(ok & near | itself, dtype)
+    return windowed if layout.window_everywhere else {"full_attention": mask, "sliding_attention": windowed}
 
 
 def _additive(ok: Tensor, dtype: torch.dtype) -> Tensor:
