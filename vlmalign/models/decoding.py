@@ -58,8 +58,6 @@ class PreallocatedLayer(DynamicLayer):
 class Decoder:
     """Rows being decoded: their cache, what they may look at, and the logits of their next token.
 
-    Placeholders of images (`never`) are not to be drawn: a model that reads one would look for its image.
-
     Args:
         model: a Hugging Face image-text model.
         prompts: processor output for B prompts.
@@ -85,7 +83,8 @@ class Decoder:
         self.model = model
         self.cache = _preallocate(first.cache, index, layout.width + capacity)
         self.logits: Tensor = first.logits[index, -1].float()  # (N, V)
-        self.never = torch.tensor(placeholder_ids(model), dtype=torch.long, device=index.device)
+        never = [token for token in placeholder_ids(model) if token < self.logits.shape[1]]
+        self._never = torch.tensor(never, dtype=torch.long, device=index.device)
         self.next_position = layout.start[index]  # (N,)
         self._mrope = layout.positions.ndim == 3
         self._seen = torch.zeros(len(index), layout.width + capacity, dtype=torch.long, device=index.device)
@@ -117,6 +116,10 @@ class Decoder:
         self.logits = torch.where((count > 0)[:, None], new, self.logits)
         self.next_position = self.next_position + count
         self._filled = end
+
+    def choices(self) -> Tensor:
+        """Logits (N, V) to draw from: a placeholder of images is never said, for no image would follow."""
+        return self.logits.index_fill(1, self._never, -torch.inf)
 
     def keep_rows(self, rows: Tensor) -> None:
         """Drop all rows but these (ascending)."""
