@@ -81,9 +81,25 @@ def test_both_sides_of_a_pair_are_shown_for_dpo_and_reward(vlmalign, recipe, cas
 
 def test_a_stage_that_does_not_train_has_no_preview(refused):
     refused(
-        "preview", "smear-split", says="stage 'split' has no preview: give a recipe of stage sft, reward or dpo"
+        "preview",
+        "smear-split",
+        says="stage 'split' has no preview: give a recipe of stage sft, reward, dpo or ppo",
     )
 
 
 def test_at_least_one_example_is_shown(refused, recipe):
     refused("preview", recipe(), "--examples", 0, says="--examples is 0")
+
+
+def test_an_online_stage_shows_sampled_answers_with_their_reward_or_why_they_have_none(vlmalign, recipe, cases):
+    online = recipe(
+        stage="ppo", data=[str(cases)], samples=2, max_new_tokens=8, batch_size=2,
+        reward={"name": "symbolic", "settings": {"logic": "peripheral_smear"}},
+    )  # fmt: skip
+    result = vlmalign("preview", online, "--examples", 1)
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
+    assert lines[0].startswith("6 cases; rounds of 2 with 2 answers each; reward symbolic@")
+    answers = [line for line in lines if line.startswith("answer ")]
+    assert len(answers) == 2 and all("(no score: unfinished" in line for line in answers)
+    assert "weights and reference" in lines[-1] and "for 2 prompts" in lines[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,9 @@ from vlmalign.recipes import read_recipe
 
 
 def preview(
-    config: Annotated[Path, typer.Argument(help="a shipped recipe of stage sft, reward or dpo, or your own file")],
+    config: Annotated[
+        Path, typer.Argument(help="a shipped recipe of stage sft, reward, dpo or ppo, or your own file")
+    ],
     out: Annotated[Path | None, typer.Option(help="write the model's view of the images here (PNG)")] = None,
     examples: Annotated[int, typer.Option(help="how many examples to show")] = 2,
     set_: Annotated[list[str], typer.Option("--set", help="a setting of the recipe")] = [],  # noqa: B006
@@ -23,12 +26,15 @@ def preview(
 
     For example: vlmalign preview my-sft.yaml --out preview --examples 4
 
-    Nothing is trained and no run folder is begun. Next: vlmalign sft (or reward, dpo) with the same file.
+    Of a ppo recipe it shows answers of the starting model and what the reward says of them. Nothing is trained
+    and no run folder is begun. Next: vlmalign sft (or reward, dpo, ppo) with the same file.
     """
+    from vlmalign.cli.preview_online import show_rollouts
     from vlmalign.cli.preview_view import show_preview
 
     if examples < 1:
         raise ValueError(f"--examples is {examples}: at least 1 is required")
     recipe = load_recipe(read_recipe(config), parse_settings(var), name=str(config))
     settings = merge(recipe.config, parse_settings(set_))
-    show_preview(recipe.stage, settings, console, examples, out, where=str(config))
+    show = show_rollouts if recipe.stage == "ppo" else partial(show_preview, recipe.stage)
+    show(settings, console, examples, out, where=str(config))

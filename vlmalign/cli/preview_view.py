@@ -33,7 +33,7 @@ def show_preview(
         "dpo": (DpoConfig, Preference),
     }
     if stage not in stages:
-        raise ValueError(f"stage {stage!r} has no preview: give a recipe of stage sft, reward or dpo")
+        raise ValueError(f"stage {stage!r} has no preview: give a recipe of stage sft, reward, dpo or ppo")
     config_type, kind = stages[stage]
     given = {k: v for k, v in config.items() if k not in ("like", "plus", "overwrite")}
     settings = make_config(config_type, given | ({"max_steps": 1} if stage == "sft-matched" else {}), where=where)
@@ -45,14 +45,18 @@ def show_preview(
     console.print(f"{len(data)} examples; batches of {settings.batch_size} prompts; {what} {marked}\n")
     for number in range(batch.n_responses):
         if number == 0 or batch.prompt_index[number] != batch.prompt_index[number - 1]:
-            console.print(_prompt(vlm, batch, int(batch.prompt_index[number])))
+            console.print(prompt_line(vlm, batch, int(batch.prompt_index[number])))
         console.print(_response(vlm, batch, number, scored=stage == "reward"))
     if out is not None:
-        _write_images(vlm, batch, out, console)
-    _memory(vlm.model, batch, settings, console, logps=stage != "reward")
+        write_images(vlm, batch, out, console)
+    show_memory(
+        vlm.model, batch, console, prompts=settings.batch_size, mixed=settings.dtype == "mixed",
+        logps=stage != "reward",
+    )  # fmt: skip
 
 
-def _prompt(vlm: Any, batch: Any, row: int) -> Text:
+def prompt_line(vlm: Any, batch: Any, row: int) -> Text:
+    """A prompt as text, its image tokens counted."""
     ids = batch.prompts["input_ids"][row][batch.prompts["attention_mask"][row].bool()].tolist()
     image = vlm.model.config.image_token_id
     text = Text("prompt   ", style="cyan")
@@ -82,7 +86,7 @@ def _response(vlm: Any, batch: Any, number: int, *, scored: bool) -> Text:
     return text
 
 
-def _write_images(vlm: Any, batch: Any, out: Path, console: Console) -> None:
+def write_images(vlm: Any, batch: Any, out: Path, console: Console) -> None:
     """The pixel tensors turned back into pictures: what resizing and cropping have left."""
     import numpy as np
     import torch
@@ -105,15 +109,35 @@ def _write_images(vlm: Any, batch: Any, out: Path, console: Console) -> None:
         console.print(f"wrote {path}", markup=False)
 
 
-def _memory(model: Any, batch: Any, settings: Any, console: Console, *, logps: bool) -> None:
-    """Weights, gradients, AdamW's two moments, and one step's activations, measured by running it."""
+def show_memory(
+    model: Any,
+    batch: Any,
+    console: Console,
+    *,
+    prompts: int,
+    mixed: bool,
+    logps: bool = True,
+    copied: bool = False,
+) -> None:
+    """Weights, gradients, AdamW's two moments, and one step's activations, measured by running it.
+
+    Args:
+        model: what is trained.
+        batch: some prompts with their responses.
+        console: where to print.
+        prompts: how many are run at once in training.
+        mixed: whether bfloat16 is computed in.
+        logps: whether the loss is of log-probabilities; else of one score.
+        copied: whether the trained weights are kept a second time, as the reference.
+    """
     total = sum(p.numel() * p.element_size() for p in model.parameters())
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    mixed = settings.dtype == "mixed"
-    activations = _saved_bytes(model, batch, mixed=mixed, logps=logps) * settings.batch_size / batch.n_prompts
+    total += trained if copied else 0
+    activations = _saved_bytes(model, batch, mixed=mixed, logps=logps) * prompts / batch.n_prompts
+    weights = f"weights and reference {_mb(total)}" if copied else f"weights {_mb(total)}"
     console.print(
-        f"\nmemory estimate: weights {_mb(total)}, gradients {_mb(trained)}, AdamW {_mb(2 * trained)}, "
-        f"activations {_mb(activations)} for {settings.batch_size} prompts: "
+        f"\nmemory estimate: {weights}, gradients {_mb(trained)}, AdamW {_mb(2 * trained)}, "
+        f"activations {_mb(activations)} for {prompts} prompts: "
         f"[bold]{_mb(total + 3 * trained + activations)}[/] in all"
     )
 
