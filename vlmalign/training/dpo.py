@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -21,6 +20,7 @@ from vlmalign.training.examples import check_margins, evaluation_examples, train
 from vlmalign.training.order import AnchoredOrder, EpochOrder
 from vlmalign.training.policy import feature_cache_of, load_policy
 from vlmalign.training.preference_loss import PairScores
+from vlmalign.training.processes import start_processes
 from vlmalign.training.reference import FILE, Reference, reference_of
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
@@ -45,8 +45,10 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
     Raises:
         DataError: a folder or record that cannot be trained on.
         FileExistsError: the folder holds another run and `overwrite` is not set.
+        ValueError: a launch configuration that contradicts the settings.
     """
     # 1. The run folder: a complete run is not repeated.
+    start_processes(config)
     run = RunFolder("dpo", config, overwrite=overwrite)
     if run.finished:
         return run.path
@@ -67,16 +69,15 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
     features = feature_cache_of(config, vlm.model)
     reference = None
     if config.loss.needs_reference:
-        with PartialState().main_process_first():
-            reference = reference_of(
-                vlm.model,
-                [pairs, *([held_out] if held_out else [])],
-                run.path / FILE,
-                collator=collator,
-                batch_size=config.batch_size,
-                autocast=config.dtype == "mixed",
-                features=features,
-            )
+        reference = reference_of(
+            vlm.model,
+            [pairs, *([held_out] if held_out else [])],
+            run.path / FILE,
+            collator=collator,
+            batch_size=config.batch_size,
+            autocast=config.dtype == "mixed",
+            features=features,
+        )
     spent = reference.flops if reference else 0.0
 
     # 4. The order of the data, and how long to train: the reference pass counts towards max_flops.

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -75,7 +77,7 @@ def reference_of(
     autocast: bool = False,
     features: FeatureCache | None = None,
 ) -> Reference:
-    """Read the reference of all pairs, or compute it with the model as it is now.
+    """Read the reference of all pairs, or compute it with the model as it is now; processes share the work.
 
     Args:
         model: the policy, before its first step.
@@ -90,8 +92,13 @@ def reference_of(
         ValueError: a file that does not cover all pairs.
     """
     keys = list(dict.fromkeys(key for data in datasets for key in data.keys()))
+    processes = PartialState()
+    processes.wait_for_everyone()  # all must have looked before one writes
     if not path.exists():
-        _compute(model, datasets, keys, collator, batch_size, autocast, features).save(path)
+        computed = _compute(model, datasets, keys, collator, batch_size, autocast, features)
+        if processes.is_main_process:
+            computed.save(path)
+    processes.wait_for_everyone()
     reference = Reference.load(path)
     reference.check_covers(keys, path)
     return reference
@@ -107,11 +114,12 @@ def _compute(
     autocast: bool,
     features: FeatureCache | None,
 ) -> Reference:
-    device = next(model.parameters()).device
+    device, processes = next(model.parameters()).device, PartialState()
     model.eval()
     reference = Reference(keys, torch.full((len(keys), 2), float("nan")), 0.0)
     for data in datasets:
-        for start in range(0, len(data.groups), batch_size):
+        starts = range(0, len(data.groups), batch_size)
+        for start in starts[processes.process_index :: processes.num_processes]:
             inputs = collator([data.item(group) for group in data.groups[start : start + batch_size]])
             batch = inputs["batch"].to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
@@ -119,4 +127,13 @@ def _compute(
             rows = [reference.row[key] for key in inputs["ids"]]
             reference.logps[rows] = sequence_logps(output, batch)[inputs["pairs"].to(device)].float().cpu()
             reference.flops += batch_flops(model, batch, training=False)
-    return reference
+    return _joined(reference, device) if processes.num_processes > 1 else reference
+
+
+def _joined(share: Reference, device: torch.device) -> Reference:
+    """What all processes have computed; NaN where none has."""
+    known = share.logps.isfinite()
+    sums = reduce(torch.where(known, share.logps, 0.0).to(device), reduction="sum")
+    counts = reduce(known.float().to(device), reduction="sum")
+    flops = reduce(torch.tensor(share.flops, dtype=torch.float64, device=device), reduction="sum")
+    return Reference(list(share.row), (sums / counts).cpu(), flops.item())  # 0 / 0 is NaN

@@ -72,12 +72,14 @@ class RunFolder:
         )
         identity = {"stage": stage, "data": data_hashes(config), "model": model_hash(config.model)}
         versions = {name: metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
-        self._provenance = {**identity, "seed": config.seed, "versions": versions}
+        processes = PartialState().num_processes
+        self._provenance = {**identity, "seed": config.seed, "versions": versions, "processes": processes}
         self._aside = self.path.with_name(f".{self.path.name}.overwritten")
         if (self._aside / CONFIG).is_file() and not self.path.exists():  # killed while it was replaced
             with suppress(FileNotFoundError):  # another process of this run has done it
                 os.replace(self._aside, self.path)
         self._found = self._look(overwrite)
+        PartialState().wait_for_everyone()  # all must have looked before one writes
 
     def begin(self) -> None:
         """Make the folder, or put a new run in the place of the one to overwrite; a run to continue is kept."""
@@ -172,8 +174,12 @@ class RunFolder:
         provenance = json.loads((self.path / PROVENANCE).read_text(encoding="utf-8"))
         changed = [f"{k}: {there.get(k)!r} there, {here.get(k)!r} here" for k in _differing(there, here, {"out"})]
         changed += [
-            f"content of {k} changed" for k in _differing(provenance, self._provenance, {"seed", "versions"})
+            f"content of {k} changed"
+            for k in _differing(provenance, self._provenance, {"seed", "versions", "processes"})
         ]
+        processes = provenance.get("processes", 1), self._provenance["processes"]
+        if processes[0] != processes[1] and not (self.path / SUMMARY).is_file():  # a step takes other examples
+            changed.append("processes: {} there, {} here".format(*processes))
         if changed and self._only_begun():
             return "new"
         same_versions = provenance["versions"] == self._provenance["versions"]

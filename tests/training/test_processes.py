@@ -1,0 +1,87 @@
+"""Two processes take the same steps as one."""
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vlmalign.models import load_vlm, save_vlm
+
+HERE = Path(__file__).parent
+recorded = runpy.run_path(str(HERE / "recorded_runs.py"))
+
+
+def launch(*command, **environment):
+    """Run a script in two processes on this machine."""
+    process = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *map(str, command)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr[-4000:]
+    return process
+
+
+@pytest.fixture
+def settings(settings, tmp_path):
+    """No dropout, as its masks depend on the place in the batch; features of the last layer but one, as LLaVA's."""
+    vlm = load_vlm(settings["model"])
+    vlm.model.config.text_config.attention_dropout = 0.0
+    vlm.model.config.vision_feature_layer = -2
+    save_vlm(vlm, tmp_path / "start")
+    return {
+        **settings, "model": str(tmp_path / "start"), "max_steps": None, "epochs": 2, "learning_rate": 1e-5,
+        "max_grad_norm": 0, "save_steps": 2,
+    }  # fmt: skip
+
+
+def assert_same(one, two, tolerance=1e-5):
+    """Loss, signals and gradients of every step, and the evaluation."""
+    lines = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (one, two)]
+    assert len(lines[0]) == len(lines[1])
+    for a, b in zip(*lines, strict=True):
+        assert a == pytest.approx(b, abs=tolerance, rel=tolerance)
+    steps = sorted(path.name for path in one.glob("*.grads"))
+    assert steps == sorted(path.name for path in two.glob("*.grads")) and steps
+    for step in steps:
+        first, second = load_file(one / step), load_file(two / step)
+        # A parameter that no process uses has no gradient in one process, and a zero one under DDP.
+        assert first.keys() <= second.keys()
+        assert not any(second[name].any() for name in second.keys() - first.keys())
+        largest = max(float(g.abs().max()) for g in first.values())
+        for name, gradient in first.items():
+            assert float((gradient - second[name]).abs().max()) < tolerance * largest, (step, name)
+
+
+def test_two_processes_under_ddp_take_the_steps_of_one(settings, make_demos, make_pairs, make_ranked, tmp_path):
+    held_out = make_demos(n=3, first=50, split="test")
+    runs = {
+        # 5 examples, 2 at a time in 2 processes: at the end of an epoch the second process has a filler only
+        "sft": ("sft", {"data": make_demos(n=5), "eval_data": [held_out], "eval_steps": 2}),
+        "dpo": (
+            "dpo",
+            {"data": make_ranked(5), "group_pairs": True, "lora": {}, "anchor_data": make_demos(n=3),
+             "anchor_weight": 0.5, "eval_data": [make_pairs(n=1, first=60, split="test")]},
+        ),  # fmt: skip
+        "reward": ("reward", {"data": make_pairs(n=7), "gradient_accumulation": 2, "gradient_checkpointing": True}),
+    }
+    for name, (stage, own) in runs.items():
+        recorded["record"](stage, {**settings, **own, "batch_size": 4, "out": str(tmp_path / "one" / name)})
+    jobs = [
+        (name, stage, {**settings, **own, "batch_size": 2, "out": str(tmp_path / "two" / name)})
+        for name, (stage, own) in runs.items()
+    ]
+    launch(HERE / "recorded_runs.py", json.dumps(jobs), tmp_path / "fillers.json")
+    for name in runs:
+        assert_same(tmp_path / "one" / name, tmp_path / "two" / name)
+    fillers = json.loads((tmp_path / "fillers.json").read_text())
+    assert fillers == [{"sft": 0, "dpo": 0, "reward": 0}, {"sft": 2, "dpo": 2, "reward": 0}]
