@@ -87,6 +87,22 @@ def size_of(parameter: Tensor) -> int:
     return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 
+def layer_classes(model: nn.Module) -> list[str]:
+    """Names of the classes of layers that are gathered one at a time; of those that a family lists, it may use a part.
+
+    Raises:
+        ValueError: none of them is in the model, which would then be gathered as a whole.
+    """
+    listed = set(getattr(model, "_no_split_modules", None) or ())
+    found = sorted(listed.intersection(type(module).__name__ for module in model.modules()))
+    if not found:
+        raise ValueError(
+            f"{type(model).__name__} lists no layers that FSDP could gather one at a time: name their classes as "
+            "fsdp_transformer_layer_cls_to_wrap in the launch configuration."
+        )
+    return found
+
+
 def spread_again(model: nn.Module) -> None:
     """Let go of the whole weights that FSDP2 keeps after a forward without a backward; others have none."""
     from torch.distributed.fsdp import FSDPModule

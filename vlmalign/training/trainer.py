@@ -24,7 +24,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import SaveStrategy
 
 from vlmalign.models import FeatureCache
-from vlmalign.models.sharding import size_of, spread_again, whole_tensors
+from vlmalign.models.sharding import layer_classes, size_of, spread_again, whole_tensors
 from vlmalign.training import checkpoints
 from vlmalign.training.arguments import training_arguments
 from vlmalign.training.progress import EpochCallback, LastStepCallback, ProgressBar, is_interactive
@@ -98,6 +98,8 @@ class StageTrainer(Trainer):
             ],
         )
         self.remove_callback(PrinterCallback)
+        if self.is_fsdp_enabled and (plugin := self.accelerator.state.fsdp_plugin).transformer_cls_names_to_wrap is None:
+            plugin.transformer_cls_names_to_wrap = layer_classes(self.model)
         if self.is_deepspeed_enabled:
             self.args.save_strategy = SaveStrategy.NO  # see `start_processes`
 
