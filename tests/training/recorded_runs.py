@@ -27,7 +27,9 @@ class Recorder(TrainerCallback):
     def on_pre_optimizer_step(self, args, state, control, model=None, **rest):
         gradients = whole_tensors((n, p.grad) for n, p in model.named_parameters() if p.grad is not None)
         if is_main_process():
-            save_file({name: g.contiguous() for name, g in gradients.items()}, self.run / f"{state.global_step}.grads")
+            save_file(
+                {name: g.contiguous() for name, g in gradients.items()}, self.run / f"{state.global_step}.grads"
+            )
 
     def on_step_begin(self, args, state, control, **rest):
         if state.global_step == self.step_killed:

@@ -20,7 +20,15 @@ recorded = runpy.run_path(str(HERE / "recorded_runs.py"))
 def launch(*command, **environment):
     """Run a script in two processes on this machine."""
     process = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *map(str, command)],
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            "2",
+            *map(str, command),
+        ],
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
@@ -33,7 +41,7 @@ def launch(*command, **environment):
 
 @pytest.fixture
 def settings(settings, tmp_path):
-    """No dropout, as its masks depend on the place in the batch; features of the last layer but one, as LLaVA's."""
+    """No dropout, as masks depend on the place in the batch; the last vision layer is not used, as in LLaVA."""
     vlm = load_vlm(settings["model"])
     vlm.model.config.text_config.attention_dropout = 0.0
     vlm.model.config.vision_feature_layer = -2
@@ -69,10 +77,19 @@ def test_two_processes_under_ddp_take_the_steps_of_one(settings, make_demos, mak
         "sft": ("sft", {"data": make_demos(n=5), "eval_data": [held_out], "eval_steps": 2}),
         "dpo": (
             "dpo",
-            {"data": make_ranked(5), "group_pairs": True, "lora": {}, "anchor_data": make_demos(n=3),
-             "anchor_weight": 0.5, "eval_data": [make_pairs(n=1, first=60, split="test")]},
+            {
+                "data": make_ranked(5),
+                "group_pairs": True,
+                "lora": {},
+                "anchor_data": make_demos(n=3),
+                "anchor_weight": 0.5,
+                "eval_data": [make_pairs(n=1, first=60, split="test")],
+            },
         ),  # fmt: skip
-        "reward": ("reward", {"data": make_pairs(n=7), "gradient_accumulation": 2, "gradient_checkpointing": True}),
+        "reward": (
+            "reward",
+            {"data": make_pairs(n=7), "gradient_accumulation": 2, "gradient_checkpointing": True},
+        ),
     }
     for name, (stage, own) in runs.items():
         recorded["record"](stage, {**settings, **own, "batch_size": 4, "out": str(tmp_path / "one" / name)})

@@ -289,7 +289,7 @@ def merged_state_dict(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _lora_update(state: Mapping[str, Tensor], owner: str, layer: Any) -> Tensor:
-    """scale * B A, summed over the active adapters, in float32."""
+    """The sum of scale * B A over the active adapters, in float32."""
     updates = [
         (state[f"{owner}.lora_B.{name}.weight"].float() @ state[f"{owner}.lora_A.{name}.weight"].float())
         * layer.scaling[name]

@@ -48,7 +48,9 @@ def quantize_language(language: nn.Module, compute: torch.dtype) -> None:
             quant_type="nf4",
             device="meta",
         )
-        small.weight = Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True)
+        small.weight = Params4bit(
+            layer.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True
+        )
         small.bias = layer.bias
         setattr(module, name, small)
 

@@ -79,7 +79,7 @@ class RewardModel(nn.Module):
         return self.head(hidden[row, last].float())[:, 0]
 
     def save(self, path: str | Path) -> None:
-        """Write backbone (LoRA merged), head and processor as a folder; every process calls this, as `save_vlm`."""
+        """Write backbone (LoRA merged), head and processor as a folder; every process calls it, as `save_vlm`."""
         path = Path(path)
         state, head = merged_state_dict(self.backbone), whole_tensors(self.head.named_parameters())
         if not is_main_process():

@@ -28,7 +28,7 @@ def whole(tensor: Tensor) -> Tensor:
         tensor([1., 1.])
     """
     if isinstance(tensor, DTensor):
-        return tensor.detach().full_tensor()
+        return tensor.full_tensor().detach()
     if hasattr(tensor, "ds_id"):  # a parameter of ZeRO-3
         from deepspeed.zero import GatheredParameters
 
@@ -88,7 +88,7 @@ def size_of(parameter: Tensor) -> int:
 
 
 def layer_classes(model: nn.Module) -> list[str]:
-    """Names of the classes of layers that are gathered one at a time; of those that a family lists, it may use a part.
+    """Names of the classes of layers that are gathered one at a time: those of its family that a model has.
 
     Raises:
         ValueError: none of them is in the model, which would then be gathered as a whole.

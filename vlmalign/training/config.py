@@ -29,8 +29,8 @@ class Lora(BaseModel):
     )
     quantize: Literal["nf4"] | None = Field(
         None,
-        description="keep the language model's weights in four bits while adapters are trained (QLoRA); needs CUDA "
-        "and the extra `gpu`. The saved model is what was trained: the rounded weights and the adapters, merged",
+        description="keep the language model's weights in four bits while adapters are trained (QLoRA); needs CUDA"
+        " and the extra `gpu`. The saved model is what was trained: the rounded weights and the adapters, merged",
     )
 
 

@@ -36,9 +36,9 @@ def start_processes(config: StageConfig) -> None:
     if config.lora is not None and config.lora.quantize is not None:
         check_quantization()
     if launch_flag("ACCELERATE_USE_FSDP"):
-        _check_fsdp(config, state.distributed_type)
+        check_fsdp(config, state.distributed_type)
     if launch_flag("ACCELERATE_USE_DEEPSPEED"):
-        _check_deepspeed(config, state.distributed_type)
+        check_deepspeed(config, state.distributed_type)
 
 
 def uses_cpu(config: StageConfig) -> bool:
@@ -61,11 +61,20 @@ def _check_precision(config: StageConfig) -> None:
     if asked not in ("no", "bf16" if config.dtype == "mixed" else "no"):
         raise ValueError(
             f"the launch configuration says mixed_precision: {asked} and dtype is {config.dtype!r}: say "
-            "mixed_precision: 'no' there, and choose with dtype alone (mixed: float32 weights, bfloat16 computation)"
+            "mixed_precision: 'no' there, and choose with dtype alone (mixed: float32 weights, bfloat16 computing)"
         )
 
 
-def _check_fsdp(config: StageConfig, kind: DistributedType) -> None:
+def check_fsdp(config: StageConfig, kind: DistributedType) -> None:
+    """Refuse what a stage cannot do under FSDP.
+
+    Args:
+        config: of the stage.
+        kind: what accelerate found.
+
+    Raises:
+        ValueError: naming the key and the remedy.
+    """
     name = "the launch configuration asks for FSDP"
     if kind in (DistributedType.NO, DistributedType.MULTI_CPU):
         raise ValueError(f"{name} on a CPU, where accelerate would not shard: drop fsdp_config, or run on GPUs")
@@ -83,7 +92,8 @@ def _check_fsdp(config: StageConfig, kind: DistributedType) -> None:
     _check_sharded(config, "FSDP")
 
 
-def _check_deepspeed(config: StageConfig, kind: DistributedType) -> None:
+def check_deepspeed(config: StageConfig, kind: DistributedType) -> None:
+    """Refuse what a stage cannot do under DeepSpeed; arguments and errors as for `check_fsdp`."""
     if kind in (DistributedType.NO, DistributedType.MULTI_CPU):
         raise ValueError(
             "the launch configuration asks for DeepSpeed on a CPU, where accelerate would not use it: drop "

@@ -98,8 +98,9 @@ class StageTrainer(Trainer):
             ],
         )
         self.remove_callback(PrinterCallback)
-        if self.is_fsdp_enabled and (plugin := self.accelerator.state.fsdp_plugin).transformer_cls_names_to_wrap is None:
-            plugin.transformer_cls_names_to_wrap = layer_classes(self.model)
+        if self.is_fsdp_enabled:
+            plugin = self.accelerator.state.fsdp_plugin
+            plugin.transformer_cls_names_to_wrap = plugin.transformer_cls_names_to_wrap or layer_classes(model)
         if self.is_deepspeed_enabled:
             self.args.save_strategy = SaveStrategy.NO  # see `start_processes`
 
@@ -234,7 +235,7 @@ class StageTrainer(Trainer):
         return loss
 
     def _real_loss(self, model: nn.Module, batch: Batch) -> BatchLoss:
-        """A filler's loss is zero, and so are its signals; they are all there, as processes reduce them in step."""
+        """A filler's loss and signals are zero; they are all there, as processes reduce them in step."""
         result = self.batch_loss(model, batch)
         if not batch[FILLER]:
             return result
@@ -327,12 +328,14 @@ class StageTrainer(Trainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.is_fsdp_enabled:
+            assert self.optimizer is not None
             checkpoints.save_optimizer(self.optimizer, self.lr_scheduler, Path(output_dir))
         else:
             super()._save_optimizer_and_scheduler(output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if self.is_fsdp_enabled and checkpoint is not None:
+            assert self.optimizer is not None
             checkpoints.load_optimizer(self.optimizer, self.lr_scheduler, Path(checkpoint))
         else:
             super()._load_optimizer_and_scheduler(checkpoint)
