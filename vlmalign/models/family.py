@@ -22,6 +22,8 @@ PROVED = MROPE | {
     "llava_onevision",
     "paligemma",
 }
+# Text decoders that take a mask for layers with sliding attention and one for the others, proved likewise.
+MASKS_BY_LAYER = frozenset({"gemma3_text", "qwen2", "qwen3", "qwen2_vl_text", "qwen2_5_vl_text"})
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,22 @@ def image_token_id(model: nn.Module) -> int:
     return -1
 
 
+def attention_window(model: nn.Module) -> int | None:
+    """How many tokens back the layers with sliding attention see, their own included; None: there are none."""
+    text = unwrap(model).config.get_text_config()
+    types = getattr(text, "layer_types", None)
+    slides = types is None or "sliding_attention" in types
+    return getattr(text, "sliding_window", None) if slides else None
+
+
+def masks_by_layer(model: nn.Module) -> bool | None:
+    """Whether the text decoder takes one mask by type of layer, or one for all; None: it is not known."""
+    text = unwrap(model).config.get_text_config()
+    if getattr(text, "layer_types", None) is None:
+        return False
+    return True if text.model_type in MASKS_BY_LAYER else None
+
+
 def token_type_of_responses(model: nn.Module, name: str) -> int:
     """The value of a token-type field on response tokens: text, or PaliGemma's causal suffix."""
     return 1 if name == "token_type_ids" and model_type(model) == "paligemma" else 0
@@ -105,10 +123,7 @@ def lay_out(model: nn.Module, prompts: dict[str, Tensor]) -> PromptLayout:
         starts = image & ~torch.nn.functional.pad(image, (1, 0))[:, :-1]
         run = starts.long().cumsum(1)  # one number per image
         both_ways = image[:, :, None] & image[:, None, :] & (run[:, :, None] == run[:, None, :])
-    window = (
-        getattr(unwrap(model).config.get_text_config(), "sliding_window", None) if family == "gemma3" else None
-    )
-    return PromptLayout(inputs, positions, start, both_ways, window)
+    return PromptLayout(inputs, positions, start, both_ways, attention_window(model))
 
 
 def _add_token_types(model: nn.Module, inputs: dict[str, Tensor]) -> None:
