@@ -12,6 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from vlmalign.models import load_vlm, save_vlm
+from vlmalign.records import DataError, Demonstration
+from vlmalign.training import SftConfig
+from vlmalign.training.examples import check_alike, training_examples
 
 HERE = Path(__file__).parent
 recorded = runpy.run_path(str(HERE / "recorded_runs.py"))
@@ -102,6 +105,20 @@ def test_two_processes_under_ddp_take_the_steps_of_one(settings, make_demos, mak
         assert_same(tmp_path / "one" / name, tmp_path / "two" / name)
     fillers = json.loads((tmp_path / "fillers.json").read_text())
     assert fillers == [{"sft": 0, "dpo": 0, "reward": 0}, {"sft": 2, "dpo": 2, "reward": 0}]
+
+
+def test_text_beside_images_is_refused_where_processes_gather_the_vision_tower_together(
+    settings, demos, tiny, monkeypatch
+):
+    config = SftConfig(**{**settings, "data": demos})
+    data = training_examples(config, config.data, Demonstration, tiny)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    check_alike(data)
+    data.records[3] = data.records[3].model_copy(update={"images": ()})
+    with pytest.raises(DataError, match="d3.*has no image and others have"):
+        check_alike(data)
+    monkeypatch.delenv("ACCELERATE_USE_FSDP")
+    check_alike(data)
 
 
 def test_sharded_processes_take_the_steps_of_one_and_continue_after_a_kill_with_the_same_bits(

@@ -56,6 +56,16 @@ def launch_flag(name: str) -> bool:
     return os.environ.get(name, "false").lower() in ("true", "1", "yes")
 
 
+def is_sharded() -> bool:
+    """Whether each process keeps a part of the weights only.
+
+    Example:
+        >>> is_sharded()
+        False
+    """
+    return launch_flag("ACCELERATE_USE_FSDP") or launch_flag("ACCELERATE_USE_DEEPSPEED")
+
+
 def _check_precision(config: StageConfig) -> None:
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if asked not in ("no", "bf16" if config.dtype == "mixed" else "no"):
