@@ -61,15 +61,23 @@ def record(stage, settings, *, wrapper=None, step_killed=None):
     return seen["fillers"]
 
 
-def main():
-    wrapper = torch.nn.parallel.DistributedDataParallel
-    fillers = {name: record(stage, settings, wrapper=wrapper) for name, stage, settings in json.loads(sys.argv[1])}
-    gathered = [None, None]
-    dist.all_gather_object(gathered, fillers)
-    if dist.get_rank() == 0:
-        Path(sys.argv[2]).write_text(json.dumps(gathered))
-    dist.destroy_process_group()
+def record_all(jobs, wrapper):
+    """Run stages one after another, those with a step to be killed at twice; returns their fillers."""
+    fillers = {}
+    for stage, settings, killed_at in jobs:
+        if killed_at is not None:
+            try:
+                record(stage, settings, wrapper=wrapper, step_killed=killed_at)
+            except KeyboardInterrupt:
+                dist.barrier()
+        fillers[Path(settings["out"]).name] = record(stage, settings, wrapper=wrapper)
+    return fillers
 
 
 if __name__ == "__main__":
-    main()
+    found = record_all(json.loads(sys.argv[1]), torch.nn.parallel.DistributedDataParallel)
+    gathered = [None, None]
+    dist.all_gather_object(gathered, found)
+    if dist.get_rank() == 0:
+        Path(sys.argv[2]).write_text(json.dumps(gathered))
+    dist.destroy_process_group()

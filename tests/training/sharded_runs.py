@@ -86,13 +86,7 @@ def train(jobs):
             self.distributed_type = DistributedType.MULTI_GPU
 
     PartialState.__init__ = init
-    for stage, settings, killed_at in jobs:
-        if killed_at is not None:
-            try:
-                recorded["record"](stage, settings, wrapper=FSDPModule, step_killed=killed_at)
-            except KeyboardInterrupt:
-                dist.barrier()
-        recorded["record"](stage, settings, wrapper=FSDPModule)
+    recorded["record_all"](jobs, FSDPModule)
 
 
 if __name__ == "__main__":

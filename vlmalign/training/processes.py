@@ -7,12 +7,15 @@ would go on with something else than what was asked for, or against the stage's 
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import torch
 from accelerate import DistributedType, PartialState
 
 from vlmalign.models.quantization import check_quantization
 from vlmalign.training.config import StageConfig
+
+PATIENCE = timedelta(hours=2)  # the others wait while the first one writes a large model
 
 
 def start_processes(config: StageConfig) -> None:
@@ -25,7 +28,7 @@ def start_processes(config: StageConfig) -> None:
         ValueError: a launch configuration that cannot be followed, or that contradicts the settings.
         ImportError: settings that need a package that is not installed.
     """
-    state = PartialState(cpu=uses_cpu(config))
+    state = PartialState(cpu=uses_cpu(config), timeout=PATIENCE)
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if state.num_processes != launched:
         raise ValueError(
