@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from vlmalign.models import load_vlm, save_vlm
 from vlmalign.records import DataError, Demonstration
-from vlmalign.training import SftConfig
+from vlmalign.training import SftConfig, train_sft
 from vlmalign.training.examples import check_alike, training_examples
 
 HERE = Path(__file__).parent
@@ -173,3 +173,20 @@ def test_sharded_processes_take_the_steps_of_one_and_continue_after_a_kill_with_
             torch.testing.assert_close(value, weights[1][key], atol=1e-4, rtol=0)  # four steps of at most 1e-5
         assert (one / "model" / "config.json").read_text() == (two / "model" / "config.json").read_text()
     assert_same_bits(tmp_path)
+
+
+def test_a_run_is_continued_with_as_many_processes_as_began_it(settings, demos, monkeypatch):
+    config = SftConfig(**{**settings, "data": demos, "max_steps": 1, "epochs": None})
+    with monkeypatch.context() as patch:
+        patch.setattr("vlmalign.training.sft.save_vlm", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train_sft(config)
+    provenance = Path(config.out) / "provenance.json"
+    began = json.loads(provenance.read_text())
+    provenance.write_text(json.dumps({**began, "processes": 2}))
+    with pytest.raises(FileExistsError, match="processes: 2 there, 1 here"):
+        train_sft(config)
+    provenance.write_text(json.dumps(began))
+    train_sft(config)
+    provenance.write_text(json.dumps({**began, "processes": 2}))
+    assert train_sft(config) == Path(config.out)  # complete: nothing is left to do, whoever asks
