@@ -51,7 +51,7 @@ def settings(settings, tmp_path):
     save_vlm(vlm, tmp_path / "start")
     return {
         **settings, "model": str(tmp_path / "start"), "max_steps": None, "epochs": 2, "learning_rate": 1e-5,
-        "max_grad_norm": 0, "save_steps": 2,
+        "max_grad_norm": 0.5, "save_steps": 2,
     }  # fmt: skip
 
 

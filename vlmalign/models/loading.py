@@ -65,7 +65,10 @@ class LoraSettings:
 
 
 def unwrap(model: nn.Module) -> Any:
-    """The Hugging Face model inside DDP, torch.compile and PEFT wrappers; its config and class are needed."""
+    """The Hugging Face model inside DDP, FSDP, DeepSpeed, torch.compile and PEFT wrappers; its config is needed.
+
+    FSDP2 wraps nothing: a sharded model is the model itself, of a class with a longer name.
+    """
     inner: Any = model
     while True:
         if hasattr(inner, "_orig_mod"):

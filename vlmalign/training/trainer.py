@@ -144,13 +144,13 @@ class StageTrainer(Trainer):
         model: Any = self.model
         model.eval()
         spread_again(model)
-        partial = self.run.model.with_name(self.run.model.name + checkpoints.PARTIAL)
+        unfinished = self.run.model.with_name(self.run.model.name + checkpoints.PARTIAL)
         if self.is_world_process_zero():
-            shutil.rmtree(partial, ignore_errors=True)
-        save(partial)  # in every process, as each may hold a part of the weights
+            shutil.rmtree(unfinished, ignore_errors=True)
+        save(unfinished)  # in every process, as each may hold a part of the weights
         self._save_adapter()
         if self.is_world_process_zero():
-            checkpoints.replace_folder(partial, self.run.model)
+            checkpoints.replace_folder(unfinished, self.run.model)
             self.run.finish(self._summary(summary, final, resumed, time.perf_counter() - start))
         self.accelerator.wait_for_everyone()
         return self.run.path
@@ -316,15 +316,14 @@ class StageTrainer(Trainer):
             checkpoints.place_checkpoint(self.run.checkpoints, self.state.global_step, keep)
         self.accelerator.wait_for_everyone()
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        # The library would also pickle its arguments, and rename parameters to their names on the Hub,
-        # which its own resume then does not find.
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save a checkpoint's trained parameters, sharded or not.
+
+        The library would also write the frozen ones, pickle its arguments, and rename parameters to their names on
+        the Hub, which its own resume then does not find.
+        """
         assert output_dir is not None
         checkpoints.save_trained(self.accelerator.unwrap_model(self.model), Path(output_dir))
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the trained parameters, sharded or not; the library's way would also write the frozen ones."""
-        self._save(output_dir)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.is_fsdp_enabled:
