@@ -22,8 +22,6 @@ PROVED = MROPE | {
     "llava_onevision",
     "paligemma",
 }
-# Text decoders that take a mask for layers with sliding attention and one for the others, proved likewise.
-MASKS_BY_LAYER = frozenset({"gemma3_text", "qwen2", "qwen3", "qwen2_vl_text", "qwen2_5_vl_text"})
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,7 @@ class PromptLayout:
         start: position of the first response token, (B,).
         both_ways: pairs of prompt tokens that see each other in both directions, (B, P, P), or None.
         window: width of the sliding attention window of some layers, or None.
+        window_everywhere: whether all layers have that window.
     """
 
     inputs: dict[str, Tensor]
@@ -43,6 +42,7 @@ class PromptLayout:
     start: Tensor
     both_ways: Tensor | None
     window: int | None
+    window_everywhere: bool = False
 
     @property
     def width(self) -> int:
@@ -73,22 +73,6 @@ def image_token_id(model: nn.Module) -> int:
         if getattr(config, name, None) is not None:
             return int(getattr(config, name))
     return -1
-
-
-def attention_window(model: nn.Module) -> int | None:
-    """How many tokens back the layers with sliding attention see, their own included; None: there are none."""
-    text = unwrap(model).config.get_text_config()
-    types = getattr(text, "layer_types", None)
-    slides = types is None or "sliding_attention" in types
-    return getattr(text, "sliding_window", None) if slides else None
-
-
-def masks_by_layer(model: nn.Module) -> bool | None:
-    """Whether the text decoder takes one mask by type of layer, or one for all; None: it is not known."""
-    text = unwrap(model).config.get_text_config()
-    if getattr(text, "layer_types", None) is None:
-        return False
-    return True if text.model_type in MASKS_BY_LAYER else None
 
 
 def token_type_of_responses(model: nn.Module, name: str) -> int:
@@ -123,7 +107,17 @@ def lay_out(model: nn.Module, prompts: dict[str, Tensor]) -> PromptLayout:
         starts = image & ~torch.nn.functional.pad(image, (1, 0))[:, :-1]
         run = starts.long().cumsum(1)  # one number per image
         both_ways = image[:, :, None] & image[:, None, :] & (run[:, :, None] == run[:, None, :])
-    return PromptLayout(inputs, positions, start, both_ways, attention_window(model))
+    return PromptLayout(inputs, positions, start, both_ways, *_window(model))
+
+
+def _window(model: nn.Module) -> tuple[int | None, bool]:
+    """Width of the sliding window, and whether all layers have it (Mistral; not Gemma 3)."""
+    text = unwrap(model).config.get_text_config()
+    types = getattr(text, "layer_types", None)
+    width = getattr(text, "sliding_window", None)
+    if width is None or (types is not None and "sliding_attention" not in types):
+        return None, False
+    return int(width), types is None
 
 
 def _add_token_types(model: nn.Module, inputs: dict[str, Tensor]) -> None:

@@ -10,15 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmalign.models.batch import PromptBatch
-from vlmalign.models.family import (
-    PROVED,
-    PromptLayout,
-    attention_window,
-    lay_out,
-    masks_by_layer,
-    model_type,
-    token_type_of_responses,
-)
+from vlmalign.models.family import PROVED, PromptLayout, lay_out, model_type, token_type_of_responses
 from vlmalign.models.feature_cache import FeatureCache
 from vlmalign.models.images import PER_TOKEN, images_per_prompt, select_prompts
 from vlmalign.models.loading import unwrap
@@ -58,8 +50,7 @@ def forward_responses(
     the prompts into a key-value cache and the responses after it, without gradients; `plain` runs one row
     per response as any library does, and is the reference the others are tested against. All give the same
     numbers. Packing a family that is not in `PROVED` is compared with `plain` on its first batch; on a
-    mismatch `plain` is used from then on, and logged. It is also used for text decoders with sliding attention
-    whose form of mask is not known.
+    mismatch `plain` is used from then on, and logged.
 
     Args:
         model: a Hugging Face image-text model or its backbone without output layer, possibly wrapped
@@ -219,8 +210,6 @@ _TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
 def _can_pack(model: nn.Module, batch: PromptBatch) -> bool:
-    if attention_window(model) is not None and masks_by_layer(model) is None:
-        return False  # which of its layers slide is in the mask, and how this decoder takes it is not known
     if model_type(model) in PROVED:
         return True
     inner = unwrap(model)

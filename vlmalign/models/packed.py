@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmalign.models.batch import PromptBatch
-from vlmalign.models.family import PromptLayout, masks_by_layer, token_type_of_responses
+from vlmalign.models.family import PromptLayout, token_type_of_responses
 from vlmalign.models.images import PER_TOKEN
 
 
@@ -86,7 +86,8 @@ def _widen(value: Tensor, total: int, fill: int | bool) -> Tensor:
 def _mask(model: nn.Module, layout: PromptLayout, block: Tensor, seen: Tensor, place: Tensor) -> Any:
     """Additive mask (B, 1, L, L): 0 where column q may look at column k, the lowest number elsewhere.
 
-    `place` is the column that a token would have in a row of its response alone, (L,): windows count these.
+    `place` is the column that a token would have in a row of its response alone, (L,): windows count these, and
+    not positions, of which an image has fewer under M-RoPE.
     """
     total, width = block.shape[0], layout.width
     causal = torch.ones(total, total, dtype=torch.bool, device=block.device).tril()
@@ -102,8 +103,8 @@ def _mask(model: nn.Module, layout: PromptLayout, block: Tensor, seen: Tensor, p
     near = (place[:, None] - place[None, :] < layout.window).expand_as(ok).clone()
     if layout.both_ways is not None:
         near[:, :width, :width] |= layout.both_ways
-    sliding = _additive(ok & near | itself, dtype)
-    return {"full_attention": mask, "sliding_attention": sliding} if masks_by_layer(model) else sliding
+    windowed = _additive(ok & near | itself, dtype)
+    return windowed if layout.window_everywhere else {"full_attention": mask, "sliding_attention": windowed}
 
 
 def _additive(ok: Tensor, dtype: torch.dtype) -> Tensor:
