@@ -14,13 +14,14 @@ from vlmalign.clinical import load_logic, parse_text
 from vlmalign.evaluation import check_results
 from vlmalign.records import Case, Preference, read_manifest, read_records
 
+ONLINE = ("grpo_expert", "grpo_reward")
 BCCD = Path(os.environ.get("VLMALIGN_DATA", "../shared/data")) / "bccd"
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "out"
-    demo(out=out, seed=100, preset="quick", jobs=1)
+    demo(out=out, seed=100, preset="quick", jobs=1, align="dpo,grpo")
     return out
 
 
@@ -31,13 +32,30 @@ def results(finished):
 
 def test_the_results_hold_every_section_that_the_schema_names(results):
     check_results(results, complete=True)
-    assert set(results["arms"]) == {*ARMS, "expert_only"}
+    assert set(results["arms"]) == {*ARMS, *ONLINE, "expert_only"}
 
 
 def test_every_figure_carries_its_counts_and_interval(results):
     for arm in results["arms"].values():
         for figure in arm.values():
             assert {"mean", "low", "high", "n", "excluded"} <= set(figure)
+
+
+def test_online_arms_are_followed_over_kl_and_compared_at_no_more_compute_than_dpo(finished, results):
+    for arm in ONLINE:
+        (run,) = results["online"][arm]
+        assert run["evaluations"][0]["kl"] == pytest.approx(0.0, abs=1e-4)
+        assert all(point["gold"] is not None and point["gold_se"] > 0 for point in run["evaluations"])
+        assert run["kept_round"] in [point["round"] for point in run["evaluations"]]
+        assert {f"{arm}_minus_sft_more", f"{arm}_minus_dpo"} <= set(results["comparisons"])
+        assert results["flops"][arm] <= results["flops"]["dpo"]
+    assert "Proxy and gold reward over KL" in (finished / "report.html").read_text()
+
+
+def test_validation_slides_are_nobodys_training_or_test_slides(finished):
+    root = finished / "seed-100"
+    groups = {case.group_id for case in read_records(root / "validation", Case)}
+    assert groups and not groups & {case.group_id for case in read_records(root / "cases", Case)}
 
 
 def test_text_alone_gets_exactly_one_half_of_role_swapped_pairs(results):

@@ -69,14 +69,17 @@ def test_every_command_with_arguments_shows_an_example(path):
     assert "vlmalign " + " ".join(path) in command.help
 
 
-@pytest.mark.parametrize(("verb", "own"), [("sft", None), ("reward", "centring"), ("dpo", "loss.beta")])
+@pytest.mark.parametrize(
+    ("verb", "own"), [("sft", None), ("reward", "centring"), ("dpo", "loss.beta"), ("ppo", "kl.target")]
+)
 def test_the_settings_of_a_training_stage_are_listed_with_defaults(vlmalign, verb, own):
     result = vlmalign(verb, "--settings")
     assert (result.code, result.err) == (0, "")
     listed = {line.split()[0]: line for line in result.out.splitlines()}
     assert own is None or own in listed
     assert listed["model"].split()[1] == "required"
-    assert listed["batch_size"].split(maxsplit=2)[1:] == ["8", "prompts per forward pass and device"]
+    unit = "cases per round and device" if verb == "ppo" else "prompts per forward pass and device"
+    assert listed["batch_size"].split(maxsplit=2)[1:] == ["8", unit]
     assert listed["lr_schedule"].endswith("after the warm-up (constant | linear | cosine)")
     assert "lora.rank" in listed
     assert f"vlmalign {verb} --settings" in vlmalign("recipes", "run", _misspelt(verb)).err

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from vlmalign.cli.demo_plan import PRESETS, Demo, plan
+from vlmalign.cli.online_arms import chosen_algorithms, online_steps
 from vlmalign.cli.stages import (
     STAGES,
     StageError,
@@ -95,11 +96,34 @@ def test_settings_are_merged_key_by_key():
 @pytest.mark.parametrize("source", ["smear", "bccd"])
 def test_every_step_of_the_demo_stands_behind_what_it_needs(source, tmp_path):
     data = tmp_path if source == "bccd" else None
-    steps = plan(Demo(tmp_path, source, data, 0, PRESETS["full"]))
+    demo = Demo(tmp_path, source, data, 0, PRESETS["full"])
+    steps = [*plan(demo), *online_steps(demo, ["dpo", "ppo", "grpo"])]
     seen: set[str] = set()
     for step in steps:
         assert set(step.needs) <= seen, step
         seen.add(step.name)
+
+
+@pytest.mark.parametrize(
+    ("align", "message"),
+    [("dpo,pgo", "unknown algorithm 'pgo'. Did you mean 'ppo'"), ("grpo", "compared with dpo: add it")],
+)
+def test_a_demo_without_dpo_or_of_an_unknown_algorithm_is_refused(align, message):
+    with pytest.raises(ValueError, match=message):
+        chosen_algorithms(align)
+
+
+def test_online_arms_read_no_answer_and_choose_by_the_proxy_alone(tmp_path):
+    """The truth of the validation slides is measured; test cases are not looked at."""
+    demo = Demo(tmp_path, "smear", None, 0, PRESETS["full"])
+    steps = {s.name: s for s in online_steps(demo, ["dpo", "grpo", "ppo"])}
+    for name in ("ppo_expert", "grpo_expert", "ppo_reward", "grpo_reward"):
+        config = steps[name].config
+        assert config["data"] == [str(tmp_path / "prompts")] and config["eval_data"] == [
+            str(tmp_path / "validation")
+        ]
+        assert config["gold"]["name"] == "symbolic" and config["reward"]["name"] != "symbolic"
+    assert "run" in steps["ppo_reward"].config["reward"]["settings"]
 
 
 def test_the_pair_builder_of_the_demo_is_never_pointed_at_answers(tmp_path):

@@ -5,7 +5,7 @@ from vlmalign.models import sample_conversations, sample_responses
 
 FIRST = ("Why?", "Describe this blood smear field.")
 LATER = [["Is a leukocyte present?", "And?"], ["Many?"]]
-FREQUENT_END = {"temperature": 2.0, "max_new_tokens": 5}
+FREQUENT_END = {"temperature": 3.0, "max_new_tokens": 6}
 
 
 @pytest.fixture

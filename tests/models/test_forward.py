@@ -123,6 +123,17 @@ def test_hidden_states_are_what_the_output_layer_sees(vlm, batch, mode):
     assert not output.hidden[~batch.response_mask].any()
 
 
+@pytest.mark.parametrize("mode", ["packed", "cached", "plain"])
+def test_a_token_is_predicted_from_the_state_before_it(vlm, batch, mode):
+    with torch.no_grad():
+        output = forward_responses(vlm.model, batch, mode=mode, hidden=True, temperature=0.7)
+        logits = vlm.model.lm_head(output.before) / 0.7
+    predicted = logits.log_softmax(-1).gather(2, batch.response_ids[..., None])[..., 0]
+    real = batch.response_mask
+    torch.testing.assert_close(predicted[real], output.logps[real], atol=1e-5, rtol=0)
+    assert not output.before[~real].any()
+
+
 def test_padding_has_log_probability_zero_and_no_gradient_of_nan(fresh_vlm, batch):
     output = forward_responses(fresh_vlm.model, batch)
     assert not output.logps[~batch.response_mask].any()

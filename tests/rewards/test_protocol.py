@@ -39,3 +39,21 @@ def test_candidates_of_another_case_are_refused(make):
 
 def test_our_rewards_keep_the_protocol():
     assert isinstance(SymbolicReward("peripheral_smear"), Reward)
+
+
+def test_scores_of_some_are_spread_over_all_with_the_reason_of_the_others():
+    some = RewardOutput.of(
+        [1.0, 2.0], reasons=[None, None], std=[0.1, 0.2], components=[{"a": 1.0}, {"a": 2.0}],
+        steps=[((1, 1.0),), ((2, 2.0),)], flops=7.0,
+    )  # fmt: skip
+    spread = some.spread([2, 0], 3, reason="cut")
+    assert spread.mean[0] == 2.0 and math.isnan(spread.mean[1]) and spread.mean[2] == 1.0
+    assert spread.valid == (True, False, True) and spread.reasons == (None, "cut", None)
+    assert spread.steps == (((2, 2.0),), None, ((1, 1.0),)) and spread.flops == 7.0
+    assert spread.components["a"][0] == 2.0 and math.isnan(spread.components["a"][1])
+
+
+@pytest.mark.parametrize("steps", [(), ((5, 1.0), (3, 1.0)), None])
+def test_steps_that_do_not_ascend_or_are_missing_are_refused(steps):
+    with pytest.raises(ValueError, match="candidate 0 is valid and its steps end at"):
+        RewardOutput.of([1.0], reasons=[None], steps=[steps])

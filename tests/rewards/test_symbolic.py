@@ -84,3 +84,26 @@ def test_bad_weights_are_refused():
         SymbolicReward("peripheral_smear", weights={"rong": 1.0})
     with pytest.raises(ValueError, match="a penalty is subtracted"):
         ClaimWeights(wrong=-1.0)
+
+
+def test_the_sentences_scores_add_up_to_the_answers_score(make, known):
+    texts = [
+        f"{LEUKOCYTE} {STAIN}",
+        f"{NONE} {STAIN} Unchanged from the previous smear.",
+        LEUKOCYTE,
+        f"Well. {STAIN} {LEUKOCYTE} {NONE}",
+    ]
+    output = score(make, known, *texts, concepts=["leukocyte", "stain"])
+    assert [sum(value for _, value in steps) for steps in output.steps] == pytest.approx(output.mean)
+    assert output.steps[0] == ((len(LEUKOCYTE), 0.5), (len(texts[0]), 0.5))
+    assert [end for end, _ in output.steps[1]] == [len(NONE), len(f"{NONE} {STAIN}"), len(texts[1])]
+    assert [value for _, value in output.steps[1]] == pytest.approx([-0.5, 0.5, -0.25])
+
+
+def test_what_earlier_turns_of_the_prompt_say_is_counted_at_the_first_sentence(make, known):
+    from vlmalign.records import assistant, user
+
+    earlier = (*known.messages, assistant(LEUKOCYTE), user("And its stain?"))
+    case = known.model_copy(update={"messages": earlier})
+    output = score(make, case, STAIN, concepts=["leukocyte", "stain"])
+    assert output.steps == (((len(STAIN), 1.0),),) and output.mean == (1.0,)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from vlmalign.models import build_tiny_llava, load_vlm, save_vlm
-from vlmalign.records import DatasetBuild, Demonstration, Preference, assistant, user
+from vlmalign.records import Case, DatasetBuild, Demonstration, Finding, Preference, Reference, assistant, user
 
 QUESTION = "Describe the field."
 PRESENT, ABSENT = "A leukocyte is present.", "No leukocyte is seen."
@@ -54,13 +54,14 @@ def picture(build: DatasetBuild, i: int):
 
 @pytest.fixture(scope="session")
 def make_demos(tmp_path_factory):
-    def make(n=8, first=0, split="train", group="g", weight=1.0):
+    def make(n=8, first=0, split="train", group="g", weight=1.0, wrong=False):
         folder = tmp_path_factory.mktemp("demos") / "d"
         with DatasetBuild(folder, "demonstration", {"n": n, "first": first, "group": group}) as build:
             for i in range(first, first + n):
                 record = Demonstration(
                     id=f"d{i}", case_id=f"c{i}", group_id=f"{group}{i}", split=split, images=(picture(build, i),),
-                    prompt=(user(QUESTION, images=1),), response=(assistant(truth(i)[0]),), source="labels",
+                    prompt=(user(QUESTION, images=1),), response=(assistant(truth(i)[wrong]),),
+                    source="labels",
                     weight=weight,
                 )  # fmt: skip
                 build.commit(record.id, [record])
@@ -107,6 +108,46 @@ def make_ranked(tmp_path_factory):
         return str(folder)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_cases(tmp_path_factory):
+    """Fields whose leukocyte is known."""
+
+    def make(n=8, first=0, split="train", group="g"):
+        folder = tmp_path_factory.mktemp("cases") / "c"
+        with DatasetBuild(folder, "case", {"n": n, "first": first, "split": split}) as build:
+            for i in range(first, first + n):
+                image = picture(build, i)
+                seen = "present" if i % 2 else "absent"
+                known = Finding(
+                    id=f"c{i}/leukocyte",
+                    image=image,
+                    concept="leukocyte",
+                    status=seen,
+                    value=seen,
+                    expert="labels",
+                )
+                record = Case(
+                    id=f"c{i}", images=(image,), messages=(user(QUESTION, images=1),), domain="peripheral_smear",
+                    group_id=f"{group}{i}", group_kind="slide", split=split,
+                    reference=Reference(findings=(known,)),
+                )  # fmt: skip
+                build.commit(record.id, [record])
+        return str(folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def talking_folder(tiny_folder, make_demos, tmp_path_factory):
+    """A model that says one of the two answers, whatever it sees."""
+    from vlmalign.training import SftConfig, train_sft
+
+    settings = {"learning_rate": 3e-3, "batch_size": 8, "max_steps": 150, "device": "cpu", "warmup": 0.0}
+    out = tmp_path_factory.mktemp("talking") / "run"
+    data = [make_demos(n=8, wrong=True), make_demos(n=8)]
+    return str(train_sft(SftConfig(model=tiny_folder, data=data, out=str(out), **settings)) / "model")
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,7 @@ class AnsweredSeed:
 
 
 def arm_results(
-    seeds: Sequence[AnsweredSeed], logic: Logic, *, crossed: bool
+    seeds: Sequence[AnsweredSeed], logic: Logic, *, crossed: bool, online: Sequence[str] = ()
 ) -> tuple[dict[str, Any], dict[str, list[ItemScore]]]:
     """The parts of results.json that speak of arms, and the greedy items of every arm.
 
@@ -82,15 +82,17 @@ def arm_results(
         seeds: what each seed answered.
         logic: the clinical logic.
         crossed: whether the seeds share test groups (one real data set divided anew) or not (new phantoms).
+        online: arms beside those that every demo has.
     """
-    greedy = {arm: [item for seed in seeds for item in seed.arm(arm, "greedy", logic)] for arm in ARMS}
-    sampled = {arm: [item for seed in seeds for item in seed.arm(arm, "sampled", logic)] for arm in ARMS}
+    arms = (*ARMS, *online)
+    greedy = {arm: [item for seed in seeds for item in seed.arm(arm, "greedy", logic)] for arm in arms}
+    sampled = {arm: [item for seed in seeds for item in seed.arm(arm, "sampled", logic)] for arm in arms}
     greedy["expert_only"] = [item for seed in seeds for item in seed.folder(seed.answers / "expert_only", logic)]
     return {
         "arms": {arm: _figures(items, crossed) for arm, items in greedy.items()},
         "sampled": {arm: _figures(items, crossed) for arm, items in sampled.items()},
         "baselines": _baselines(seeds, logic, crossed),
-        "comparisons": _compare_arms(greedy, crossed),
+        "comparisons": _compare_arms(greedy, {**COMPARED, **online_comparisons(online)}, crossed),
         "dpo_against_sft_more": compare_metrics(greedy["dpo"], greedy["sft_more"], crossed=crossed),
     }, greedy
 
@@ -113,10 +115,21 @@ def _baselines(seeds: Sequence[AnsweredSeed], logic: Logic, crossed: bool) -> di
     return {name: _figures(items, crossed) for name, items in found.items()}
 
 
-def _compare_arms(arms: Mapping[str, list[ItemScore]], crossed: bool) -> dict[str, Any]:
+def online_comparisons(online: Sequence[str]) -> dict[str, tuple[str, str, str, str]]:
+    """Every online arm against more supervised training, and against dpo, at the same compute."""
+    return {
+        f"{arm}_minus_{other}": (arm, other, "whole_report_accuracy", f"{arm} - {other}")
+        for arm in online
+        for other in ("sft_more", "dpo")
+    }
+
+
+def _compare_arms(
+    arms: Mapping[str, list[ItemScore]], compared: Mapping[str, tuple[str, str, str, str]], crossed: bool
+) -> dict[str, Any]:
     """The named differences between arms, each with what its interval allows one to say."""
     found = {}
-    for name, (a, b, metric, title) in COMPARED.items():
+    for name, (a, b, metric, title) in compared.items():
         difference = compare(arms[a], arms[b], metric, crossed=crossed)
         found[name] = {
             **difference.to_dict(),

@@ -22,13 +22,17 @@ def demo(
     seed: Annotated[int, typer.Option(help="the first seed: of data, training and sampling")] = 0,
     seeds: Annotated[int, typer.Option(help="how many seeds; intervals then cover seeds and groups")] = 1,
     jobs: Annotated[int, typer.Option(help="stages that run at once; the processors are divided")] = 2,
+    align: Annotated[
+        str, typer.Option(help="dpo, and after a comma ppo or grpo: their arms are added to the report")
+    ] = "dpo",
     preset: Annotated[
         Literal["full", "quick"], typer.Option(help="quick: a minute or two, too small for conclusions")
     ] = "full",
 ) -> None:
     """Images, findings, preference pairs, a reward model, DPO with its controls, and a report of what is true.
 
-    For example: vlmalign demo, or on photographs: vlmalign demo --source bccd --data BCCD --out runs/bccd
+    For example: vlmalign demo, with online arms: vlmalign demo --align dpo,ppo,grpo --out runs/online, or on
+    photographs: vlmalign demo --source bccd --data BCCD --out runs/bccd
 
     Leaves OUT/report.html and OUT/results.json. The same command continues a stopped demo.
     """
@@ -37,19 +41,25 @@ def demo(
     from vlmalign.cli.arm_results import MARGIN
     from vlmalign.cli.demo_plan import PRESETS, Demo, plan
     from vlmalign.cli.demo_results import Seed, collect
+    from vlmalign.cli.online_arms import chosen_algorithms, online_arms, online_steps
     from vlmalign.cli.pipeline import run_pipeline
     from vlmalign.evaluation import check_results
 
     _check(source, data, seeds, jobs)
-    settings = {"source": source, "data": str(data) if data else None, "seed": seed, "preset": preset}
+    algorithms = chosen_algorithms(align)
+    settings = {
+        "source": source, "data": str(data) if data else None, "seed": seed, "preset": preset, "align": algorithms,
+    }  # fmt: skip
     _claim(out, settings)
     finished = []
     for number in range(seed, seed + seeds):
         one = Demo(out / f"seed-{number}", source, data, number, PRESETS[preset])
         title = f"demo, seed {number}" if seeds > 1 else "demo"
-        run_pipeline(plan(one), one.root, jobs=jobs, title=title)
+        run_pipeline([*plan(one), *online_steps(one, algorithms)], one.root, jobs=jobs, title=title)
         finished.append(Seed(one.root, number))
-    results, items = collect(finished, source, {**settings, "seeds": seeds}, crossed=source != "smear")
+    results, items = collect(
+        finished, source, {**settings, "seeds": seeds}, crossed=source != "smear", online=online_arms(algorithms)
+    )
     check_results(results, complete=True)
     from vlmalign.cli.demo_report import write_report
 
@@ -78,7 +88,7 @@ def _claim(out: Path, settings: Mapping[str, object]) -> None:
     path = out / "demo.json"
     out.mkdir(parents=True, exist_ok=True)
     if path.exists():
-        old = json.loads(path.read_text())
+        old = {"align": ["dpo"], **json.loads(path.read_text())}
         begun = any(any(folder.iterdir()) for folder in out.glob("seed-*"))
         changed = [f"{k}: {old.get(k)!r} there, {v!r} here" for k, v in settings.items() if old.get(k) != v]
         if changed and begun:

@@ -52,10 +52,13 @@ PRESETS = {
             "candidates": {"n": 4},
             "reward-data": {"items": 60},
             "reward-test": {"items": 40},
+            "validation": {"slides": 6},
         },
         settings={
             "sft": {"epochs": 4, "batch_size": 8},
             "dpo": {"epochs": 1, "batch_size": 8},
+            "ppo": {"batch_size": 4, "samples": 4},
+            "grpo": {"batch_size": 4, "samples": 4},
             "sft-arm": {"batch_size": 8},
             "reward": {"epochs": 1},
             "expert": {"config": {"epochs": 3, "batch_size": 8}},

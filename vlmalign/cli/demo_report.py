@@ -12,6 +12,7 @@ from vlmalign.cli.demo_plan import LOGIC
 from vlmalign.cli.demo_results import Seed
 from vlmalign.clinical import load_logic
 from vlmalign.evaluation import Example, ExampleAnswer, Figure, ItemScore, mark_report, render_report
+from vlmalign.evaluation.kl_plot import reward_over_kl_plot
 from vlmalign.evaluation.plots import confusion_plot
 from vlmalign.records import Candidate, Case, RecordFolder, read_records
 
@@ -24,7 +25,28 @@ def write_report(
 ) -> Path:
     """Write `report.html` for finished results; examples come from one seed."""
     figures = [_confusion(items, arm) for arm in SHOWN]
+    if any(run["evaluations"] for runs in results.get("online", {}).values() for run in runs):
+        figures.insert(0, _over_kl(results["online"]))
     return render_report(results, _examples(items, seed), figures, out, title=TITLE, margin=margin)
+
+
+def _over_kl(online: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+    """The first seed's curve of every online arm."""
+    runs = {arm: its[0]["evaluations"] for arm, its in online.items()}
+    kept = {arm: its[0]["kept_round"] for arm, its in online.items()}
+    invalid = "; ".join(
+        f"{arm}: {sum(sum(run['invalid'].values()) for run in its):,} of {sum(run['answers'] for run in its):,}"
+        for arm, its in online.items()
+    )
+    caption = (
+        "Validation slides, one sampled answer per field, the same draws every time. Gold: claims against the "
+        "truth. Bars: 95% interval over slides, first seed. Circled: the model that was kept, by the proxy alone. "
+        f"Answers without a score while training, all seeds: {invalid}."
+    )
+    return Figure(
+        "Proxy and gold reward over KL", caption, reward_over_kl_plot(runs, kept),
+        reward_over_kl_plot(runs, kept, dark=True),
+    )  # fmt: skip
 
 
 def _confusion(items: Mapping[str, Sequence[ItemScore]], arm: str) -> Figure:

@@ -14,6 +14,7 @@ from vlmalign.cli.compute import flops_of_run, flops_of_sampling
 from vlmalign.cli.demo_plan import DPO_ARMS, LOGIC, SFT_ARMS
 from vlmalign.cli.expert_scores import expert_figures, score_expert
 from vlmalign.cli.given_truth import read_cases
+from vlmalign.cli.online_arms import followed
 from vlmalign.clinical import Logic, load_logic
 from vlmalign.evaluation import ItemScore
 from vlmalign.evaluation.reward_accuracy import (
@@ -41,7 +42,12 @@ class Seed:
 
 
 def collect(
-    seeds: Sequence[Seed], source: str, config: Mapping[str, Any], *, crossed: bool
+    seeds: Sequence[Seed],
+    source: str,
+    config: Mapping[str, Any],
+    *,
+    crossed: bool,
+    online: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, list[ItemScore]]]:
     """The results of one or several seeds, and the greedy items of every arm for the report.
 
@@ -50,6 +56,7 @@ def collect(
         source: which source, for the record.
         config: the command's settings, for the record.
         crossed: whether the seeds share test groups (one real data set divided anew) or not (new phantoms).
+        online: arms beside those that every demo has.
     """
     logic = load_logic(LOGIC)
     answered = [
@@ -59,7 +66,7 @@ def collect(
         )
         for seed in seeds
     ]  # fmt: skip
-    figures, greedy = arm_results(answered, logic, crossed=crossed)
+    figures, greedy = arm_results(answered, logic, crossed=crossed, online=online)
     first = seeds[0]
     results: dict[str, Any] = {
         "source": source,
@@ -71,10 +78,12 @@ def collect(
         "n_groups": {role: _count_groups(first.path("roles", role)) for role in _roles(first)},
         "counts": _counts(seeds),
         "seconds": _seconds(seeds),
-        "flops": _flops(seeds),
+        "flops": _flops(seeds, online),
         "versions": {name: metadata.version(name) for name in PACKAGES},
         "config": dict(config),
     }
+    if online:
+        results["online"] = followed([seed.root for seed in seeds], online)
     return results, greedy
 
 
@@ -166,7 +175,7 @@ def _seconds(seeds: Sequence[Seed]) -> dict[str, float]:
     return total
 
 
-def _flops(seeds: Sequence[Seed]) -> dict[str, float]:
+def _flops(seeds: Sequence[Seed], online: Sequence[str]) -> dict[str, float]:
     """Operations per arm, sampling included where the arm used it, summed over seeds."""
     total: dict[str, float] = {}
     for seed in seeds:
@@ -176,6 +185,8 @@ def _flops(seeds: Sequence[Seed]) -> dict[str, float]:
             own = flops_of_run(seed.path("arms", arm))
             used = own if arm in ("sft_more", "sft_clean") else own + sampling
             total[arm] = total.get(arm, 0.0) + used
+        for arm in online:
+            total[arm] = total.get(arm, 0.0) + flops_of_run(seed.path("arms", arm))
         for name in ("sft", "reward"):
             total[name] = total.get(name, 0.0) + flops_of_run(seed.path(name))
     return total

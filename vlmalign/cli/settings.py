@@ -87,13 +87,17 @@ def settings_table(settings: type[BaseModel], prefix: str = "") -> Iterator[tupl
     """
     for name, field in settings.model_fields.items():
         inside = [field.annotation, *get_args(field.annotation)]
-        optional = get_origin(field.annotation) in (Union, UnionType)
+        alternatives = get_origin(field.annotation) in (Union, UnionType)
         choices = [str(choice) for part in inside if get_origin(part) is Literal for choice in get_args(part)]
         about = field.description or ""
         if choices:
             about += f" ({' | '.join(choices)})"
         yield prefix + name, _default(field), about
-        mappings = [part for part in inside if optional and isinstance(part, type) and issubclass(part, BaseModel)]
+        mappings = [
+            part
+            for part in (inside if alternatives else inside[:1])
+            if isinstance(part, type) and issubclass(part, BaseModel)
+        ]
         for part in mappings:
             if len(mappings) == 1:
                 yield from settings_table(part, f"{prefix}{name}.")
@@ -113,5 +117,5 @@ def _default(field: FieldInfo) -> str:
         return "required"
     default = field.get_default(call_default_factory=True)
     if isinstance(default, BaseModel):
-        return str(getattr(default, "name", default))
+        return str(getattr(default, "name", "-"))
     return "-" if default is None or default == () else str(default).lower()

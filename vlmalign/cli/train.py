@@ -1,4 +1,4 @@
-"""`vlmalign sft | reward | dpo CONFIG.yaml`: the offline training stages."""
+"""`vlmalign sft | reward | dpo | ppo CONFIG.yaml`: the training stages."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Overwrite = Annotated[
 
 
 def _config_type(verb: str) -> Any:
-    from vlmalign.training.config import DpoConfig, RewardConfig, SftConfig
+    from vlmalign.training import DpoConfig, PpoConfig, RewardConfig, SftConfig
 
-    return {"sft": SftConfig, "reward": RewardConfig, "dpo": DpoConfig}[verb]
+    return {"sft": SftConfig, "reward": RewardConfig, "dpo": DpoConfig, "ppo": PpoConfig}[verb]
 
 
 def _config(verb: str, settings: Mapping[str, Any]) -> Any:
@@ -93,6 +93,22 @@ def run_dpo(overwrite: bool = False, **config: Any) -> None:
     train_dpo(_config("dpo", config), overwrite=overwrite)
 
 
+@stage("ppo")
+def run_ppo(overwrite: bool = False, **config: Any) -> None:
+    """Online policy optimisation: PPO, GRPO, RLOO."""
+    from vlmalign.training import train_ppo
+
+    train_ppo(_config("ppo", config), overwrite=overwrite)
+
+
+@stage("ppo-matched")
+def run_ppo_matched(like: Path, plus: Sequence[Path] = (), **config: Any) -> None:
+    """Online policy optimisation within the operations that the run `like` took and the samplings `plus` cost."""
+    from vlmalign.cli.compute import flops_of_run, flops_of_sampling
+
+    run_ppo(**config, max_flops=flops_of_run(like) + sum(flops_of_sampling(folder) for folder in plus))
+
+
 def _train(verb: str, config: Path, settings: list[str], variables: list[str], overwrite: bool) -> None:
     recipe = load_recipe(read_recipe(config), parse_settings(variables), name=str(config))
     if recipe.stage != verb:
@@ -154,3 +170,20 @@ def dpo(
     when it is complete.
     """
     _train("dpo", config, set_, var, overwrite)
+
+
+def ppo(
+    config: Config,
+    set_: Settings = [],  # noqa: B006
+    var: Variables = [],  # noqa: B006
+    overwrite: Overwrite = False,
+    settings: ListSettings = False,
+) -> None:
+    """Align a model with any reward by sampling answers and learning from their scores (PPO, GRPO, RLOO).
+
+    For example: vlmalign ppo smear-ppo --var root=runs/mine, or GRPO: --set advantage=group
+
+    Reads cases, no pairs. metrics.jsonl has a line per round (reward, KL, clipping, lengths ...), answers.jsonl
+    some of its answers: read both. The same command continues a stopped run and does nothing when it is complete.
+    """
+    _train("ppo", config, set_, var, overwrite)

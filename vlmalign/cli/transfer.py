@@ -12,6 +12,7 @@ from vlmalign.cli.demo_plan import ARMS, LOGIC, answer_step
 from vlmalign.cli.demo_results import PACKAGES
 from vlmalign.cli.expert_scores import expert_figures, score_expert
 from vlmalign.cli.given_truth import read_cases
+from vlmalign.cli.online_arms import online_arms
 from vlmalign.cli.pipeline import Step, run_pipeline
 from vlmalign.clinical import load_logic
 from vlmalign.records.hashing import config_hash
@@ -72,10 +73,16 @@ def _steps(root: Path, place: Path, cases: Path, source: str, seed: int) -> list
              {"cases": str(cases), "findings": [findings], "out": str(here / "answers" / "expert_only"),
               "logic": LOGIC, "seed": seed}, (f"{root.name}_findings",)),
     ]  # fmt: skip
-    for arm in (*ARMS, "text_only"):
+    for arm in (*ARMS, *_online(root), "text_only"):
         step = answer_step(arm, root, here, str(cases), source, seed)
         steps.append(Step(f"{root.name}_{step.name}", step.stage, step.config, (), step.weight))
     return steps
+
+
+def _online(seed: Path) -> list[str]:
+    """The online arms that the demo was asked for."""
+    settings = json.loads((seed.parent / "demo.json").read_text(encoding="utf-8"))
+    return online_arms(settings.get("align", ["dpo"]))
 
 
 def _results(seeds: list[Path], place: Path, cases: Path, source: str, seed: int) -> dict[str, Any]:
@@ -85,7 +92,7 @@ def _results(seeds: list[Path], place: Path, cases: Path, source: str, seed: int
         number = int(root.name.removeprefix("seed-"))
         given = read_cases([cases], logic, number)
         answered.append(AnsweredSeed(number, place / root.name / "answers", root / "labels", given))
-    figures, _ = arm_results(answered, logic, crossed=len(seeds) > 1)
+    figures, _ = arm_results(answered, logic, crossed=len(seeds) > 1, online=_online(seeds[0]))
     rows = [
         row for r, its in zip(seeds, answered, strict=True)
         for row in score_expert(cases, place / r.name / "findings", its.given.truths)

@@ -2,6 +2,7 @@
 
 from vlmalign.data.blank import blank_image
 from vlmalign.data.case_pairs import CasePairs, PairBatch, PairItem, collate_pairs
+from vlmalign.data.cases import CasePrompt, CasePrompts
 from vlmalign.data.collate import TrainingBatch, collate, collate_prompts, encode_prompts, pad_token
 from vlmalign.data.datasets import DataSource, ExampleDataset
 from vlmalign.data.encode import (
@@ -20,6 +21,8 @@ from vlmalign.data.trl_parquet import export_trl_parquet
 
 __all__ = [
     "CasePairs",
+    "CasePrompt",
+    "CasePrompts",
     "DataSource",
     "EncodedResponse",
     "Example",

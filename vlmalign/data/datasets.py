@@ -7,9 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
-from vlmalign.data.collate import is_token_entry
 from vlmalign.data.encode import (
     Example,
     Prompt,
@@ -18,6 +16,7 @@ from vlmalign.data.encode import (
     encode_prompt,
     prompt_text,
 )
+from vlmalign.data.prompt_cache import PromptCache
 from vlmalign.records import DataError, Demonstration, Preference, RecordFolder
 
 R = TypeVar("R", Demonstration, Preference)
@@ -75,7 +74,7 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
         self._weights: list[float] = []
         self.order: list[int] = []
         self._encoded: list[Example] = []
-        self._cache = _PromptCache(cache_megabytes * 2**20)
+        self._cache = PromptCache(cache_megabytes * 2**20)
         for source in sources:
             self._add(source, record_type, stops, purpose)
 
@@ -149,30 +148,3 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
                 file=self.folder(record).path,
                 record=self.records[record].id,
             )
-
-
-class _PromptCache:
-    """Processed prompts by text and pictures; prompts about the same pictures share their pixels."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.bytes = 0
-        self._prompts: dict[tuple[str, tuple[str, ...]], Prompt] = {}
-        self._pixels: dict[tuple[str, ...], dict[str, Tensor]] = {}
-
-    def get(self, text: str, pictures: tuple[str, ...]) -> Prompt | None:
-        return self._prompts.get((text, pictures))
-
-    def put(self, text: str, pictures: tuple[str, ...], prompt: Prompt) -> Prompt:
-        tokens = prompt["input_ids"]
-        pixels = {k: v for k, v in prompt.items() if not is_token_entry(k, v, tokens)}
-        if pictures in self._pixels:
-            prompt = {**prompt, **self._pixels[pictures]}
-        else:
-            size = sum(value.nbytes for value in pixels.values())
-            if self.bytes + size > self.limit:
-                return prompt
-            self.bytes += size
-            self._pixels[pictures] = pixels
-        self._prompts[text, pictures] = prompt
-        return prompt

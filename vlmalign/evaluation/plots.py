@@ -23,7 +23,8 @@ _ON_DARK = {BLUE: "#5BB3E8", VERMILION: "#FF8A4C", GREEN: "#35C79B", ORANGE: "#F
 
 
 @contextmanager
-def _style(dark: bool) -> Iterator[None]:
+def figure_style(dark: bool) -> Iterator[None]:
+    """Look of all figures, on a light or a dark page."""
     ink, faint = ("#e6e8eb", "#3a414b") if dark else ("#1d2127", "#d9dde3")
     with matplotlib.rc_context({
         "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
@@ -35,14 +36,16 @@ def _style(dark: bool) -> Iterator[None]:
         yield
 
 
-def _bytes(canvas: Canvas, image_format: ImageFormat) -> bytes:
+def figure_bytes(canvas: Canvas, image_format: ImageFormat) -> bytes:
+    """A figure as a file that is the same in every run."""
     buffer = io.BytesIO()
     metadata: dict[str, Any] = {"Date": None} if image_format == "svg" else {"Software": None}
     canvas.savefig(buffer, format=image_format, bbox_inches="tight", pad_inches=0.08, dpi=160, metadata=metadata)
     return buffer.getvalue()
 
 
-def _hue(colour: str, dark: bool) -> str:
+def hue(colour: str, dark: bool) -> str:
+    """One of the colours above, as it is drawn on such a page."""
     return _ON_DARK[colour] if dark else colour
 
 
@@ -70,19 +73,19 @@ def forest_plot(
         (name, e, True) for name, e in references.items()
     ]
     scale = 100 if percent else 1
-    with _style(dark):
+    with figure_style(dark):
         canvas = Canvas(figsize=(6.4, 0.6 + 0.36 * max(1, len(rows))))
         axes = canvas.subplots()
         ends = [scale * x for _, e, _ in rows for x in (e.high, e.mean) if x is not None]
         axes.set_xlim(0, max(ends, default=1) * 1.04 or 1)
         for y, (name, estimate, hollow) in enumerate(rows):
-            colour = _hue(VERMILION if name.startswith("dpo") and "shuffled" not in name else BLUE, dark)
+            colour = hue(VERMILION if name.startswith("dpo") and "shuffled" not in name else BLUE, dark)
             _interval(axes, estimate, y, scale, colour, hollow)
         if references and estimates:
             axes.axhline(len(estimates) - 0.5, color=axes.spines["left"].get_edgecolor(), linestyle=(0, (4, 3)))
         _rows(axes, [name for name, _, _ in rows])
         axes.set_xlabel(f"{label} (%)" if percent else label)
-        return _bytes(canvas, image_format)
+        return figure_bytes(canvas, image_format)
 
 
 def _interval(axes: Axes, estimate: Estimate, y: float, scale: float, colour: str, hollow: bool = False) -> None:
@@ -123,10 +126,10 @@ def comparison_plot(
 
     Green: the interval lies above zero; vermilion: below; blue: neither. The sign says the same without colour.
     """
-    with _style(dark):
+    with figure_style(dark):
         canvas = Canvas(figsize=(6.4, 0.6 + 0.42 * max(1, len(differences))))
         axes = canvas.subplots()
-        axes.axvspan(-100 * margin, 100 * margin, color=_hue(SKY, dark), alpha=0.18, lw=0)
+        axes.axvspan(-100 * margin, 100 * margin, color=hue(SKY, dark), alpha=0.18, lw=0)
         axes.axvline(0, color=axes.xaxis.label.get_color(), lw=1)
         reach = [100 * abs(x) for e in differences.values() for x in (e.low, e.high, e.mean) if x is not None]
         limit = max([*reach, 150 * margin]) * 1.08
@@ -134,10 +137,10 @@ def comparison_plot(
         for y, estimate in enumerate(differences.values()):
             above = estimate.low is not None and estimate.low > 0
             below = estimate.high is not None and estimate.high < 0
-            _interval(axes, estimate, y, 100, _hue(GREEN if above else VERMILION if below else BLUE, dark))
+            _interval(axes, estimate, y, 100, hue(GREEN if above else VERMILION if below else BLUE, dark))
         _rows(axes, list(differences))
         axes.set_xlabel(f"{label} (points; shaded: within ±{100 * margin:g})")
-        return _bytes(canvas, image_format)
+        return figure_bytes(canvas, image_format)
 
 
 def best_of_n_plot(
@@ -160,7 +163,7 @@ def best_of_n_plot(
         "reward": (BLUE, "-", "reward model"),
         "random": (VERMILION, ":", "random"),
     }
-    with _style(dark):
+    with figure_style(dark):
         canvas = Canvas(figsize=(5.6, 3.4))
         axes = canvas.subplots()
         for name, (colour, line, title) in looks.items():
@@ -169,14 +172,14 @@ def best_of_n_plot(
             if not points:
                 continue
             ns = [n for n, _ in points]
-            hue = _hue(colour, dark)
+            shown = hue(colour, dark)
             axes.plot(
-                ns, [100 * (e.mean or 0.0) for _, e in points], line, color=hue, marker="o", ms=4, label=title
+                ns, [100 * (e.mean or 0.0) for _, e in points], line, color=shown, marker="o", ms=4, label=title
             )
             banded = [(n, e.low, e.high) for n, e in points if e.low is not None and e.high is not None]
             if banded:
                 xs, lows, highs = zip(*banded, strict=True)
-                axes.fill_between(xs, 100 * np.array(lows), 100 * np.array(highs), color=hue, alpha=0.14, lw=0)
+                axes.fill_between(xs, 100 * np.array(lows), 100 * np.array(highs), color=shown, alpha=0.14, lw=0)
         axes.set_xscale("log", base=2)
         ticks = sorted(int(n) for n in curve)
         axes.set_xticks(ticks, [str(n) for n in ticks])
@@ -186,7 +189,7 @@ def best_of_n_plot(
         axes.set_ylabel(f"{label} (%)")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="upper left")
-        return _bytes(canvas, image_format)
+        return figure_bytes(canvas, image_format)
 
 
 def confusion_plot(
@@ -206,7 +209,7 @@ def confusion_plot(
     """
     columns = min(3, max(1, len(values)))
     lines = -(-max(1, len(values)) // columns)
-    with _style(dark):
+    with figure_style(dark):
         canvas = Canvas(figsize=(3.3 * columns, 2.5 * lines))
         grid = canvas.subplots(lines, columns, squeeze=False)
         for axes in grid.flat[len(values) :]:
@@ -216,7 +219,7 @@ def confusion_plot(
         canvas.supylabel("true value (n)", fontsize=10)
         canvas.supxlabel("reported value", fontsize=10)
         canvas.tight_layout()
-        return _bytes(canvas, image_format)
+        return figure_bytes(canvas, image_format)
 
 
 def _confusion(axes: Axes, items: Sequence[ItemScore], concept: str, rows: list[str], dark: bool) -> None:
@@ -266,7 +269,7 @@ def training_plot(
     looks = list(
         zip((BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY), ("-", "--", "-.", ":", "-", "--"), strict=True)
     )
-    with _style(dark):
+    with figure_style(dark):
         canvas = Canvas(figsize=(3.3 * columns, 2.4 * lines))
         grid = canvas.subplots(lines, columns, squeeze=False)
         for axes in grid.flat[len(curves) :]:
@@ -275,11 +278,11 @@ def training_plot(
             for i, (run, points) in enumerate(runs.items()):
                 colour, line = looks[i % len(looks)]
                 xs, ys = zip(*points, strict=True) if points else ((), ())
-                axes.plot(xs, ys, line, color=_hue(colour, dark), lw=1.6, label=run.replace("_", " "))
+                axes.plot(xs, ys, line, color=hue(colour, dark), lw=1.6, label=run.replace("_", " "))
             axes.set_title(title)
             axes.set_xlabel("step")
             axes.grid()
             if runs:
                 axes.legend()
         canvas.tight_layout()
-        return _bytes(canvas, image_format)
+        return figure_bytes(canvas, image_format)

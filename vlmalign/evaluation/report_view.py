@@ -138,7 +138,8 @@ def conclusions(comparisons: Mapping[str, Mapping[str, Any]] | None, margin: flo
     """
     views = []
     for name, score in (comparisons or {}).items():
-        title, about, subject = COMPARISON_TITLES.get(name, (name.replace("_", " "), "", "the metric"))
+        plain = (name.replace("_minus_", " − ").replace("_", " "), "", metric_in_words(score))
+        title, about, subject = COMPARISON_TITLES.get(name, plain)
         difference = Estimate.from_dict(score)
         verdict = str(score.get("conclusion", "not concluded"))
         kind = verdict if verdict in ("benefit", "harm", "undecided") else "none"
@@ -149,6 +150,11 @@ def conclusions(comparisons: Mapping[str, Mapping[str, Any]] | None, margin: flo
         shown = "" if detectable is None else f"{100 * detectable:.1f}"
         views.append(ConclusionView(title, about, verdict, kind, sentence, cell, shown))
     return views
+
+
+def metric_in_words(score: Mapping[str, Any]) -> str:
+    """What a comparison compares."""
+    return str(score.get("metric", "the metric")).replace("_", " ")
 
 
 def score_table(

@@ -27,6 +27,23 @@ def check_per_example(**tensors: Tensor) -> None:
             )
 
 
+def check_tokens(**tensors: Tensor) -> None:
+    """Require one number per token, (N, T), the same tokens in all tensors.
+
+    Raises:
+        ValueError: naming the tensor whose shape is not that of the first.
+    """
+    name, first = next(iter(tensors.items()))
+    if first.ndim != 2:
+        raise ValueError(f"{name} has shape {tuple(first.shape)}, expected (N, T): pass one number per token.")
+    for other, tensor in tensors.items():
+        if tensor.shape != first.shape:
+            raise ValueError(
+                f"{other} has shape {tuple(tensor.shape)}, expected {tuple(first.shape)} like {name}: pass the "
+                "same tokens in the same order."
+            )
+
+
 def check_positive(*, or_zero: bool = False, **settings: float) -> None:
     """Require numbers above 0, or not below.
 

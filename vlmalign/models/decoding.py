@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicLayer
 
-from vlmalign.models.family import PromptLayout, lay_out
+from vlmalign.models.family import PromptLayout, lay_out, placeholder_ids
+from vlmalign.models.feature_cache import FeatureCache
 from vlmalign.models.images import images_per_prompt
 
 
@@ -54,20 +55,33 @@ class PreallocatedLayer(DynamicLayer):
 class Decoder:
     """Rows being decoded: their cache, what they may look at, and the logits of their next token.
 
+    Placeholders of images (`never`) are not to be drawn: a model that reads one would look for its image.
+
     Args:
         model: a Hugging Face image-text model.
         prompts: processor output for B prompts.
         index: which prompt each row starts from, (N,); a prompt is run once for all its rows.
         capacity: how many columns will be appended at most.
+        features: where the features of images come from instead of the model's frozen vision tower.
     """
 
-    def __init__(self, model: nn.Module, prompts: dict[str, Tensor], index: Tensor, capacity: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        prompts: dict[str, Tensor],
+        index: Tensor,
+        capacity: int,
+        *,
+        features: FeatureCache | None = None,
+    ) -> None:
         images_per_prompt(model, prompts)
         layout: PromptLayout = lay_out(model, prompts)
-        first = model(**layout.inputs, position_ids=layout.positions, use_cache=True, logits_to_keep=1)
+        inputs = layout.inputs if features is None else features.replace_images(layout.inputs)
+        first = model(**inputs, position_ids=layout.positions, use_cache=True, logits_to_keep=1)
         self.model = model
         self.cache = _preallocate(first.cache, index, layout.width + capacity)
         self.logits: Tensor = first.logits[index, -1].float()  # (N, V)
+        self.never = torch.tensor(placeholder_ids(model), dtype=torch.long, device=index.device)
         self.next_position = layout.start[index]  # (N,)
         self._mrope = layout.positions.ndim == 3
         self._seen = torch.zeros(len(index), layout.width + capacity, dtype=torch.long, device=index.device)

@@ -75,6 +75,13 @@ def image_token_id(model: nn.Module) -> int:
     return -1
 
 
+def placeholder_ids(model: nn.Module) -> list[int]:
+    """Ids of the tokens that stand for a piece of an image or a video: no answer may hold one."""
+    config = unwrap(model).config
+    video = [getattr(config, name, None) for name in ("video_token_id", "video_token_index")]
+    return sorted({int(token) for token in (image_token_id(model), *video) if token is not None and token >= 0})
+
+
 def token_type_of_responses(model: nn.Module, name: str) -> int:
     """The value of a token-type field on response tokens: text, or PaliGemma's causal suffix."""
     return 1 if name == "token_type_ids" and model_type(model) == "paligemma" else 0

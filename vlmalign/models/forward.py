@@ -27,11 +27,14 @@ class ResponseOutput(NamedTuple):
     Attributes:
         logps: log-probability of the token given all before it, (N, T) float32; 0 where not real.
         hidden: final hidden state (after the last norm) at the token, (N, T, H); 0 where not real; or None.
+        before: the one that the token is predicted from: at the token before it, or at the prompt's end,
+            (N, T, H); 0 where not real; or None.
         mode: the mode that was used, which for a family that cannot be packed is not the one asked for.
     """
 
     logps: Tensor | None
     hidden: Tensor | None
+    before: Tensor | None
     mode: str
 
 
@@ -43,6 +46,7 @@ def forward_responses(
     logps: bool = True,
     hidden: bool = False,
     features: FeatureCache | None = None,
+    temperature: float = 1.0,
 ) -> ResponseOutput:
     """Score every response of a batch.
 
@@ -60,6 +64,7 @@ def forward_responses(
         logps: whether log-probabilities are wanted; they need an output layer.
         hidden: whether hidden states are wanted.
         features: where the features of images come from instead of the model's frozen vision tower.
+        temperature: log-probabilities are those of sampling at this temperature, above 0.
 
     Raises:
         ValueError: an unknown mode, placeholders that do not fit the images, or log-probabilities of a
@@ -79,12 +84,14 @@ def forward_responses(
     """
     if mode not in _RUNS:
         raise ValueError(f"mode is {mode!r}, expected one of {sorted(_RUNS)}: correct it.")
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}, expected more than 0: at 0 nothing has a probability.")
     if logps and unwrap(model).get_output_embeddings() is None:
         raise ValueError(
             "the model has no output layer for log-probabilities: pass logps=False or the whole model."
         )
     images_per_prompt(model, batch.prompts)
-    wanted = _Wanted(logps, hidden, features)
+    wanted = _Wanted(logps, hidden, features, temperature)
     if mode == "packed" and batch.n_responses == batch.n_prompts:
         # One response per prompt: both layouts are the same rows, and a plain mask allows faster kernels.
         return _plain(model, lay_out(model, batch.prompts), batch, wanted)._replace(mode="packed")
@@ -106,6 +113,7 @@ class _Wanted(NamedTuple):
     logps: bool
     hidden: bool
     features: FeatureCache | None = None
+    temperature: float = 1.0
 
     def images(self, inputs: dict[str, Any]) -> dict[str, Any]:
         return inputs if self.features is None else self.features.replace_images(inputs)
@@ -118,12 +126,12 @@ def _packed(model: nn.Module, layout: PromptLayout, batch: PromptBatch, wanted: 
     rows = pack_rows(model, layout, batch)
     row = batch.prompt_index[:, None]
     logits, states = _call(model, rows.inputs, rows.keep, wanted)
-    values = states_of = None
+    values = at = before = None
     if logits is not None:
-        values = _token_logps(logits, row, rows.predicted_at, batch)
+        values = _token_logps(logits, row, rows.predicted_at, batch, wanted.temperature)
     if states is not None:
-        states_of = states[row, rows.columns] * batch.response_mask[..., None]
-    return ResponseOutput(values, states_of, "packed")
+        at, before = states[row, rows.columns], states[row, layout.width - 1 + rows.predicted_at]
+    return _output(batch, values, at, before, "packed")
 
 
 def _plain(model: nn.Module, layout: PromptLayout, batch: PromptBatch, wanted: _Wanted) -> ResponseOutput:
@@ -138,20 +146,23 @@ def _plain(model: nn.Module, layout: PromptLayout, batch: PromptBatch, wanted: _
     keep = torch.arange(layout.width - 1, inputs["input_ids"].shape[1] - 1, device=offset.device)
     logits, states = _call(model, inputs, keep, wanted)
     row = torch.arange(batch.n_responses, device=offset.device)[:, None]
-    values = None if logits is None else _token_logps(logits, row, offset.expand_as(batch.response_ids), batch)
+    values = at = before = None
+    if logits is not None:
+        values = _token_logps(logits, row, offset.expand_as(batch.response_ids), batch, wanted.temperature)
     if states is not None:
-        states = states[:, layout.width :] * batch.response_mask[..., None]
-    return ResponseOutput(values, states, "plain")
+        at, before = states[:, layout.width :], states[:, layout.width - 1 : -1]
+    return _output(batch, values, at, before, "plain")
 
 
 @torch.no_grad()
 def _cached(model: nn.Module, layout: PromptLayout, batch: PromptBatch, wanted: _Wanted) -> ResponseOutput:
     index, ids = batch.prompt_index, batch.response_ids
+    whole = unwrap(model).get_output_embeddings() is not None
     first = model(
         **wanted.images(layout.inputs),
         position_ids=layout.positions,
         use_cache=True,
-        **({"logits_to_keep": 1} if wanted.logps else {}),
+        **({"logits_to_keep": 1, "output_hidden_states": wanted.hidden} if whole else {}),
     )
     cache = first.cache
     cache.batch_select_indices(index)
@@ -163,17 +174,27 @@ def _cached(model: nn.Module, layout: PromptLayout, batch: PromptBatch, wanted: 
         "cache": cache,
     }
     logits, states = _call(model, inputs, offset[0], wanted)
-    values = None
+    values = before = None
     if logits is not None:
         logits = torch.cat([first.logits[index], logits[:, :-1]], 1)
         row = torch.arange(len(index), device=ids.device)[:, None]
-        values = _token_logps(logits, row, offset, batch)
+        values = _token_logps(logits, row, offset, batch, wanted.temperature)
     if states is not None:
-        states = states * batch.response_mask[..., None]
-    return ResponseOutput(values, states, "cached")
+        end = first.hidden_states[-1] if whole else first.last_hidden_state
+        before = torch.cat([end[index, -1:], states[:, :-1]], 1)
+    return _output(batch, values, states, before, "cached")
 
 
 _RUNS: dict[str, Any] = {"packed": _packed, "plain": _plain, "cached": _cached}
+
+
+def _output(
+    batch: PromptBatch, logps: Tensor | None, at: Tensor | None, before: Tensor | None, mode: str
+) -> ResponseOutput:
+    if at is None or before is None:
+        return ResponseOutput(logps, None, None, mode)
+    real = batch.response_mask[..., None]
+    return ResponseOutput(logps, at * real, before * real, mode)
 
 
 def _call(
@@ -187,9 +208,9 @@ def _call(
     return (output.logits if wanted.logps else None), (output.hidden_states[-1] if wanted.hidden else None)
 
 
-def _token_logps(logits: Tensor, row: Tensor, column: Tensor, batch: PromptBatch) -> Tensor:
+def _token_logps(logits: Tensor, row: Tensor, column: Tensor, batch: PromptBatch, temperature: float) -> Tensor:
     """Log softmax in float32, taken at `logits[row, column, token]`; (N, T), 0 where not real."""
-    logits = logits.float()
+    logits = logits.float() if temperature == 1 else logits.float() / temperature
     chosen = logits[row, column, batch.response_ids]
     values = chosen - logits.logsumexp(-1)[row, column]
     return torch.where(batch.response_mask, values, 0.0)

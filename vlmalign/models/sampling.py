@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vlmalign.models.decoding import Decoder
+from vlmalign.models.feature_cache import FeatureCache
 from vlmalign.models.loading import VLM, unwrap
 
 
@@ -38,11 +39,13 @@ def sample_responses(
     temperature: float,
     top_p: float = 1.0,
     max_new_tokens: int,
+    features: FeatureCache | None = None,
 ) -> list[list[Sample]]:
     """Sample answers to prompts.
 
     A row's draws come from its own seed alone (one uniform number per token, through the inverse of the
-    cumulative distribution), so they do not depend on what else is in the batch but for rounding.
+    cumulative distribution), so they do not depend on what else is in the batch but for rounding. Placeholders
+    of images are never drawn.
 
     Args:
         vlm: model and processor; the model is put into evaluation mode and back.
@@ -51,6 +54,7 @@ def sample_responses(
         temperature: 0 takes the likeliest token.
         top_p: sample among the likeliest tokens that together reach this probability; 1 takes all.
         max_new_tokens: limit per answer.
+        features: where the features of images come from instead of the model's frozen vision tower.
 
     Returns:
         Per prompt, one sample per seed.
@@ -73,7 +77,7 @@ def sample_responses(
     vlm.model.eval()
     try:
         index = rows_of(seeds).to(prompts["input_ids"].device)
-        decoder = Decoder(unwrap(vlm.model), prompts, index, max_new_tokens)
+        decoder = Decoder(unwrap(vlm.model), prompts, index, max_new_tokens, features=features)
         noise = draw_uniforms(seeds, max_new_tokens).to(index.device)
         tokens, logps, lengths, finished = decode_turn(
             decoder, noise, end_tokens(vlm), temperature, top_p, max_new_tokens, compact=True
@@ -163,7 +167,8 @@ def decode_turn(
     finished = torch.zeros(len(rows), dtype=torch.bool, device=noise.device) if skip is None else skip.clone()
     for step in range(limit):
         active = ~finished[rows]
-        drawn = _draw(decoder.logits, noise[rows, step], temperature, top_p)
+        allowed = decoder.logits.index_fill(1, decoder.never, float("-inf"))
+        drawn = _draw(allowed, noise[rows, step], temperature, top_p)
         logp = decoder.logits.gather(1, drawn[:, None])[:, 0] - decoder.logits.logsumexp(1)
         now = rows[active]
         tokens[now, step] = drawn[active]

@@ -2,12 +2,13 @@
 
 from vlmalign.rewards.best_of_n import BestOfN, best_of_n
 from vlmalign.rewards.claims import ClaimWeights, claim_score
+from vlmalign.rewards.confidence import stated_confidence
 from vlmalign.rewards.expert_verified import ExpertVerifiedReward
 from vlmalign.rewards.pair_scoring import score_pairs
 from vlmalign.rewards.protocol import Reward, RewardOutput
 from vlmalign.rewards.registry import list_rewards, load_reward
 from vlmalign.rewards.scalar import ScalarReward
-from vlmalign.rewards.scoring import score_candidates
+from vlmalign.rewards.scoring import score_candidates, score_whole
 from vlmalign.rewards.symbolic import SymbolicReward
 
 __all__ = [
@@ -24,4 +25,6 @@ __all__ = [
     "load_reward",
     "score_candidates",
     "score_pairs",
+    "score_whole",
+    "stated_confidence",
 ]

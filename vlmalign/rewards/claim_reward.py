@@ -12,7 +12,14 @@ from vlmalign.clinical import Logic, ParsedText, Verification, load_logic, parse
 from vlmalign.data.encode import candidate_prompt
 from vlmalign.records import Candidate, Case
 from vlmalign.records.hashing import config_hash
-from vlmalign.rewards.claims import ClaimWeights, claim_counts, claim_score, claim_weights, known_concepts
+from vlmalign.rewards.claims import (
+    ClaimWeights,
+    claim_counts,
+    claim_score,
+    claim_steps,
+    claim_weights,
+    known_concepts,
+)
 from vlmalign.rewards.protocol import RewardOutput, check_aligned
 
 
@@ -88,6 +95,7 @@ class ClaimReward:
         stds: list[float] = []
         reasons: list[str | None] = []
         components = []
+        steps = []
         for case, candidate in zip(cases, candidates, strict=True):
             known = self.known(case)
             parsed = parse_candidate(self.logic, case, candidate)
@@ -99,4 +107,10 @@ class ClaimReward:
             why = known.unmet if found.parsed else "no claim parsed"
             reasons.append(why if score is None else None)
             components.append(claim_counts(found))
-        return RewardOutput.of(scores, std=stds, reasons=reasons, components=components)
+            before = "\n".join(m.text for m in candidate_prompt(case, candidate) if m.role == "assistant")
+            steps.append(
+                None
+                if score is None
+                else claim_steps(parsed, found, self.weights, k, candidate.text, before=before)
+            )
+        return RewardOutput.of(scores, std=stds, reasons=reasons, components=components, steps=steps)

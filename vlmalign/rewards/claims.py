@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
-from vlmalign.clinical import Verification
+from vlmalign.clinical import ParsedText, Verification
 from vlmalign.clinical.schema import RESERVED
 
 
@@ -74,6 +74,49 @@ def claim_score(found: Verification, weights: ClaimWeights, known: int) -> float
         - weights.unsupported * len(found.unsupported)
     )
     return score / known - (0.0 if found.consistent else weights.inconsistent)
+
+
+def claim_steps(
+    parsed: ParsedText, found: Verification, weights: ClaimWeights, known: int, text: str, *, before: str = ""
+) -> tuple[tuple[int, float], ...]:
+    """The score of a text by its sentences: each gets what its claims earn, and the last one the rest.
+
+    A concept counts where it is first claimed; what is omitted and whether all fits together is known at the end.
+    The steps add up to `claim_score`.
+
+    Args:
+        parsed: what the text says.
+        found: its claims against the known answers; at least one is correct or wrong.
+        weights: what claims are worth.
+        known: K, as for `claim_score`.
+        text: the text whose sentences are the steps.
+        before: what was parsed before it, earlier turns of the conversation; the first sentence answers for them.
+
+    Returns:
+        Per sentence of `text`, the place after its last character, and its score.
+    """
+    scores = [0.0] * len(parsed.sentences)
+    first: dict[str, int] = {}
+    for claim in parsed.claims:
+        first.setdefault(claim.concept, claim.sentence)
+    for concept in found.correct:
+        scores[first[concept]] += 1.0 / known
+    for concept in found.wrong:
+        scores[first[concept]] -= weights.wrong / known
+    for statement in parsed.unsupported:
+        scores[statement.sentence] -= weights.unsupported / known
+    scores[-1] -= weights.omitted * len(found.omitted) / known
+    scores[-1] -= 0.0 if found.consistent else weights.inconsistent
+    steps: list[tuple[int, float]] = []
+    earlier, end, whole = 0.0, 0, f"{before}\n{text}"
+    for sentence, score in zip(parsed.sentences, scores, strict=True):
+        end = whole.index(sentence, end) + len(sentence)
+        if end <= len(before):
+            earlier += score
+        else:
+            steps.append((end - len(before) - 1, score + earlier))
+            earlier = 0.0
+    return tuple(steps)
 
 
 def known_concepts(answers: Mapping[str, str], concepts: Iterable[str] | None) -> int:

@@ -24,7 +24,7 @@ class ExpertVerifiedReward(ClaimReward):
 
     Args:
         logic: name or path of a clinical logic.
-        findings: folder of the expert's findings.
+        findings: folder of the expert's findings, or several: the first that has some on an image decides.
         weights: what claims are worth; names and numbers, or None for the defaults.
         concepts: only these are compared; default all that the findings settle.
         min_probability: what a finding's best value needs to settle its concept.
@@ -33,17 +33,22 @@ class ExpertVerifiedReward(ClaimReward):
     def __init__(
         self,
         logic: str,
-        findings: str | Path,
+        findings: str | Path | Sequence[str | Path],
         *,
         weights: ClaimWeights | Mapping[str, float] | None = None,
         concepts: Sequence[str] | None = None,
         min_probability: float = 0.8,
     ) -> None:
         super().__init__(logic, weights, concepts, min_probability)
-        folder = RecordFolder(findings, Finding)
-        self._findings = by_image(folder)
+        paths = [findings] if isinstance(findings, (str, Path)) else list(findings)
+        if not paths:
+            raise ValueError("findings names no folder: give the expert's findings")
+        folders = [RecordFolder(path, Finding) for path in paths]
+        self._findings: dict[str, list[Finding]] = {}
+        for folder in reversed(folders):
+            self._findings |= by_image(folder)
         self.experts = tuple(sorted({f.expert for found in self._findings.values() for f in found}))
-        self.name = self.name_by_settings("expert_verified", folder.sha256)
+        self.name = self.name_by_settings("expert_verified", *(folder.sha256 for folder in folders))
 
     def known(self, case: Case) -> KnownAnswers:
         """What the findings on the case's images settle; the expert has looked at the images already."""

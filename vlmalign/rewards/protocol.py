@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 
 from vlmalign.records import Candidate, Case
+
+Steps = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,13 @@ class RewardOutput:
         reasons: why not, None where valid.
         components: parts of the score by name, NaN where they do not apply.
         critiques: a text per candidate, or None.
+        steps: per candidate its steps in order, each as (where it ends in the candidate's text, score); None
+            where the candidate is invalid; or None for a reward that does not score steps.
+        flops: floating point operations that the scores took; 0 for a reward without a model.
 
     Raises:
         ValueError: lengths that differ, a valid score that is no number, an invalid one that is, or one
-            without a reason.
+            without a reason, steps that a valid candidate lacks or that do not ascend.
 
     Example:
         >>> RewardOutput.of([0.5, None], reasons=[None, "no claim parsed"]).valid
@@ -39,12 +44,15 @@ class RewardOutput:
     reasons: tuple[str | None, ...]
     components: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     critiques: tuple[str | None, ...] | None = None
+    steps: tuple[Steps | None, ...] | None = None
+    flops: float = 0.0
 
     def __post_init__(self) -> None:
         n = len(self.mean)
         lengths = {"std": len(self.std), "valid": len(self.valid), "reasons": len(self.reasons)}
         lengths |= {name: len(values) for name, values in self.components.items()}
         lengths |= {"critiques": len(self.critiques)} if self.critiques is not None else {}
+        lengths |= {"steps": len(self.steps)} if self.steps is not None else {}
         for name, length in lengths.items():
             if length != n:
                 raise ValueError(f"{name} has {length} entries, mean has {n}: give one per candidate")
@@ -53,6 +61,12 @@ class RewardOutput:
                 raise ValueError(f"candidate {i} is valid and its mean is {mean}: mark it invalid, with a reason")
             if not valid and (not math.isnan(mean) or not reason):
                 raise ValueError(f"candidate {i} is invalid: its mean must be NaN and its reason given")
+        for i, (valid, steps) in enumerate(zip(self.valid, self.steps or (), strict=False)):
+            ends = [end for end, _ in steps or ()]
+            if valid and (not ends or ends != sorted(set(ends))):
+                raise ValueError(
+                    f"candidate {i} is valid and its steps end at {ends}: give one or more, ascending"
+                )
 
     @classmethod
     def of(
@@ -63,6 +77,8 @@ class RewardOutput:
         std: Sequence[float] | None = None,
         components: Sequence[Mapping[str, float]] | None = None,
         critiques: Sequence[str | None] | None = None,
+        steps: Sequence[Steps | None] | None = None,
+        flops: float = 0.0,
     ) -> RewardOutput:
         """From one score per candidate, None where there is none, and one mapping of components each."""
         nan = float("nan")
@@ -75,10 +91,41 @@ class RewardOutput:
             reasons=tuple(reasons),
             components={name: tuple(float(row.get(name, nan)) for row in rows) for name in names},
             critiques=None if critiques is None else tuple(critiques),
+            steps=None if steps is None else tuple(steps),
+            flops=flops,
         )
 
     def __len__(self) -> int:
         return len(self.mean)
+
+    def spread(self, places: Sequence[int], n: int, *, reason: str) -> RewardOutput:
+        """These scores as those of some of n candidates, the others invalid.
+
+        Args:
+            places: where each of these candidates stands among the n.
+            n: how many there are.
+            reason: why the others have no score.
+
+        Example:
+            >>> RewardOutput.of([0.5], reasons=[None]).spread([1], 2, reason="cut").reasons
+            ('cut', None)
+        """
+        row = {place: i for i, place in enumerate(places)}
+        nan = float("nan")
+
+        def over(values: Sequence[Any], empty: Any) -> tuple[Any, ...]:
+            return tuple(values[row[place]] if place in row else empty for place in range(n))
+
+        return RewardOutput(
+            mean=over(self.mean, nan),
+            std=over(self.std, nan),
+            valid=over(self.valid, False),
+            reasons=over(self.reasons, reason),
+            components={name: over(values, nan) for name, values in self.components.items()},
+            critiques=None if self.critiques is None else over(self.critiques, None),
+            steps=None if self.steps is None else over(self.steps, None),
+            flops=self.flops,
+        )
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ from PIL import Image
 from vlmalign.data.blank import blank_image
 from vlmalign.data.collate import collate, pad_token
 from vlmalign.data.encode import Example, candidate_prompt, encode_candidate, encode_prompt, stop_tokens
-from vlmalign.models import VLM, RewardModel
+from vlmalign.models import VLM, RewardModel, batch_flops
 from vlmalign.records import Candidate, Case, Message
 from vlmalign.records.hashing import config_hash, sha256_file
 from vlmalign.rewards.protocol import RewardOutput, check_aligned
@@ -64,11 +64,14 @@ class ScalarReward:
         if images is None:
             raise ValueError("images is None: a scalar reward looks at the images, give those of every case")
         scores: list[float | None] = []
+        flops = 0.0
         for start in range(0, len(cases), self.batch_size):
             part = slice(start, start + self.batch_size)
-            scores += self._score_batch(cases[part], candidates[part], images[part])
+            found, cost = self._score_batch(cases[part], candidates[part], images[part])
+            scores += found
+            flops += cost
         reasons = ["the model's score is not finite" if score is None else None for score in scores]
-        return RewardOutput.of(scores, reasons=reasons)
+        return RewardOutput.of(scores, reasons=reasons, flops=flops)
 
     @torch.no_grad()
     def _score_batch(
@@ -76,11 +79,12 @@ class ScalarReward:
         cases: Sequence[Case],
         candidates: Sequence[Candidate],
         images: Sequence[Sequence[Image.Image]],
-    ) -> list[float | None]:
+    ) -> tuple[list[float | None], float]:
         examples = list(self._shared_prompts(cases, candidates, images))
         batch = collate(examples, pad_token(self.processor))["batch"].to(self.device)
         values = self.model(batch, mode="cached").tolist()
-        return [value if math.isfinite(value) else None for value in values]
+        flops = batch_flops(self.model.backbone, batch, training=False, mode="cached")
+        return [value if math.isfinite(value) else None for value in values], flops
 
     def _shared_prompts(
         self,

@@ -14,7 +14,7 @@ from vlmalign.records import Candidate, Case, DataError, DatasetBuild, Judgement
 from vlmalign.records.manifest import strictest
 from vlmalign.rewards.protocol import Reward, RewardOutput
 
-CUT = RewardOutput.of([None], reasons=["unfinished: cut by the token limit"])
+CUT = "unfinished: cut by the token limit"
 
 Asked = TypeVar("Asked", Case, Preference)
 
@@ -139,17 +139,33 @@ def judge_candidates(
     What the token limit cut is invalid and never shown to the reward, whichever it is: what such an answer
     leaves out it may have been about to say.
     """
-    whole = [i for i, candidate in enumerate(candidates) if candidate.finished]
-    outputs: dict[int, tuple[RewardOutput, int]] = {}
-    if whole:
-        shown = None if images is None else [images[i] for i in whole]
-        output = reward.score([cases[i] for i in whole], [candidates[i] for i in whole], shown)
-        outputs = {i: (output, k) for k, i in enumerate(whole)}
-    judged = [
-        _judgement(reward.name, criterion, candidate, *outputs.get(i, (CUT, 0)))
-        for i, candidate in enumerate(candidates)
-    ]
+    output = score_whole(reward, cases, candidates, images)
+    judged = [_judgement(reward.name, criterion, candidate, output, i) for i, candidate in enumerate(candidates)]
     return judged, sum(not judgement.valid for judgement in judged)
+
+
+def score_whole(
+    reward: Reward,
+    cases: Sequence[Case],
+    candidates: Sequence[Candidate],
+    images: Sequence[Sequence[Image.Image]] | None,
+) -> RewardOutput:
+    """Scores of N candidates, those that the token limit cut invalid whatever the reward would say.
+
+    Args:
+        reward: what scores; it sees whole candidates only.
+        cases: the case of each candidate, N.
+        candidates: N answers.
+        images: the images of each candidate's case, N; None for rewards that look at none.
+    """
+    whole = [i for i, candidate in enumerate(candidates) if candidate.finished]
+    if len(whole) == len(candidates):
+        return reward.score(cases, candidates, images)
+    if not whole:
+        return RewardOutput.of([None] * len(candidates), reasons=[CUT] * len(candidates))
+    shown = None if images is None else [images[i] for i in whole]
+    output = reward.score([cases[i] for i in whole], [candidates[i] for i in whole], shown)
+    return output.spread(whole, len(candidates), reason=CUT)
 
 
 def _judgement(judge: str, criterion: str, candidate: Candidate, output: RewardOutput, i: int) -> Judgement:

@@ -1,4 +1,4 @@
-"""Offline training: supervised fine-tuning, reward models, direct preference optimisation."""
+"""Training: supervised fine-tuning, reward models, preference optimisation offline and online."""
 
 from vlmalign.training.config import (
     DpoConfig,
@@ -9,6 +9,8 @@ from vlmalign.training.config import (
     make_config,
 )
 from vlmalign.training.dpo import train_dpo
+from vlmalign.training.ppo import train_ppo
+from vlmalign.training.ppo_config import PpoConfig
 from vlmalign.training.reward import train_reward
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.sft import train_sft
@@ -17,6 +19,7 @@ from vlmalign.training.tower import TowerConfig, pretrain_tower
 __all__ = [
     "DpoConfig",
     "Lora",
+    "PpoConfig",
     "RewardConfig",
     "RunFolder",
     "SftConfig",
@@ -25,6 +28,7 @@ __all__ = [
     "make_config",
     "pretrain_tower",
     "train_dpo",
+    "train_ppo",
     "train_reward",
     "train_sft",
 ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -191,7 +191,7 @@ def make_config(config_type: type[C], settings: Mapping[str, Any], *, where: str
     """Check settings, with an error that names the key and the remedy.
 
     Args:
-        config_type: `SftConfig`, `RewardConfig` or `DpoConfig`.
+        config_type: `SftConfig`, `RewardConfig`, `DpoConfig` or `PpoConfig`.
         settings: the keys.
         where: file or other place, for the message.
 
@@ -211,9 +211,21 @@ def make_config(config_type: type[C], settings: Mapping[str, Any], *, where: str
         raise kind(f"{where}: {explain(error, 'key', lambda place: _fields_at(config_type, place))}") from None
 
 
-def _fields_at(config_type: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    if not place:
-        return list(config_type.model_fields)
-    if place[0] == "loss":
-        return list(LOSSES[str(place[1])].model_fields)
-    return list((Lora if place[0] == "lora" else DataSource).model_fields)
+def _fields_at(settings: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """Keys that the mapping at a place may have; of alternatives, the place says the name."""
+    here = [settings]
+    for step in place:
+        if isinstance(step, int):
+            continue
+        if len(here) > 1:
+            here = [kind for kind in here if step in get_args(kind.model_fields["name"].annotation)]
+        else:
+            here = list(_mappings(here[0].model_fields[step].annotation))
+    return list(here[0].model_fields)
+
+
+def _mappings(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _mappings(part)

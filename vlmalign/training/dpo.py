@@ -20,7 +20,6 @@ from vlmalign.training.examples import check_margins, evaluation_examples, train
 from vlmalign.training.order import AnchoredOrder, EpochOrder
 from vlmalign.training.policy import feature_cache_of, load_policy
 from vlmalign.training.preference_loss import PairScores
-from vlmalign.training.processes import start_processes
 from vlmalign.training.reference import FILE, Reference, reference_of
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
@@ -48,7 +47,6 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
         ValueError: a launch configuration that contradicts the settings.
     """
     # 1. The run folder: a complete run is not repeated.
-    start_processes(config)
     run = RunFolder("dpo", config, overwrite=overwrite)
     if run.finished:
         return run.path

@@ -21,6 +21,26 @@ def permutation(n: int, *parts: object) -> list[int]:
     return torch.randperm(n, generator=generator).tolist()
 
 
+def endless_order(n: int, first: int, count: int, seed: int) -> list[int]:
+    """Some places of an order of 0..n-1 that goes round without end, each round in the order of its own epoch.
+
+    Args:
+        n: how many there are.
+        first: where to begin.
+        count: how many places.
+        seed: of the order.
+
+    Example:
+        >>> sorted(endless_order(4, 4, 4, seed=0)), endless_order(4, 6, 2, 0) == endless_order(4, 4, 4, 0)[2:]
+        ([0, 1, 2, 3], True)
+    """
+    places = []
+    for place in range(first, first + count):
+        epoch, offset = divmod(place, n)
+        places.append(permutation(n, seed, "order", epoch)[offset])
+    return places
+
+
 class EpochOrder(Sampler[int]):
     """Each epoch in its own random order."""
 

@@ -17,7 +17,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -32,7 +32,9 @@ from vlmalign.records import read_manifest
 from vlmalign.records.hashing import config_hash, sha256_file
 from vlmalign.records.leakage import check_no_leakage
 from vlmalign.records.manifest import write_atomic
+from vlmalign.training.checkpoints import PARTIAL, replace_folder
 from vlmalign.training.config import StageConfig
+from vlmalign.training.processes import start_processes
 
 CONFIG, PROVENANCE, METRICS, SUMMARY = "config.yaml", "provenance.json", "metrics.jsonl", "summary.json"
 CHECKPOINTS, MODEL, ADAPTER = "checkpoints", "model", "adapter"
@@ -42,8 +44,9 @@ PACKAGES = ("vlmalign", "torch", "transformers", "accelerate", "peft", "safetens
 class RunFolder:
     """A stage's output folder, new, unfinished or complete.
 
-    Making the object only looks and refuses. The folder is written by `begin`, which a stage calls once its
-    model and its data have loaded: a command that fails before then leaves no trace, and no gap where a run was.
+    Making the object joins the processes of the run, and otherwise only looks and refuses. The folder is written
+    by `begin`, which a stage calls once its model and its data have loaded: a command that fails before leaves no
+    trace, and no gap where a run was.
 
     With `overwrite`, an earlier run is replaced by `begin`: it is renamed aside, to `.NAME.overwritten`, the new
     run takes its place, and then it is deleted. A kill in between leaves the old run whole in one of the two
@@ -55,14 +58,23 @@ class RunFolder:
         stage: name of the stage.
         config: its settings; `config.out` is the folder.
         overwrite: replace an earlier run there.
+        identity: whatever else makes it another run, by name.
 
     Raises:
         FileExistsError: the folder holds another run, or something else.
-        ValueError: the run to replace holds the model or the data to train on.
+        ValueError: the run to replace holds the model or the data to train on; or what `start_processes` refuses.
         DataError: data and evaluation data share a group or an image, or a folder is missing.
     """
 
-    def __init__(self, stage: str, config: StageConfig, *, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        stage: str,
+        config: StageConfig,
+        *,
+        overwrite: bool = False,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
+        start_processes(config)
         self.path = Path(config.out)
         self.config = config
         check_no_leakage(
@@ -70,10 +82,10 @@ class RunFolder:
             [source.path for source in config.eval_data],
             max_bits=config.near_duplicate_bits,
         )
-        identity = {"stage": stage, "data": data_hashes(config), "model": model_hash(config.model)}
+        known = {"stage": stage, "data": data_hashes(config), "model": model_hash(config.model)}
         versions = {name: metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
-        processes = PartialState().num_processes
-        self._provenance = {**identity, "seed": config.seed, "versions": versions, "processes": processes}
+        self._provenance = {**known, **(identity or {}), "seed": config.seed, "versions": versions}
+        self._provenance["processes"] = PartialState().num_processes
         self._aside = self.path.with_name(f".{self.path.name}.overwritten")
         if (self._aside / CONFIG).is_file() and not self.path.exists():  # killed while it was replaced
             with suppress(FileNotFoundError):  # another process of this run has done it
@@ -113,14 +125,14 @@ class RunFolder:
         """A LoRA run's adapter alone."""
         return self.path / ADAPTER
 
-    def log(self, line: Mapping[str, Any]) -> None:
-        """Append one line to metrics.jsonl."""
-        with open(self.path / METRICS, "a", encoding="utf-8") as file:
+    def log(self, line: Mapping[str, Any], name: str = METRICS) -> None:
+        """Append one line, which says its step, to metrics.jsonl or another such file."""
+        with open(self.path / name, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def forget_after(self, step: int) -> None:
-        """Drop metrics of steps that a resumed run will take again, and a half-written line."""
-        path = self.path / METRICS
+    def forget_after(self, step: int, name: str = METRICS) -> None:
+        """Drop lines of steps that a resumed run will take again, and a half-written one."""
+        path = self.path / name
         if not path.exists():
             return
         kept = []
@@ -132,6 +144,17 @@ class RunFolder:
             if entry["step"] <= step:
                 kept.append(line + "\n")
         write_atomic(path, "".join(kept).encode())
+
+    def save_model(self, save: Callable[[Path], None]) -> None:
+        """Write the trained model, whole or not at all.
+
+        Args:
+            save: writes it into a folder.
+        """
+        folder = self.model.with_name(self.model.name + PARTIAL)
+        shutil.rmtree(folder, ignore_errors=True)
+        save(folder)
+        replace_folder(folder, self.model)
 
     def finish(self, summary: Mapping[str, Any]) -> Path:
         """Write summary.json, which marks the run as complete, and delete its checkpoints."""

@@ -17,7 +17,6 @@ from vlmalign.training.config import SftConfig
 from vlmalign.training.examples import evaluation_examples, training_examples
 from vlmalign.training.order import EpochOrder
 from vlmalign.training.policy import feature_cache_of, load_policy
-from vlmalign.training.processes import start_processes
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
 
@@ -41,7 +40,6 @@ def train_sft(config: SftConfig, *, overwrite: bool = False) -> Path:
         ValueError: a launch configuration that contradicts the settings.
     """
     # 1. The run folder: a complete run is not repeated.
-    start_processes(config)
     run = RunFolder("sft", config, overwrite=overwrite)
     if run.finished:
         return run.path

@@ -1,0 +1,68 @@
+"""Over-optimisation as a picture: what was maximised, and what is true, over the distance from the start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from vlmalign.evaluation.plots import BLUE, VERMILION, ImageFormat, figure_bytes, figure_style, hue
+
+Z95 = 1.96
+
+
+def reward_over_kl_plot(
+    runs: Mapping[str, Sequence[Mapping[str, Any]]],
+    kept: Mapping[str, int],
+    *,
+    dark: bool = False,
+    image_format: ImageFormat = "svg",
+) -> bytes:
+    """Small multiples, one per run: the proxy (right axis, dashed) and the gold reward (left axis) over KL.
+
+    Where the proxy still rises and gold falls, the policy has learned to please the proxy (Gao et al. 2023,
+    arXiv:2210.10760). Bars are 95 % intervals, 1.96 standard errors over groups of cases.
+
+    Args:
+        runs: name -> its evaluations in order, each with `round`, `kl`, `reward`, `reward_se`, `gold` and
+            `gold_se` (None where not known).
+        kept: name -> the round whose model was kept; it is circled.
+        dark: for a dark page.
+        image_format: svg or png.
+    """
+    columns = min(2, max(1, len(runs)))
+    lines = -(-max(1, len(runs)) // columns)
+    with figure_style(dark):
+        canvas = Canvas(figsize=(4.6 * columns, 2.9 * lines))
+        grid = canvas.subplots(lines, columns, squeeze=False)
+        for axes in grid.flat[len(runs) :]:
+            axes.set_visible(False)
+        for axes, (name, points) in zip(grid.flat, runs.items(), strict=False):
+            right = axes.twinx()
+            _curve(axes, points, "gold", kept.get(name), hue(BLUE, dark), "-")
+            _curve(right, points, "reward", kept.get(name), hue(VERMILION, dark), "--")
+            axes.set_title(name.replace("_", " "))
+            axes.set_xlabel("KL from the start (nats per answer)")
+            for side, title, colour in ((axes, "gold reward", BLUE), (right, "proxy, maximised", VERMILION)):
+                side.set_ylabel(title, color=hue(colour, dark))
+                side.tick_params(axis="y", colors=hue(colour, dark))
+            right.spines["right"].set_visible(True)
+            axes.grid(axis="y")
+        canvas.tight_layout()
+        return figure_bytes(canvas, image_format)
+
+
+def _curve(
+    axes: Axes, points: Sequence[Mapping[str, Any]], name: str, kept: int | None, colour: str, line: str
+) -> None:
+    known = [point for point in points if point.get(name) is not None and point.get("kl") is not None]
+    if not known:
+        axes.annotate("not known", (0.02, 0.04), xycoords="axes fraction", fontsize=8.5, color=colour)
+        return
+    xs, ys = [point["kl"] for point in known], [point[name] for point in known]
+    bars = [Z95 * (point.get(f"{name}_se") or 0.0) for point in known]
+    axes.errorbar(xs, ys, yerr=bars, color=colour, linestyle=line, marker="o", ms=3.5, lw=1.5, elinewidth=1)
+    here = [point for point in known if point["round"] == kept]
+    axes.plot([p["kl"] for p in here], [p[name] for p in here], "o", ms=10, mfc="none", mec=colour, mew=1.6)
