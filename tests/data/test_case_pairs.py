@@ -67,3 +67,25 @@ def test_pairs_that_say_the_opposite_of_each_other_are_refused_by_name(ranked, p
     assert len(CasePairs(data)) == 8
     with pytest.raises(DataError, match="record 'c0/6': it says the opposite of pair 'c0/2' of the same case"):
         CasePairs(data, grouped=True)
+
+
+def test_the_ranking_of_each_case_comes_with_the_batch(data, processor):
+    items = CasePairs(data, grouped=True, ranked=True)
+    batch = collate_pairs([items[1], items[0]], pad_token(processor))
+    assert batch["ranks"].tolist() == [1, 2, 1, 2, 3, 4]
+    assert (batch["ranks"][batch["pairs"]].diff() > 0).all()
+    with pytest.raises(ValueError, match="rankings are of grouped pairs"):
+        CasePairs(data, ranked=True)
+
+
+def test_a_case_whose_pairs_are_no_ranking_is_refused_by_name(records, build_folder, processor):
+    def circle(build):
+        for n, (a, b) in enumerate([(3, 0), (0, 1), (1, 2), (2, 0)]):
+            yield records["preference"](
+                build, 0, id=f"p{n}", chosen=(assistant(ANSWERS[a]),), rejected=(assistant(ANSWERS[b]),)
+            )
+
+    data = ExampleDataset([DataSource(path=build_folder("circle", "preference", circle))], Preference, processor)
+    assert len(CasePairs(data, grouped=True)) == 1
+    with pytest.raises(DataError, match="record 'p1': the pairs of case 'c0' are no ranking: pairs go round"):
+        CasePairs(data, grouped=True, ranked=True)

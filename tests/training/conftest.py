@@ -9,7 +9,18 @@ import torch
 from PIL import Image
 
 from vlmalign.models import build_tiny_llava, load_vlm, save_vlm
-from vlmalign.records import Case, DatasetBuild, Demonstration, Finding, Preference, Reference, assistant, user
+from vlmalign.records import (
+    Case,
+    DatasetBuild,
+    Demonstration,
+    Finding,
+    Preference,
+    assistant,
+    user,
+)
+from vlmalign.records import Reference as Known
+from vlmalign.training import DpoConfig, train_dpo
+from vlmalign.training.reference import Reference
 
 QUESTION = "Describe the field."
 PRESENT, ABSENT = "A leukocyte is present.", "No leukocyte is seen."
@@ -92,17 +103,18 @@ def make_pairs(tmp_path_factory):
 def make_ranked(tmp_path_factory):
     """Three answers to each case, in all three pairs."""
 
-    def make(cases):
+    def make(cases, compared=((0, 1), (0, 2), (1, 2)), weights=(1.0, 1.0, 1.0)):
         folder = tmp_path_factory.mktemp("ranked") / "p"
         with DatasetBuild(folder, "preference", {"cases": cases}) as build:
             for i in range(cases):
                 answers = [*truth(i), "The field is blurred."]
-                for n, (a, b) in enumerate([(0, 1), (0, 2), (1, 2)]):
+                for n, (a, b) in enumerate(compared):
                     record = Preference(
                         id=f"p{i}/{n}", case_id=f"c{i}", group_id=f"g{i}", split="train",
                         images=(picture(build, i),), prompt=(user(QUESTION, images=1),),
                         chosen=(assistant(answers[a]),),
                         rejected=(assistant(answers[b]),), margin=float(n + 1), source="expert",
+                        weight=weights[n],
                     )  # fmt: skip
                     build.commit(record.id, [record])
         return str(folder)
@@ -131,7 +143,7 @@ def make_cases(tmp_path_factory):
                 record = Case(
                     id=f"c{i}", images=(image,), messages=(user(QUESTION, images=1),), domain="peripheral_smear",
                     group_id=f"{group}{i}", group_kind="slide", split=split,
-                    reference=Reference(findings=(known,)),
+                    reference=Known(findings=(known,)),
                 )  # fmt: skip
                 build.commit(record.id, [record])
         return str(folder)
@@ -167,6 +179,33 @@ def settings(tiny_folder, tmp_path):
         "model": tiny_folder, "out": str(tmp_path / "run"), "max_steps": 6, "batch_size": 2,
         "learning_rate": 1e-3, "logging_steps": 1, "device": "cpu", "warmup": 0.0, "lr_schedule": "constant",
     }  # fmt: skip
+
+
+@pytest.fixture
+def still_settings(settings, tmp_path):
+    """Without dropout, so that policy and reference agree before the first step."""
+    vlm = load_vlm(settings["model"])
+    vlm.model.config.text_config.attention_dropout = 0.0
+    save_vlm(vlm, tmp_path / "still")
+    return {**settings, "model": str(tmp_path / "still")}
+
+
+@pytest.fixture
+def first_step_at(monkeypatch):
+    """Run a first step whose log-ratios are given, by changing the reference before it; returns its metrics."""
+    from vlmalign.training import trainer
+
+    def run(config: DpoConfig, ratios) -> dict:
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer.StageTrainer, "train", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                train_dpo(config)
+        file = Path(config.out) / "reference.safetensors"
+        found = Reference.load(file)
+        Reference(list(found.row), found.logps - torch.tensor(ratios), found.flops).save(file)
+        return read_metrics(train_dpo(config))[0]
+
+    return run
 
 
 def read_metrics(run: Path) -> list[dict]:

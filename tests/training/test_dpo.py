@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
-from vlmalign.models import load_vlm, save_vlm
 from vlmalign.records import DataError
 from vlmalign.training import DpoConfig, train_dpo
 from vlmalign.training.preference_loss import LOSSES
@@ -14,12 +12,8 @@ from vlmalign.training.reference import Reference
 
 
 @pytest.fixture
-def settings(settings, tmp_path):
-    """Without dropout, so that policy and reference agree before the first step."""
-    vlm = load_vlm(settings["model"])
-    vlm.model.config.text_config.attention_dropout = 0.0
-    save_vlm(vlm, tmp_path / "plain")
-    return {**settings, "model": str(tmp_path / "plain")}
+def settings(still_settings):
+    return still_settings
 
 
 def test_the_first_steps_loss_is_log_two(settings, pairs, metrics_of):
@@ -55,23 +49,22 @@ def test_a_reference_with_a_hole_is_refused(tmp_path):
         loaded.check_covers(["a", "b", "c"], tmp_path / "r")
 
 
-def test_a_resumed_run_keeps_the_reference_it_began_with(settings, pairs, monkeypatch):
+def test_a_resumed_run_keeps_the_reference_it_began_with(settings, pairs, first_step_at):
+    first = first_step_at(DpoConfig(**{**settings, "data": pairs}), [-1.0, 0.0])
+    assert first["chosen_reward"] == pytest.approx(-0.1, abs=1e-4)  # beta * -1
+
+
+def test_a_run_that_ended_before_its_first_step_leaves_no_reference_to_corrected_settings(
+    settings, pairs, monkeypatch
+):
     import vlmalign.training.trainer as trainer
 
-    config = DpoConfig(**{**settings, "data": pairs})
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.StageTrainer, "train", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            train_dpo(config)
-    file = settings["out"] + "/reference.safetensors"
-    original = Reference.load(file)
-    save_file(
-        {"logps": load_file(file)["logps"] + torch.tensor([1.0, 0.0])}, file,
-        metadata={"keys": json.dumps(list(original.row)), "flops": "1.0"},
-    )  # fmt: skip
-    run = train_dpo(config)
-    first = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
-    assert first["chosen_reward"] == pytest.approx(-0.1, abs=1e-4)  # beta * (0 - 1)
+        patch.setattr(trainer.StageTrainer, "train", lambda *a, **k: (_ for _ in ()).throw(MemoryError))
+        with pytest.raises(MemoryError):
+            train_dpo(DpoConfig(**{**settings, "data": pairs}))
+    run = train_dpo(DpoConfig(**{**settings, "data": pairs, "loss": "kto", "max_steps": 1}))
+    assert Reference.load(run / "reference.safetensors").logps.shape == (8, 3)
 
 
 def test_an_anchor_keeps_teaching_its_demonstrations(settings, pairs, make_demos, metrics_of, tmp_path):
@@ -88,7 +81,7 @@ def test_the_sft_term_is_added_to_the_loss(settings, pairs, metrics_of):
     assert first["loss"] == pytest.approx(first["preference_loss"] + 0.5 * first["chosen_token_loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"mm_dpo"}))
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"mm_dpo", "plackett_luce"}))
 def test_every_loss_trains_the_chosen_answers_over_the_rejected_ones(settings, pairs, metrics_of, name):
     config = {**settings, "data": pairs, "max_steps": 40, "learning_rate": 1e-2, "loss": name}
     run = train_dpo(DpoConfig(**config))
@@ -137,6 +130,18 @@ def test_the_reference_pass_counts_towards_the_budget(settings, pairs, tmp_path)
     config = {**settings, "data": pairs, "max_steps": None, "max_flops": budget, "out": str(tmp_path / "budget")}
     summary = json.loads((train_dpo(DpoConfig(**config)) / "summary.json").read_text())
     assert summary["steps"] == 5 and summary["flops"]["total"] <= budget
+
+
+def test_a_budget_that_pays_for_no_step_is_refused_before_anything_is_written_or_replaced(settings, pairs):
+    too_little = DpoConfig(**{**settings, "data": pairs, "max_steps": None, "max_flops": 1.0})
+    with pytest.raises(ValueError, match="raise max_flops"):
+        train_dpo(too_little)
+    assert not Path(settings["out"]).exists()
+    run = train_dpo(DpoConfig(**{**settings, "data": pairs, "max_steps": 1}))
+    summary = (run / "summary.json").read_bytes()
+    with pytest.raises(ValueError, match="raise max_flops"):
+        train_dpo(too_little, overwrite=True)
+    assert (run / "summary.json").read_bytes() == summary
 
 
 def test_held_out_pairs_are_evaluated_against_their_own_reference(settings, pairs, make_pairs):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,26 @@ def test_a_dpo_run_with_anchors_resumes_to_the_same_bits_wherever_it_stops(
             with pytest.raises(KeyboardInterrupt):
                 train_dpo(config)
     assert_same_run(straight, train_dpo(config))
+
+
+@pytest.mark.parametrize("loss", [{"loss": "kto"}, {"loss": "plackett_luce", "group_pairs": True}])
+def test_a_run_with_mismatched_or_ranked_answers_resumes_to_the_same_bits_without_the_shared_reference(
+    settings, make_ranked, tmp_path, monkeypatch, loss
+):
+    cache = tmp_path / "references"
+    shared = {**settings, **loss, "data": make_ranked(cases=4), "save_steps": 2, "sft_weight": 0.1}
+    shared |= {"reference_cache": cache}
+    straight = train_dpo(make_config(DpoConfig, {**shared, "out": str(tmp_path / "straight")}))
+    shutil.rmtree(cache)
+    config = make_config(DpoConfig, {**shared, "out": str(tmp_path / "stopped")})
+    for step in (1, 3):
+        with monkeypatch.context() as patch:
+            stop_at(patch, step)
+            with pytest.raises(KeyboardInterrupt):
+                train_dpo(config)
+        shutil.rmtree(cache, ignore_errors=True)
+    assert_same_run(straight, train_dpo(config))
+    assert not cache.exists()
 
 
 def test_a_run_killed_after_its_last_step_saves_the_model_without_another_step(

@@ -13,6 +13,8 @@ from vlmalign.cli.pipeline import Step
 from vlmalign.records.suggestions import unknown
 
 ALGORITHMS = ("dpo", "ppo", "grpo")
+#: nats per answer; about as far as the demo's dpo goes
+KL_BUDGET = 10.0
 
 
 def online_arms(align: Sequence[str]) -> list[str]:
@@ -56,6 +58,7 @@ def online_steps(demo: Demo, align: Sequence[str]) -> list[Step]:
         config = {**step.config, **_proxy(demo, proxy, step.config["reward"])}
         if validation:
             config |= {"eval_data": [demo.path("validation")], "eval_steps": 5, "gold": _gold()}
+            config["kl"] = {**config["kl"], "budget": KL_BUDGET}
         spent = {"like": demo.path("arms", "dpo"), "plus": [demo.path("candidates")], "max_steps": None}
         needs = (
             *step.needs,
@@ -77,7 +80,8 @@ def _validation(demo: Demo) -> list[Step]:
 def _proxy(demo: Demo, proxy: str, expert: Mapping[str, Any]) -> dict[str, Any]:
     """What an arm maximises."""
     if proxy == "reward":
-        return {"reward": {"name": "scalar", "settings": {"run": demo.path("reward")}}}
+        scaled = {"shaping": {"whiten": "running", "cut": -5.0}}  # its scores have a scale of their own
+        return {"reward": {"name": "scalar", "settings": {"run": demo.path("reward")}}, **scaled}
     if demo.source != "smear":
         return {"reward": expert}
     findings = [*expert["settings"]["findings"], demo.path("findings", "validation")]

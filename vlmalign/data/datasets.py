@@ -9,6 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from vlmalign.data.encode import (
+    EncodedResponse,
     Example,
     Prompt,
     encode_demonstration,
@@ -113,6 +114,10 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
     def folder(self, record: int) -> RecordFolder[Any]:
         """The folder that a record comes from, by its number."""
         return self.folders[self._folder_of[record]]
+
+    def responses(self, record: int) -> tuple[EncodedResponse, ...]:
+        """The answers of a record, by its number; no image is read."""
+        return self._encoded[record].responses
 
     def example(self, record: int) -> Example:
         """The example of a record, by its number (repeats do not count)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from transformers.utils import logging
 from vlmalign.models.builtin import resolve_checkpoint
 from vlmalign.models.hub import check_on_hub
 from vlmalign.models.quantization import check_quantization, dequantized_state, quantize_language
-from vlmalign.models.sharding import is_main_process, whole_tensors
+from vlmalign.models.sharding import is_main_process, whole, whole_tensors
 
 REWARD_HEAD = "reward_head.safetensors"
 
@@ -273,29 +273,31 @@ def merged_state_dict(module: nn.Module) -> dict[str, Tensor]:
 
     Every process must call this; the result is empty but in the main one.
     """
+    return whole_tensors(merged_tensors(module))
+
+
+def merged_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The entries of `merged_state_dict` one by one, so that only one of them need be held."""
     from peft.tuners.lora import LoraLayer
 
     layers: dict[str, Any] = {
         name: layer for name, layer in module.named_modules() if isinstance(layer, LoraLayer)
     }
-    state = whole_tensors(dequantized_state(module))
-    merged = {}
-    for key, value in state.items():
+    for key, value in dequantized_state(module):
         owner = next((key[: key.index(mark)] for mark in (".base_layer.", ".lora_") if mark in key), None)
         if owner not in layers:
-            merged[key] = value
+            yield key, value
         elif ".base_layer." in key:
             if key.endswith(".weight"):
-                value = (value.float() + _lora_update(state, owner, layers[owner])).to(value.dtype)
-            merged[key.replace(".base_layer.", ".")] = value
-    return merged
+                base = whole(value)
+                value = (base.float() + _lora_update(layers[owner])).to(base.dtype)
+            yield key.replace(".base_layer.", "."), value
 
 
-def _lora_update(state: Mapping[str, Tensor], owner: str, layer: Any) -> Tensor:
+def _lora_update(layer: Any) -> Tensor:
     """The sum of scale * B A over the active adapters, in float32."""
     updates = [
-        (state[f"{owner}.lora_B.{name}.weight"].float() @ state[f"{owner}.lora_A.{name}.weight"].float())
-        * layer.scaling[name]
+        (whole(layer.lora_B[name].weight).float() @ whole(layer.lora_A[name].weight).float()) * layer.scaling[name]
         for name in layer.active_adapters
     ]
     return torch.stack(updates).sum(0)

@@ -42,7 +42,8 @@ def unknown(kind: str, name: str, known: Collection[str], *, called: str = "") -
         >>> unknown("key", "epoch", ["epochs", "seed"])
         "unknown key 'epoch'. Did you mean 'epochs'?"
     """
-    return f"unknown {kind} {(called or name)!r}. {hint(name, known, f'Known {kind}s')}"
+    kinds = kind + ("es" if kind.endswith("s") else "s")
+    return f"unknown {kind} {(called or name)!r}. {hint(name, known, f'Known {kinds}')}"
 
 
 def explain(error: ValidationError, kind: str, known_at: Callable[[Place], Collection[str]]) -> str:

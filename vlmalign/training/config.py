@@ -102,7 +102,7 @@ class StageConfig(BaseModel):
             return value
         return tuple({"path": str(item)} if isinstance(item, (str, Path)) else item for item in items)
 
-    @field_validator("model", "out", "feature_cache", mode="before")
+    @field_validator("model", "out", "feature_cache", "reference_cache", mode="before", check_fields=False)
     @classmethod
     def _paths_are_text(cls, value: Any) -> Any:
         return str(value) if isinstance(value, Path) else value
@@ -150,7 +150,12 @@ class DpoConfig(StageConfig):
     group_pairs: bool = Field(
         False,
         description="all pairs of a case are one item and each of its answers is run once; batch_size counts "
-        "cases, and the loss is the mean over pairs",
+        "cases, and the loss is the mean over pairs (of plackett_luce, which needs this: over cases)",
+    )
+    reference_cache: str | None = Field(
+        None,
+        description="folder that keeps the reference's log-probabilities of answers, for runs on the same answers "
+        "from the same weights; several may share it. `vlmalign cache` shows and empties it",
     )
     sft_weight: float = Field(0.0, ge=0, description="factor of the token loss on the chosen answers")
     anchor_data: tuple[DataSource, ...] = Field(
@@ -175,6 +180,25 @@ class DpoConfig(StageConfig):
             raise ValueError(
                 f"sft_weight is {self.sft_weight} and orpo holds its token loss already: drop sft_weight"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _the_loss_gets_what_it_needs(self) -> DpoConfig:
+        name = self.loss.name
+        if self.loss.listwise and not self.group_pairs:
+            raise ValueError(f"loss {name} ranks a case's answers and group_pairs is not set: set group_pairs")
+        if self.loss.needs_mismatched and self.group_pairs:
+            raise ValueError(
+                f"group_pairs is set and loss {name} judges each answer by itself, as good or bad, and not by its "
+                "place among those of its case: drop group_pairs, or use another loss"
+            )
+        if self.loss.needs_mismatched and self.batch_size < 2:
+            raise ValueError(
+                f"batch_size is {self.batch_size} and loss {name} takes the mean over a batch as its reference "
+                "point: raise batch_size to 2 or more"
+            )
+        if self.reference_cache is not None and not self.loss.needs_reference:
+            raise ValueError(f"reference_cache is set and loss {name} has no reference: drop reference_cache")
         return self
 
     @model_validator(mode="after")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from vlmalign.data import DataSource, ExampleDataset, stop_tokens
+from vlmalign.data import CasePairs, DataSource, ExampleDataset, stop_tokens
 from vlmalign.models import VLM
 from vlmalign.records import DataError, Demonstration, Preference
-from vlmalign.training.config import StageConfig
+from vlmalign.training.config import DpoConfig, StageConfig
 from vlmalign.training.processes import is_sharded
 
 R = TypeVar("R", Demonstration, Preference)
@@ -60,6 +60,30 @@ def check_alike(data: ExampleDataset[R]) -> None:
                 record=record.id,
                 field="images",
             )
+
+
+def preference_pairs(config: DpoConfig, vlm: VLM) -> tuple[CasePairs, CasePairs | None]:
+    """Pairs to train on and to evaluate on, with what the loss needs beside them.
+
+    Mismatched answers are drawn from within each of the two, so that neither sees an answer of the other.
+
+    Raises:
+        DataError: a pair without a margin, a mismatched answer or a ranking, where the loss needs it.
+    """
+    data = training_examples(config, config.data, Preference, vlm)
+    evaluated = evaluation_examples(config, Preference, vlm)
+    if config.loss.needs_margins:
+        check_margins(f"loss {config.loss.name!r}", data, evaluated)
+
+    def arranged(examples: ExampleDataset[Preference]) -> CasePairs:
+        return CasePairs(
+            examples,
+            grouped=config.group_pairs,
+            ranked=config.loss.listwise,
+            mismatched_seed=config.seed if config.loss.needs_mismatched else None,
+        )
+
+    return arranged(data), None if evaluated is None else arranged(evaluated)
 
 
 def check_margins(needed_by: str, *datasets: ExampleDataset[Preference] | None) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, NamedTuple, get_args
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from vlmalign import losses
 from vlmalign.losses import PairLoss, log_ratios
+from vlmalign.training.listwise import RankedAnswers
 
 Beta = Annotated[float, Field(gt=0, description="strength of the pull to the reference")]
 
@@ -21,12 +23,16 @@ class PairScores(NamedTuple):
         reference: those under the reference, (B, 2); None for a loss that needs none.
         tokens: tokens in the loss, (B, 2).
         margins: judge's margins, (B,), NaN where a record has none.
+        mismatched: log-ratios of answers to other prompts, (M,), without gradient; for `needs_mismatched`.
+        ranked: the answers by case; for `listwise`.
     """
 
     policy: Tensor
     reference: Tensor | None
     tokens: Tensor
     margins: Tensor
+    mismatched: Tensor | None = None
+    ranked: RankedAnswers | None = None
 
     def ratios(self) -> tuple[Tensor, Tensor]:
         """Log-ratios of the chosen and the rejected answers, (B,) each."""
@@ -40,6 +46,8 @@ class _Settings(BaseModel):
 
     needs_reference: ClassVar[bool] = True
     needs_margins: ClassVar[bool] = False
+    needs_mismatched: ClassVar[bool] = False
+    listwise: ClassVar[bool] = False  # one loss for each case, not for each pair
 
 
 class Sigmoid(_Settings):
@@ -209,8 +217,76 @@ class Orpo(_Settings):
         return losses.orpo_loss(*(scores.policy / scores.tokens).unbind(1), weight=self.weight)
 
 
+class Kto(_Settings):
+    """Kahneman-Tversky optimisation; see `kto_loss`.
+
+    Chosen answers are desirable, rejected ones undesirable, and a pair's loss is the mean of both. So there are as
+    many of the one kind as of the other, and the paper's rule for the weights reads 1 <= desirable_weight /
+    undesirable_weight <= 4/3. The reference point is a mean over one forward pass (of all processes), without
+    gradient: of a prompt and an answer to another case's prompt for each pair, drawn once for the whole run
+    (`mismatched_answers`) and run in the same packed row. An answer that is chosen in one pair and rejected in
+    another counts as both.
+    """
+
+    needs_mismatched: ClassVar[bool] = True
+
+    name: Literal["kto"]
+    beta: Beta = 0.1
+    desirable_weight: float = Field(1.0, gt=0, description="factor of the losses of chosen answers")
+    undesirable_weight: float = Field(1.0, gt=0, description="factor of the losses of rejected answers")
+
+    def of(self, scores: PairScores) -> PairLoss:
+        """Loss of B pairs."""
+        assert scores.mismatched is not None
+        chosen, rejected = scores.ratios()
+        n = len(chosen)
+        result = losses.kto_loss(
+            torch.cat([chosen, rejected]),
+            torch.arange(2 * n, device=chosen.device) < n,
+            scores.mismatched,
+            beta=self.beta,
+            desirable_weight=self.desirable_weight,
+            undesirable_weight=self.undesirable_weight,
+        )
+        good, bad = result.losses.split(n)
+        return PairLoss.of((good + bad) / 2, *result.rewards.split(n))
+
+
+class PlackettLuce(_Settings):
+    """Listwise DPO, the whole ranking of a case's answers at once; see `plackett_luce_loss`.
+
+    The ranking is what the case's pairs amount to (`ranks_of`), ties included. A case's weight is the mean of its
+    pairs' weights; margins do not count, as a ranking knows only the order.
+    """
+
+    listwise: ClassVar[bool] = True
+
+    name: Literal["plackett_luce"]
+    beta: Beta = 0.1
+
+    def of(self, scores: PairScores) -> PairLoss:
+        """Loss of the cases, (cases,), with the rewards of B pairs."""
+        assert scores.ranked is not None
+        chosen, rejected = scores.ratios()
+        result = losses.plackett_luce_loss(*scores.ranked, beta=self.beta)
+        return PairLoss.of(result.losses, self.beta * chosen, self.beta * rejected)
+
+
 PreferenceLoss = Annotated[
-    Sigmoid | Robust | Positive | LengthControlled | Flex | Vpo | RewardScaled | Ipo | Hinge | Cpo | Simpo | Orpo,
+    Sigmoid
+    | Robust
+    | Positive
+    | LengthControlled
+    | Flex
+    | Vpo
+    | RewardScaled
+    | Ipo
+    | Hinge
+    | Cpo
+    | Simpo
+    | Orpo
+    | Kto
+    | PlackettLuce,
     Field(discriminator="name"),
 ]
 #: name -> its settings

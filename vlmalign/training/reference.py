@@ -1,42 +1,44 @@
-"""Log-probabilities of all answers under the policy as the stage began: computed once, kept in a file."""
+"""Log-probabilities of all answers under the policy as the stage began: computed once, kept in the run's file."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import reduce
+from accelerate.utils import gather_object
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vlmalign.data import CasePairs, PairBatch
+from vlmalign.data import CasePairs, PairBatch, PairItem
 from vlmalign.models import FeatureCache, batch_flops, forward_responses, sequence_logps
-
-FILE = "reference.safetensors"
+from vlmalign.training.reference_cache import ReferenceCache, answer_keys
 
 
 class Reference:
     """Reference log-probabilities by pair.
 
     Attributes:
-        flops: floating point operations of computing them.
+        flops: floating point operations of computing them, counted alike where they came from a cache.
     """
 
     def __init__(self, keys: Sequence[str], logps: Tensor, flops: float) -> None:
-        if logps.shape != (len(keys), 2):
-            raise ValueError(f"logps has shape {tuple(logps.shape)}, expected ({len(keys)}, 2): chosen, rejected")
+        if logps.ndim != 2 or len(logps) != len(keys) or logps.shape[1] not in (2, 3):
+            raise ValueError(
+                f"logps has shape {tuple(logps.shape)}, expected ({len(keys)}, 2 or 3): chosen, rejected (and "
+                "mismatched)."
+            )
         self.row = {key: row for row, key in enumerate(keys)}
         self.logps = logps
         self.flops = flops
 
     def of(self, keys: Sequence[str]) -> Tensor:
-        """Log-probabilities of the chosen and rejected answers of B pairs, (B, 2)."""
+        """Log-probabilities of the chosen, rejected (and mismatched) answers of B pairs, (B, 2 or 3)."""
         return self.logps[[self.row[key] for key in keys]]
 
     def check_covers(self, keys: Sequence[str], where: Path) -> None:
@@ -76,17 +78,20 @@ def reference_of(
     batch_size: int,
     autocast: bool = False,
     features: FeatureCache | None = None,
+    shared: str | Path | None = None,
 ) -> Reference:
     """Read the reference of all pairs, or compute it with the model as it is now; processes share the work.
 
     Args:
         model: the policy, before its first step.
         datasets: pairs.
-        path: of the file.
+        path: of the file; once written, nothing else is asked.
         collator: examples -> batch.
         batch_size: items per forward pass.
         autocast: compute in bfloat16, as training will.
         features: where features of images come from, if not from the model's own vision tower.
+        shared: folder of a `ReferenceCache`: answers that are in it are not computed. They count towards `flops`
+            as if they were, so that a budget buys the same training with and without it.
 
     Raises:
         ValueError: a file that does not cover all pairs.
@@ -95,13 +100,37 @@ def reference_of(
     processes = PartialState()
     processes.wait_for_everyone()  # all must have looked before one writes
     if not path.exists():
-        computed = _compute(model, datasets, keys, collator, batch_size, autocast, features)
+        cache = None if shared is None else ReferenceCache(model, shared, autocast=autocast)
+        computed = _compute(model, datasets, keys, collator, batch_size, autocast, features, cache)
         if processes.is_main_process:
             computed.save(path)
+        if cache is not None:
+            cache.save()
     processes.wait_for_everyone()
     reference = Reference.load(path)
     reference.check_covers(keys, path)
     return reference
+
+
+def reference_flops(
+    model: nn.Module,
+    datasets: Sequence[CasePairs],
+    collator: Callable[[list[Any]], PairBatch],
+    batch_size: int,
+) -> float:
+    """Floating point operations of computing a reference, from the shapes of all batches; images are read."""
+    return sum(
+        batch_flops(model, collator(items)["batch"], training=False) for items in _batches(datasets, batch_size)
+    )
+
+
+def _batches(
+    datasets: Sequence[CasePairs], batch_size: int, process: int = 0, processes: int = 1
+) -> Iterator[list[PairItem]]:
+    """The batches of one of several processes."""
+    places = [(data, group) for data in datasets for group in data.groups]
+    for start in range(0, len(places), batch_size)[process::processes]:
+        yield [data.item(group) for data, group in places[start : start + batch_size]]
 
 
 @torch.no_grad()
@@ -113,27 +142,45 @@ def _compute(
     batch_size: int,
     autocast: bool,
     features: FeatureCache | None,
+    cache: ReferenceCache | None,
 ) -> Reference:
+    """Items with an answer that no cache has wait until they fill a batch; no cache, no item is passed over.
+
+    Each process does its share, and all get the whole.
+    """
     device, processes = next(model.parameters()).device, PartialState()
     model.eval()
-    reference = Reference(keys, torch.full((len(keys), 2), float("nan")), 0.0)
-    for data in datasets:
-        starts = range(0, len(data.groups), batch_size)
-        for start in starts[processes.process_index :: processes.num_processes]:
-            inputs = collator([data.item(group) for group in data.groups[start : start + batch_size]])
-            batch = inputs["batch"].to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                output = forward_responses(model, batch, features=features)
-            rows = [reference.row[key] for key in inputs["ids"]]
-            reference.logps[rows] = sequence_logps(output, batch)[inputs["pairs"].to(device)].float().cpu()
-            reference.flops += batch_flops(model, batch, training=False)
-    return _joined(reference, device) if processes.num_processes > 1 else reference
+    found: dict[str, Tensor] = {}
+    waiting: list[tuple[PairItem, list[str]]] = []
+    flops = 0.0
 
+    def keep(item: PairItem, logps: Tensor) -> None:
+        found.update(zip(item.keys, logps[torch.tensor(item.pairs)], strict=True))
 
-def _joined(share: Reference, device: torch.device) -> Reference:
-    """What all processes have computed; NaN where none has."""
-    known = share.logps.isfinite()
-    sums = reduce(torch.where(known, share.logps, 0.0).to(device), reduction="sum")
-    counts = reduce(known.float().to(device), reduction="sum")
-    flops = reduce(torch.tensor(share.flops, dtype=torch.float64, device=device), reduction="sum")
-    return Reference(list(share.row), (sums / counts).cpu(), flops.item())  # 0 / 0 is NaN
+    def score(items: list[tuple[PairItem, list[str]]]) -> None:
+        batch = collator([item for item, _ in items])["batch"].to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+            output = forward_responses(model, batch, features=features)
+        own = sequence_logps(output, batch).float().cpu().split([len(i.example.responses) for i, _ in items])
+        for (item, names), logps in zip(items, own, strict=True):
+            keep(item, logps if cache is None else cache.add(names, logps))
+
+    for items in _batches(datasets, batch_size, processes.process_index, processes.num_processes):
+        flops += batch_flops(model, collator(items)["batch"], training=False)
+        for item in items:
+            names = [] if cache is None else answer_keys(item.example)
+            known = None if cache is None else cache.find(names)
+            if known is None:
+                waiting.append((item, names))
+            else:
+                keep(item, known)
+        while len(waiting) >= batch_size:
+            score(waiting[:batch_size])
+            del waiting[:batch_size]
+    if waiting:
+        score(waiting)
+    if processes.num_processes > 1:
+        shares = gather_object([({key: logps.tolist() for key, logps in found.items()}, flops)])
+        found = {key: torch.tensor(logps) for share, _ in shares for key, logps in share.items()}
+        flops = sum(cost for _, cost in shares)
+    return Reference(keys, torch.stack([found[key] for key in keys]), flops)

@@ -4,6 +4,7 @@
 config.yaml      the resolved settings
 provenance.json  stage, versions, hashes of data and starting model
 metrics.jsonl    one line per logging step
+reference.safetensors  dpo: log-probabilities of the answers before the first step
 checkpoints/     while training
 model/           what from_pretrained loads, LoRA merged
 adapter/         with LoRA: the adapter alone
@@ -38,6 +39,7 @@ from vlmalign.training.processes import start_processes
 
 CONFIG, PROVENANCE, METRICS, SUMMARY = "config.yaml", "provenance.json", "metrics.jsonl", "summary.json"
 CHECKPOINTS, MODEL, ADAPTER = "checkpoints", "model", "adapter"
+REFERENCE = "reference.safetensors"
 PACKAGES = ("vlmalign", "torch", "transformers", "accelerate", "peft", "safetensors", "numpy")
 
 
@@ -111,6 +113,16 @@ class RunFolder:
         return self._found == "ours" and (self.path / SUMMARY).is_file()
 
     @property
+    def continues(self) -> bool:
+        """Whether what lies in the folder is of this run."""
+        return self._found == "ours"
+
+    @property
+    def reference(self) -> Path:
+        """The reference's log-probabilities, where a stage has them."""
+        return self.path / REFERENCE
+
+    @property
     def checkpoints(self) -> Path:
         """Where checkpoints are kept while training."""
         return self.path / CHECKPOINTS
@@ -167,6 +179,7 @@ class RunFolder:
 
     def _create(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / REFERENCE).unlink(missing_ok=True)  # of settings that were corrected
         write_atomic(self.path / CONFIG, _to_yaml(self.config).encode())
         text = json.dumps(self._provenance, indent=2, sort_keys=True) + "\n"
         write_atomic(self.path / PROVENANCE, text.encode())
@@ -183,7 +196,7 @@ class RunFolder:
 
     def _only_begun(self) -> bool:
         """Whether nothing was trained: a first step that fails must not block corrected settings."""
-        return {path.name for path in self.path.iterdir()} <= {CONFIG, PROVENANCE}
+        return {path.name for path in self.path.iterdir()} <= {CONFIG, PROVENANCE, REFERENCE}
 
     def _look(self, overwrite: bool) -> Literal["new", "ours", "replace"]:
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
