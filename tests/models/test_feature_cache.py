@@ -56,6 +56,21 @@ def test_another_tower_or_projector_never_hits(frozen, images, tmp_path, part):
     assert changed.counts["disk"] == 0 and changed.counts["computed"] == 3
 
 
+def test_a_tower_that_changes_under_the_cache_is_noticed(frozen, images, tmp_path):
+    cache = FeatureCache(frozen, tmp_path)
+    features(cache, images)
+    with torch.no_grad():
+        frozen.model.language_model.embed_tokens.weight.add_(1)  # as training does
+        features(cache, images)
+        assert cache.counts["computed"] == 3
+        frozen.load_state_dict({name: 1.1 * value for name, value in frozen.state_dict().items()})
+    expected = torch.stack(list(frozen.model.get_image_features(images["pixel_values"]).pooler_output))
+    torch.testing.assert_close(features(cache, images), expected, atol=1e-5, rtol=1e-5)
+    frozen.model.multi_modal_projector.requires_grad_(True)
+    with pytest.raises(ValueError, match="parameters of the vision side are trained"):
+        features(cache, images)
+
+
 def test_the_language_model_is_no_part_of_the_key(frozen, images, tmp_path):
     features(FeatureCache(frozen, tmp_path), images)
     with torch.no_grad():

@@ -1,5 +1,4 @@
 import copy
-import logging
 from dataclasses import replace
 
 import pytest
@@ -157,27 +156,24 @@ def test_a_wrong_number_of_image_tokens_names_the_row(vlm, batch):
         forward_responses(vlm.model, replace(batch, prompts={**batch.prompts, "input_ids": ids}))
 
 
+@pytest.mark.parametrize("mode", ["packed", "cached", "plain"])
+def test_placeholders_without_images_are_refused(vlm, batch, mode):
+    prompts = {name: value for name, value in batch.prompts.items() if name != "pixel_values"}
+    with pytest.raises(ValueError, match="prompt row 0 has 4 image tokens, but no images were given"):
+        forward_responses(vlm.model, replace(batch, prompts=prompts), mode=mode)
+
+
+def test_a_response_that_holds_a_placeholder_is_refused(vlm, batch):
+    ids = batch.response_ids.clone()
+    ids[2, 1] = vlm.model.config.image_token_id
+    with pytest.raises(ValueError, match=r"response rows \[2\] hold the image placeholder"):
+        forward_responses(vlm.model, replace(batch, response_ids=ids))
+
+
 def test_an_image_without_placeholder_is_refused(vlm, batch):
     pixels = torch.zeros(4, 3, 24, 24)
     with pytest.raises(ValueError, match="placeholders for 3 images, but 4 images were given"):
         forward_responses(vlm.model, replace(batch, prompts={**batch.prompts, "pixel_values": pixels}))
-
-
-def test_an_unlisted_family_is_packed_when_its_first_batch_agrees(fresh_vlm, batch, monkeypatch):
-    monkeypatch.setattr("vlmalign.models.forward.PROVED", frozenset())
-    assert forward_responses(fresh_vlm.model, batch).mode == "packed"
-
-
-def test_an_unlisted_family_that_disagrees_is_run_plain_and_reported(fresh_vlm, batch, monkeypatch, caplog):
-    monkeypatch.setattr("vlmalign.models.forward.PROVED", frozenset())
-    inner = fresh_vlm.model.model.forward
-    # A model that ignores explicit masks: the responses of a row then see each other.
-    fresh_vlm.model.model.forward = lambda *a, attention_mask=None, **k: inner(
-        *a, attention_mask=attention_mask if attention_mask.ndim == 2 else None, **k
-    )
-    with caplog.at_level(logging.WARNING):
-        output = forward_responses(fresh_vlm.model, batch)
-    assert output.mode == "plain" and "the packed forward differs" in caplog.text
 
 
 def test_log_probabilities_of_a_backbone_are_refused(vlm, batch):

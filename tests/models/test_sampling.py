@@ -81,6 +81,19 @@ def test_rows_that_end_are_finished_and_the_others_are_not(fresh_vlm, make_promp
     assert again.token_ids == found[1][longest].token_ids
 
 
+def test_the_image_placeholder_is_never_drawn(fresh_vlm, make_prompts):
+    placeholder = fresh_vlm.model.config.image_token_id
+    with torch.no_grad():  # make it the likeliest token by far
+        embedding = fresh_vlm.model.model.language_model.embed_tokens.weight
+        embedding[placeholder] = 100 * embedding.mean(0)
+    for temperature in (0, 1.0):
+        found = sample_responses(
+            fresh_vlm, make_prompts(fresh_vlm, QUESTIONS), seeds=[[1, 2, 3]] * 3, temperature=temperature,
+            max_new_tokens=8,
+        )  # fmt: skip
+        assert not any(placeholder in sample.token_ids for own in found for sample in own)
+
+
 def test_draws_follow_the_distribution():
     logits = torch.tensor([0.5, 0.3, 0.2]).log().repeat(1000, 1)
     uniform = (torch.arange(1000) + 0.5).double() / 1000

@@ -64,6 +64,11 @@ def picture(build: DatasetBuild, i: int):
 
 
 @pytest.fixture(scope="session")
+def draw():
+    return picture
+
+
+@pytest.fixture(scope="session")
 def make_demos(tmp_path_factory):
     def make(n=8, first=0, split="train", group="g", weight=1.0, wrong=False):
         folder = tmp_path_factory.mktemp("demos") / "d"

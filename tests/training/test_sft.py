@@ -18,7 +18,17 @@ def test_the_loss_falls_below_what_can_be_learnt_without_the_image(settings, dem
     losses = [line["loss"] for line in metrics_of(run)]
     # two answers of six tokens, equally frequent: a blind model pays log 2 once per answer
     assert losses[0] > 4 and losses[-1] < 0.6 * math.log(2) / 6
-    assert json.loads((run / "summary.json").read_text())["last"]["sure_tokens"] == 1.0
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["last"]["sure_tokens"] == 1.0 and summary["forward_mode"] == "packed"
+
+
+def test_an_error_of_the_forward_names_the_records(settings, demos, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise ValueError("prompt row 0 has 3 image tokens")
+
+    monkeypatch.setattr("vlmalign.training.sft.forward_responses", refuse)
+    with pytest.raises(ValueError, match=r"records \['\w+:d\d', '\w+:d\d'\]: prompt row 0 has 3 image tokens"):
+        train_sft(SftConfig(**{**settings, "data": demos}))
 
 
 def test_the_last_step_is_logged_wherever_it_falls(settings, demos, metrics_of):

@@ -213,7 +213,9 @@ class _Sampler:
         from vlmalign.models import sample_responses
         from vlmalign.records import assistant
 
-        prompts = encode_prompts(self.vlm.processor, [case.messages for case in cases], images)
+        prompts = encode_prompts(
+            self.vlm.processor, [case.messages for case in cases], images, [case.id for case in cases]
+        )
         self.prompts = prompts
         drawn = sample_responses(self.vlm, prompts, seeds=seeds, **self._settings())
         for case, samples, own_seeds in zip(cases, drawn, seeds, strict=True):
@@ -232,7 +234,7 @@ class _Sampler:
         concepts = self.config["concepts"] or [question.concept for question in self.logic.questions]
         asked = [[question_text(self.logic, c, seed=own[0]) for c in concepts] for own in seeds]
         first = [(user(q[0], images=len(case.images)),) for case, q in zip(cases, asked, strict=True)]
-        prompts = encode_prompts(self.vlm.processor, first, images)
+        prompts = encode_prompts(self.vlm.processor, first, images, [case.id for case in cases])
         self.prompts = prompts
         drawn = sample_conversations(self.vlm, prompts, [q[1:] for q in asked], seeds=seeds, **self._settings())
         for case, questions, conversations, own_seeds in zip(cases, asked, drawn, seeds, strict=True):

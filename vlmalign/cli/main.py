@@ -18,6 +18,7 @@ from vlmalign.cli import (
     experts,
     export,
     generate,
+    models,
     preview,
     recipes,
     score,
@@ -70,6 +71,7 @@ app.command("score")(score.score)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(cache.app, name="cache")
+app.command("models")(models.models)
 app.command("preview")(preview.preview)
 app.command("export")(export.export)
 

@@ -88,6 +88,9 @@ def _write_images(vlm: Any, batch: Any, out: Path, console: Console) -> None:
     import torch
     from PIL import Image
 
+    if "pixel_values" not in batch.prompts:
+        console.print("no picture: the prompt has no image")
+        return
     processor = vlm.processor.image_processor
     mean, std = torch.tensor(processor.image_mean), torch.tensor(processor.image_std)
     pixels = batch.prompts["pixel_values"]

@@ -12,11 +12,10 @@ from vlmalign.data.encode import (
     encode_candidate,
     encode_demonstration,
     encode_preference,
-    encode_prompt,
     encode_response,
-    prompt_text,
     stop_tokens,
 )
+from vlmalign.data.prompts import encode_prompt, prompt_text
 from vlmalign.data.trl_parquet import export_trl_parquet
 
 __all__ = [

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from PIL import Image
 
 from vlmalign.data.datasets import DataSource
-from vlmalign.data.encode import Prompt, encode_prompt, prompt_text
 from vlmalign.data.prompt_cache import PromptCache
+from vlmalign.data.prompts import Prompt, encode_prompt, prompt_text
 from vlmalign.records import Case, DataError, RecordFolder
 
 

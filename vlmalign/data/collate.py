@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlmalign.data.encode import EncodedResponse, Example, Prompt, encode_prompt
+from vlmalign.data.encode import EncodedResponse, Example
+from vlmalign.data.prompts import Prompt, encode_prompt, is_token_entry
 from vlmalign.models.batch import PromptBatch
 from vlmalign.records import Message
 
@@ -27,16 +28,12 @@ class TrainingBatch(TypedDict):
     margins: Tensor
 
 
-def is_token_entry(name: str, value: Tensor, tokens: Tensor) -> bool:
-    """Whether an entry of a processor's output runs along the tokens (and is padded like them)."""
-    return value.shape == tokens.shape and not name.startswith(("pixel", "image"))
-
-
 def collate_prompts(prompts: Sequence[Prompt], pad_token_id: int) -> Prompt:
     """Stack the processor outputs of single prompts, tokens padded on the left.
 
-    Entries that do not run along the tokens (pixels, grids, sizes) are concatenated over images; where
-    their further dimensions differ (tiles of an image), they are filled with zeros at the end.
+    Entries that do not run along the tokens (pixels, grids, sizes) are concatenated over the images of all
+    prompts, some of which may have none; where their further dimensions differ (tiles of an image), they are
+    filled with zeros at the end.
 
     Args:
         prompts: B outputs, token entries (1, P_b).
@@ -53,12 +50,15 @@ def collate_prompts(prompts: Sequence[Prompt], pad_token_id: int) -> Prompt:
     """
     width = max(prompt["input_ids"].shape[1] for prompt in prompts)
     result: Prompt = {}
-    for name in prompts[0]:
-        values = [prompt[name] for prompt in prompts]
-        if all(is_token_entry(name, prompt[name], prompt["input_ids"]) for prompt in prompts):
+    for name in dict.fromkeys(name for prompt in prompts for name in prompt):
+        having = [prompt for prompt in prompts if name in prompt]
+        if all(is_token_entry(name, prompt[name], prompt["input_ids"]) for prompt in having):
             fill = pad_token_id if name == "input_ids" else 0
+            values = [prompt.get(name, torch.zeros_like(prompt["input_ids"])) for prompt in prompts]
             values = [torch.nn.functional.pad(v, (width - v.shape[1], 0), value=fill) for v in values]
-        result[name] = torch.cat(_same_shape(values))
+        else:
+            values = _same_shape([prompt[name] for prompt in having])
+        result[name] = torch.cat(values)
     return result
 
 
@@ -123,7 +123,10 @@ def pad_token(processor: Any) -> int:
 
 
 def encode_prompts(
-    processor: Any, prompts: Sequence[Sequence[Message]], images: Sequence[Sequence[Image.Image]]
+    processor: Any,
+    prompts: Sequence[Sequence[Message]],
+    images: Sequence[Sequence[Image.Image]],
+    records: Sequence[str] | None = None,
 ) -> Prompt:
     """Prompts with their images as one batch, padded on the left: what sampling reads.
 
@@ -131,6 +134,9 @@ def encode_prompts(
         processor: of the model.
         prompts: B lists of turns, each ending on a user turn.
         images: B lists of images.
+        records: their ids, for errors.
     """
-    encoded = [encode_prompt(processor, turns, own) for turns, own in zip(prompts, images, strict=True)]
+    names = [None] * len(prompts) if records is None else records
+    parts = zip(prompts, images, names, strict=True)
+    encoded = [encode_prompt(processor, turns, own, record=name) for turns, own, name in parts]
     return collate_prompts(encoded, pad_token(processor))

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from vlmalign.data.encode import (
-    EncodedResponse,
-    Example,
-    Prompt,
-    encode_demonstration,
-    encode_preference,
-    encode_prompt,
-    prompt_text,
-)
+from vlmalign.data.encode import EncodedResponse, Example, encode_demonstration, encode_preference
 from vlmalign.data.prompt_cache import PromptCache
+from vlmalign.data.prompts import Prompt, encode_prompt, prompt_text
 from vlmalign.records import DataError, Demonstration, Preference, RecordFolder
 
 R = TypeVar("R", Demonstration, Preference)
@@ -94,7 +89,8 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
             self.records.append(record)
             self._folder_of.append(len(self.folders))
             self._weights.append(source.weight)
-            self._encoded.append(_ENCODERS[record_type](self.processor, record, {}, stops))
+            with _of_file(folder.path):
+                self._encoded.append(_ENCODERS[record_type](self.processor, record, {}, stops))
         if len(self.records) == first:
             raise DataError("the folder has no records", "Leave it out.", file=folder.path)
         self.folders.append(folder)
@@ -140,7 +136,8 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
         prompt = self._cache.get(text, pictures)
         if prompt is None:
             pictures_seen = [folder.image(ref, record=record.id) for ref in record.images]
-            prompt = encode_prompt(self.processor, record.prompt, pictures_seen)
+            with _of_file(folder.path):
+                prompt = encode_prompt(self.processor, record.prompt, pictures_seen, record=record.id)
             prompt = self._cache.put(text, pictures, prompt)
         return prompt
 
@@ -153,3 +150,12 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
                 file=self.folder(record).path,
                 record=self.records[record].id,
             )
+
+
+@contextmanager
+def _of_file(path: Path) -> Iterator[None]:
+    """Name the folder in the errors of a record."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(error.rule, error.remedy, file=path, record=error.record, field=error.field) from error

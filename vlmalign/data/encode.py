@@ -11,12 +11,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
-from torch import Tensor
-
+from vlmalign.data.prompts import Prompt, check_places, image_tokens, prompt_text, text_tokens
 from vlmalign.records import Candidate, Case, DataError, Demonstration, Message, Preference
-
-Prompt = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -64,46 +60,6 @@ def stop_tokens(vlm: Any) -> frozenset[int]:
     return frozenset(found)
 
 
-def prompt_text(processor: Any, messages: Sequence[Message], *, opened: bool = True) -> str:
-    """Render messages with the processor's chat template.
-
-    Args:
-        processor: of the model.
-        messages: the turns.
-        opened: end on the marker that opens the assistant's turn.
-
-    Raises:
-        ValueError: the processor has no chat template.
-    """
-    if not processor.chat_template:
-        raise ValueError(
-            f"{type(processor).__name__} has no chat template. Set processor.chat_template and save the processor."
-        )
-    turns = [{"role": m.role, "content": [part.model_dump() for part in m.content]} for m in messages]
-    return processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=opened)
-
-
-def encode_prompt(processor: Any, messages: Sequence[Message], images: Sequence[Image.Image]) -> Prompt:
-    """The processor's output for one prompt, up to where the assistant begins to speak.
-
-    Args:
-        processor: of the model.
-        messages: the prompt; ends on a user turn.
-        images: its images, in the order of their places.
-
-    Returns:
-        Token entries of shape (1, P) and whatever else the model takes.
-    """
-    text = prompt_text(processor, messages)
-    output = processor(
-        text=[text],
-        images=[[image.convert("RGB") for image in images]],
-        return_tensors="pt",
-        add_special_tokens=_adds_special_tokens(processor, text),
-    )
-    return dict(output)
-
-
 def encode_response(
     processor: Any,
     prompt: Sequence[Message],
@@ -131,9 +87,9 @@ def encode_response(
     """
     tokenizer = processor.tokenizer
     stops = frozenset(stops or {tokenizer.eos_token_id})
-    special = frozenset(tokenizer.all_special_ids)
+    special = _reserved_tokens(processor)
     turns = list(prompt)
-    known = _tokens(processor, prompt_text(processor, turns))
+    known = text_tokens(processor, prompt_text(processor, turns))
     token_ids: list[int] = []
     loss_mask: list[bool] = []
     for number, turn in enumerate(response):
@@ -142,15 +98,29 @@ def encode_response(
                 "an image stands after the first answer", "Move all images to the prompt.", record=record
             )
         if turn.role == "assistant":
-            opened = _tokens(processor, prompt_text(processor, turns))
+            opened = text_tokens(processor, prompt_text(processor, turns))
             between = _added(known, opened, record)
-            known = _tokens(processor, prompt_text(processor, [*turns, turn], opened=False))
+            if image_tokens(processor).intersection(between):
+                raise DataError(
+                    "a user turn after the first answer spells an image placeholder",
+                    "Remove it from the text; images belong to the prompt.",
+                    record=record,
+                )
+            known = text_tokens(processor, prompt_text(processor, [*turns, turn], opened=False))
             said = _added(opened, known, record)
             length = _spoken_length(said, stops, special, record, last=number == len(response) - 1)
             token_ids += between + said
             loss_mask += [False] * len(between) + [True] * length + [False] * (len(said) - length)
         turns.append(turn)
     return _ended(token_ids, loss_mask, stops, tokenizer.eos_token_id, record)
+
+
+def _reserved_tokens(processor: Any) -> frozenset[int]:
+    """Ids that no answer may hold but at its end: special tokens and image placeholders."""
+    tokenizer = processor.tokenizer
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    special = {token for token, value in added.items() if value.special}
+    return frozenset({*tokenizer.all_special_ids, *special} | image_tokens(processor))
 
 
 def _added(before: list[int], after: list[int], record: str) -> list[int]:
@@ -198,19 +168,27 @@ def _ended(
     return EncodedResponse(tuple(token_ids), tuple(loss_mask))
 
 
-def _tokens(processor: Any, text: str) -> list[int]:
-    return processor.tokenizer(text, add_special_tokens=_adds_special_tokens(processor, text))["input_ids"]
+def _check_prompt(processor: Any, record: Demonstration | Preference) -> None:
+    text = prompt_text(processor, record.prompt)
+    check_places(processor, record.prompt, len(record.images), text, record=record.id)
 
 
-def _adds_special_tokens(processor: Any, text: str) -> bool:
-    start = processor.tokenizer.bos_token
-    return not (start and text.startswith(start))
+def _refuse_silence(turns: Sequence[Message], record: str, field: str) -> None:
+    if not all(turn.text.strip() for turn in turns if turn.role == "assistant"):
+        raise DataError(
+            "the answer is empty: the model would be taught to say nothing",
+            "Write the answer or leave the record out.",
+            record=record,
+            field=field,
+        )
 
 
 def encode_demonstration(
     processor: Any, record: Demonstration, prompt: Prompt, stops: Collection[int] | None = None
 ) -> Example:
     """A demonstration with its processed prompt as an example with one response."""
+    _check_prompt(processor, record)
+    _refuse_silence(record.response, record.id, "response")
     response = encode_response(processor, record.prompt, record.response, record=record.id, stops=stops)
     return Example(record.id, prompt, (response,), weight=record.weight)
 
@@ -218,7 +196,12 @@ def encode_demonstration(
 def encode_preference(
     processor: Any, record: Preference, prompt: Prompt, stops: Collection[int] | None = None
 ) -> Example:
-    """A pair with its processed prompt as an example with two responses, the chosen one first."""
+    """A pair with its processed prompt as an example with two responses, the chosen one first.
+
+    The rejected answer may be empty: its end token alone then becomes less likely.
+    """
+    _check_prompt(processor, record)
+    _refuse_silence(record.chosen, record.id, "chosen")
     responses = tuple(
         encode_response(processor, record.prompt, turns, record=record.id, stops=stops)
         for turns in (record.chosen, record.rejected)

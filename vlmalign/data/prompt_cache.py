@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vlmalign.data.collate import is_token_entry
-from vlmalign.data.encode import Prompt
+from vlmalign.data.prompts import Prompt, is_token_entry
 
 
 class PromptCache:

@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicLayer
 
-from vlmalign.models.family import PromptLayout, lay_out, placeholder_ids
+from vlmalign.models.batch import PromptBatch
+from vlmalign.models.family import PromptLayout, lay_out, model_type, placeholder_ids
 from vlmalign.models.feature_cache import FeatureCache
+from vlmalign.models.forward import usable_modes
 from vlmalign.models.images import images_per_prompt
+from vlmalign.models.unlisted import known_modes
 
 
 class PreallocatedLayer(DynamicLayer):
@@ -55,8 +58,6 @@ class PreallocatedLayer(DynamicLayer):
 class Decoder:
     """Rows being decoded: their cache, what they may look at, and the logits of their next token.
 
-    Placeholders of images (`never`) are not to be drawn: a model that reads one would look for its image.
-
     Args:
         model: a Hugging Face image-text model.
         prompts: processor output for B prompts.
@@ -75,13 +76,15 @@ class Decoder:
         features: FeatureCache | None = None,
     ) -> None:
         images_per_prompt(model, prompts)
+        _check_cache(model, prompts)
         layout: PromptLayout = lay_out(model, prompts)
         inputs = layout.inputs if features is None else features.replace_images(layout.inputs)
         first = model(**inputs, position_ids=layout.positions, use_cache=True, logits_to_keep=1)
         self.model = model
         self.cache = _preallocate(first.cache, index, layout.width + capacity)
         self.logits: Tensor = first.logits[index, -1].float()  # (N, V)
-        self.never = torch.tensor(placeholder_ids(model), dtype=torch.long, device=index.device)
+        never = [token for token in placeholder_ids(model) if token < self.logits.shape[1]]
+        self._never = torch.tensor(never, dtype=torch.long, device=index.device)
         self.next_position = layout.start[index]  # (N,)
         self._mrope = layout.positions.ndim == 3
         self._seen = torch.zeros(len(index), layout.width + capacity, dtype=torch.long, device=index.device)
@@ -114,6 +117,10 @@ class Decoder:
         self.next_position = self.next_position + count
         self._filled = end
 
+    def choices(self) -> Tensor:
+        """Logits (N, V) to draw from: a placeholder of images is never said, for no image would follow."""
+        return self.logits.index_fill(1, self._never, -torch.inf)
+
     def keep_rows(self, rows: Tensor) -> None:
         """Drop all rows but these (ascending)."""
         if isinstance(self.cache.layers[0], PreallocatedLayer):
@@ -122,6 +129,21 @@ class Decoder:
         else:
             self.cache.batch_select_indices(rows)
         self.logits, self.next_position, self._seen = self.logits[rows], self.next_position[rows], self._seen[rows]
+
+
+def _check_cache(model: nn.Module, prompts: dict[str, Tensor]) -> None:
+    """Refuse a family that is not listed unless its cache gives the model's own numbers on these prompts."""
+    if "cached" in known_modes(model):
+        return
+    last = prompts["attention_mask"].long().cumsum(1).argmax(1)  # of the real tokens, wherever the padding is
+    ids = prompts["input_ids"].gather(1, last[:, None]).expand(-1, 3)  # any text shows it
+    real = torch.ones_like(ids, dtype=torch.bool)
+    batch = PromptBatch(prompts, ids, real, real, torch.arange(len(ids), device=ids.device))
+    if "cached" not in usable_modes(model, batch):
+        raise ValueError(
+            f"family {model_type(model)!r} cannot answer from a key-value cache here (see the log): sample with "
+            "another library, or use a listed family (`vlmalign models`)."
+        )
 
 
 def _preallocate(cache: Any, index: Tensor, capacity: int) -> Any:

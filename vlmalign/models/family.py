@@ -4,23 +4,50 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from vlmalign.models.batch import align_left
+from vlmalign.models.image_token import configured_image_token
 from vlmalign.models.loading import backbone_of, unwrap
 
-MROPE = frozenset({"qwen2_vl", "qwen2_5_vl", "qwen3_vl"})
-# Families whose packed forward is proved equal to the plain one by tests.
-PROVED = MROPE | {
-    "gemma3",
-    "idefics3",
-    "internvl",
-    "llava",
-    "llava_next",
-    "llava_onevision",
-    "paligemma",
+
+class Family(NamedTuple):
+    """A family of models for which tests prove all that `forward_responses` promises.
+
+    That is, for prompts with one, several and no images in one batch, images in earlier turns too: packed and
+    cached log-probabilities and LoRA gradients equal those of each prompt and response alone.
+
+    Attributes:
+        name: as people call it.
+        examples: models of the family.
+        refuses: what the family cannot do and why, if anything; it is then refused with an error.
+    """
+
+    name: str
+    examples: str
+    refuses: str = ""
+
+
+# By `model_type` of the configuration.
+PROVED: dict[str, Family] = {
+    "llava": Family("LLaVA-1.5", "llava-hf/llava-1.5-7b-hf, and others in its format"),
+    "llava_next": Family("LLaVA-NeXT (1.6)", "llava-hf/llava-v1.6-mistral-7b-hf"),
+    "llava_onevision": Family("LLaVA-OneVision", "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"),
+    "qwen2_vl": Family("Qwen2-VL", "Qwen/Qwen2-VL-2B-Instruct"),
+    "qwen2_5_vl": Family("Qwen2.5-VL", "Qwen/Qwen2.5-VL-3B-Instruct, Lingshu"),
+    "qwen3_vl": Family("Qwen3-VL", "Qwen/Qwen3-VL-2B-Instruct"),
+    "internvl": Family("InternVL", "OpenGVLab/InternVL3-1B-hf"),
+    "paligemma": Family(
+        "PaliGemma",
+        "google/paligemma2-3b-mix-448",
+        "prompts without an image: its processor only makes prompts about images",
+    ),
+    "gemma3": Family("Gemma 3", "google/medgemma-4b-it, google/gemma-3-4b-it"),
+    "idefics3": Family("Idefics3", "HuggingFaceM4/Idefics3-8B-Llama3"),
+    "smolvlm": Family("SmolVLM", "HuggingFaceTB/SmolVLM2-500M-Video-Instruct (needs `pip install num2words`)"),
 }
 
 
@@ -35,6 +62,7 @@ class PromptLayout:
         both_ways: pairs of prompt tokens that see each other in both directions, (B, P, P), or None.
         window: width of the sliding attention window of some layers, or None.
         window_everywhere: whether all layers have that window.
+        longest_row: longest packed row that the model can be given the right mask for, or None.
     """
 
     inputs: dict[str, Tensor]
@@ -43,6 +71,7 @@ class PromptLayout:
     both_ways: Tensor | None
     window: int | None
     window_everywhere: bool = False
+    longest_row: int | None = None
 
     @property
     def width(self) -> int:
@@ -68,11 +97,7 @@ def model_type(model: nn.Module) -> str:
 
 def image_token_id(model: nn.Module) -> int:
     """Id of the placeholder of one image token; -1, which no token has, if the configuration names none."""
-    config = unwrap(model).config
-    for name in ("image_token_id", "image_token_index"):
-        if getattr(config, name, None) is not None:
-            return int(getattr(config, name))
-    return -1
+    return configured_image_token(unwrap(model).config)
 
 
 def placeholder_ids(model: nn.Module) -> list[int]:
@@ -95,10 +120,11 @@ def lay_out(model: nn.Module, prompts: dict[str, Tensor]) -> PromptLayout:
         prompts: processor output for B prompts, padded on either side.
     """
     inputs = align_left(prompts)
+    inputs.pop("labels", None)  # PaliGemma's processor makes some, for a loss of the library
     family = model_type(model)
     _add_token_types(model, inputs)
     real = inputs["attention_mask"].bool()
-    if family in MROPE:
+    if hasattr(backbone_of(model), "get_rope_index"):  # M-RoPE: the Qwen family and others after it
         positions = _mrope_positions(model, inputs)
         start = positions.masked_fill(~real, -1).amax((0, 2)) + 1
     else:
@@ -117,14 +143,19 @@ def lay_out(model: nn.Module, prompts: dict[str, Tensor]) -> PromptLayout:
     return PromptLayout(inputs, positions, start, both_ways, *_window(model))
 
 
-def _window(model: nn.Module) -> tuple[int | None, bool]:
-    """Width of the sliding window, and whether all layers have it (Mistral; not Gemma 3)."""
+def _window(model: nn.Module) -> tuple[int | None, bool, int | None]:
+    """Width of the sliding window, whether all layers have it (Mistral; not Gemma 3), and the longest row.
+
+    PaliGemma takes one explicit mask for all layers, so on Gemma 2 a packed row must fit into the window.
+    """
     text = unwrap(model).config.get_text_config()
     types = getattr(text, "layer_types", None)
     width = getattr(text, "sliding_window", None)
     if width is None or (types is not None and "sliding_attention" not in types):
-        return None, False
-    return int(width), types is None
+        return None, False, None
+    if model_type(model) == "paligemma":
+        return None, False, int(width)
+    return int(width), types is None, None
 
 
 def _add_token_types(model: nn.Module, inputs: dict[str, Tensor]) -> None:

@@ -1,16 +1,15 @@
 """Frozen-vision features: what a model makes of an image before its language model, computed once.
 
-A row of `pixel_values` (an image, a tile, or the images of one prompt, as the family lays them out) is one entry.
-It is named by its pixels, so by the image and by all that the processor did to it, and lies in a folder that is
-named by every parameter and buffer that `get_image_features` reaches: another tower, projector or processor
-never hits.
+A row of `pixel_values` (an image with its tiles, or a tile, as the family lays them out) is one entry. It is named
+by its pixels, so by the image and by all that the processor did to it, and lies in a folder that is named by every
+parameter and buffer that `get_image_features` reaches: another tower, projector or processor never hits.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
+from vlmalign.models.image_rows import content, image_rows, stack_rows
 from vlmalign.models.loading import backbone_of
-from vlmalign.models.vision_key import tensor_digest, vision_key
+from vlmalign.models.vision_key import key_of, tensor_digest, vision_tensors
 from vlmalign.records.sized_folder import SizedFolder
 
 Entry = dict[str, Tensor]
@@ -83,6 +83,7 @@ class FeatureCache:
         self._memory: OrderedDict[str, Entry] = OrderedDict()
         self._held = 0
         self._key: str | None = None
+        self._seen: dict[str, tuple[int, int, bool]] = {}  # state of the weights that the key names
         self.counts = dict.fromkeys(("memory", "disk", "computed", "damaged"), 0)
 
     def replace_images(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,8 +100,9 @@ class FeatureCache:
         accepted = inspect.signature(backbone_of(self._model).get_image_features).parameters
         images = {name: value for name, value in inputs.items() if name in accepted}
         rows = list(image_rows(images))
-        if self._key is None:
-            self._key = vision_key(self._model, rows[0])
+        if not rows:  # a processor's padding for prompts of text alone
+            return {name: value for name, value in inputs.items() if name not in images}
+        self._check_key(rows[0])
         names = [self._name(row) for row in rows]
         entries = {name: found for name in dict.fromkeys(names) if (found := self._find(name)) is not None}
         missing = {name: row for name, row in zip(names, rows, strict=True) if name not in entries}
@@ -111,6 +113,17 @@ class FeatureCache:
         rest = {name: value for name, value in inputs.items() if name != "pixel_values"}
         return {**rest, "mm_encoder_outputs": {"image": features}}
 
+    def _check_key(self, row: Mapping[str, Tensor]) -> None:
+        """Name the vision side by its weights, again where one was written to, replaced or set to be trained.
+
+        Buffers are part of the name but not watched: DDP writes to them at each step.
+        """
+        weights = dict(backbone_of(self._model).named_parameters())
+        if self._key is None or self._seen != _states(weights, self._seen):
+            reached = vision_tensors(self._model, row)
+            self._key = key_of(self._model, reached)
+            self._seen = _states(weights, [name for name in reached if name in weights])
+
     def forget(self) -> None:
         """Drop what is kept in memory; the folder stays."""
         self._memory.clear()
@@ -120,7 +133,7 @@ class FeatureCache:
         """Folder of the model, then the hash of the row and of how it is computed."""
         kind = row["pixel_values"].device.type
         autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-        return f"{self._key}/{tensor_digest(row, str(autocast))}"
+        return f"{self._key}/{tensor_digest(content(row), str(autocast))}"
 
     def _find(self, name: str) -> Entry | None:
         if name in self._memory:
@@ -142,17 +155,18 @@ class FeatureCache:
         return entry
 
     @torch.no_grad()
-    def _compute(self, missing: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Entry]:
+    def _compute(self, missing: Mapping[str, Entry]) -> dict[str, Entry]:
         """Run the tower on the rows that are not known, dropout off."""
         backbone = backbone_of(self._model)
         training = backbone.training
+        found: dict[str, Entry] = {}
         backbone.eval()
         try:
-            output = backbone.get_image_features(**_stack(list(missing.values())), return_dict=True)
+            for names, images in stack_rows(missing):
+                output = backbone.get_image_features(**images, return_dict=True)
+                found |= zip(names, _split(output, len(names)), strict=True)
         finally:
             backbone.train(training)
-        pieces = _split(output, len(missing))
-        found = dict(zip(missing, pieces, strict=True))
         self.counts["computed"] += len(found)
         for name, entry in found.items():
             if self._folder is not None:
@@ -168,23 +182,7 @@ class FeatureCache:
             self._held -= _size(self._memory.popitem(last=False)[1])
 
 
-# -- rows of images ---------------------------------------------------------------------------------
-
-
-def image_rows(images: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """The images one by one, each with a first dimension of its own."""
-    if "image_grid_thw" in images:  # patches of all images in one long row
-        patches = images["image_grid_thw"].prod(1).tolist()
-        pixels = images["pixel_values"].split(patches)
-        for i, own in enumerate(pixels):
-            yield {"pixel_values": own, "image_grid_thw": images["image_grid_thw"][i : i + 1]}
-        return
-    for i in range(images["pixel_values"].shape[0]):
-        yield {name: value[i : i + 1] for name, value in images.items()}
-
-
-def _stack(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+# -- a result's features by row --------------------------------------------------------------------
 
 
 def _split(output: Any, n: int) -> list[Entry]:
@@ -216,3 +214,9 @@ def _join(entries: Sequence[Entry], device: torch.device) -> ImageFeatures:
 
 def _size(entry: Entry) -> int:
     return sum(value.nbytes for value in entry.values())
+
+
+def _states(weights: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, tuple[int, int, bool]]:
+    """Which objects these weights are, how often they were written to, and whether they are trained."""
+    found = ((name, weights[name]) for name in names)
+    return {name: (id(value), value._version, value.requires_grad) for name, value in found}

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-import weakref
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from vlmalign.models.batch import PromptBatch
-from vlmalign.models.family import PROVED, PromptLayout, lay_out, model_type, token_type_of_responses
+from vlmalign.models.family import PromptLayout, image_token_id, lay_out, token_type_of_responses
 from vlmalign.models.feature_cache import FeatureCache
 from vlmalign.models.images import PER_TOKEN, images_per_prompt, select_prompts
 from vlmalign.models.loading import unwrap
-from vlmalign.models.packed import pack_rows
+from vlmalign.models.packed import pack_rows, packed_width
+from vlmalign.models.unlisted import compare_modes, known_modes, must_compare
 
 Mode = Literal["packed", "cached", "plain"]
-
-logger = logging.getLogger(__name__)
 
 
 class ResponseOutput(NamedTuple):
@@ -53,8 +51,9 @@ def forward_responses(
     `packed` runs one row per prompt that holds all its responses, and is what training uses; `cached` runs
     the prompts into a key-value cache and the responses after it, without gradients; `plain` runs one row
     per response as any library does, and is the reference the others are tested against. All give the same
-    numbers. Packing a family that is not in `PROVED` is compared with `plain` on its first batch; on a
-    mismatch `plain` is used from then on, and logged.
+    numbers. For a family that is not in `PROVED`, every mode is compared with the model itself on its first
+    batch; where one differs `plain` is used from then on, and logged. So it is for packed rows that are longer
+    than the window of a PaliGemma 2.
 
     Args:
         model: a Hugging Face image-text model or its backbone without output layer, possibly wrapped
@@ -67,8 +66,8 @@ def forward_responses(
         temperature: log-probabilities are those of sampling at this temperature, above 0.
 
     Raises:
-        ValueError: an unknown mode, placeholders that do not fit the images, or log-probabilities of a
-            backbone.
+        ValueError: an unknown mode, placeholders that do not fit the images or stand in a response,
+            log-probabilities of a backbone, or a family whose numbers cannot be had.
 
     Example:
         >>> from vlmalign.models.tiny import build_tiny_llava
@@ -91,13 +90,17 @@ def forward_responses(
             "the model has no output layer for log-probabilities: pass logps=False or the whole model."
         )
     images_per_prompt(model, batch.prompts)
+    _check_no_placeholder(model, batch)
     wanted = _Wanted(logps, hidden, features, temperature)
+    if mode not in usable_modes(model, batch, features):
+        mode = "plain"
     if mode == "packed" and batch.n_responses == batch.n_prompts:
         # One response per prompt: both layouts are the same rows, and a plain mask allows faster kernels.
         return _plain(model, lay_out(model, batch.prompts), batch, wanted)._replace(mode="packed")
-    if mode == "packed" and not _can_pack(model, batch):
+    layout = lay_out(model, batch.prompts)
+    if mode == "packed" and layout.longest_row is not None and packed_width(batch) > layout.longest_row:
         mode = "plain"
-    return _RUNS[mode](model, lay_out(model, batch.prompts), batch, wanted)
+    return _RUNS[mode](model, layout, batch, wanted)
 
 
 def sequence_logps(output: ResponseOutput, batch: PromptBatch) -> Tensor:
@@ -105,6 +108,15 @@ def sequence_logps(output: ResponseOutput, batch: PromptBatch) -> Tensor:
     if output.logps is None:
         raise ValueError("the output has no log-probabilities: call forward_responses with logps=True.")
     return (output.logps * batch.loss_mask).sum(1)
+
+
+def _check_no_placeholder(model: nn.Module, batch: PromptBatch) -> None:
+    found = ((batch.response_ids == image_token_id(model)) & batch.response_mask).any(1)
+    if bool(found.any()):
+        raise ValueError(
+            f"response rows {found.nonzero().flatten().tolist()} hold the image placeholder, token "
+            f"{image_token_id(model)}, expected text only: move images to the prompt, or drop these responses."
+        )
 
 
 class _Wanted(NamedTuple):
@@ -224,46 +236,30 @@ def _response_field(model: nn.Module, name: str, batch: PromptBatch) -> Tensor:
     return torch.full_like(batch.response_ids, token_type_of_responses(model, name))
 
 
-# -- may this family be packed? -------------------------------------------------------------------
-
-_VERDICTS: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
-_TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+# -- which mode -----------------------------------------------------------------------------------
 
 
-def _can_pack(model: nn.Module, batch: PromptBatch) -> bool:
-    if model_type(model) in PROVED:
-        return True
-    inner = unwrap(model)
-    if inner not in _VERDICTS:
-        _VERDICTS[inner] = _packed_equals_plain(model, batch)
-    return _VERDICTS[inner]
+def usable_modes(model: nn.Module, batch: PromptBatch, features: FeatureCache | None = None) -> frozenset[str]:
+    """Modes that give the model's own numbers; a family that is not listed is checked on this batch.
+
+    Raises:
+        ValueError: a family that cannot be used.
+    """
+    if not must_compare(model, batch):
+        return known_modes(model)
+    layout, logps = lay_out(model, batch.prompts), unwrap(model).get_output_embeddings() is not None
+
+    def run(mode: str) -> Tensor:
+        output = _RUNS[mode](model, layout, batch, _Wanted(logps, not logps, features))
+        return output.logps if logps else output.hidden
+
+    return compare_modes(model, layout, batch, {mode: partial(run, mode) for mode in _RUNS}, logps=logps)
 
 
-@torch.no_grad()
-def _packed_equals_plain(model: nn.Module, batch: PromptBatch) -> bool:
-    """Compare both on this batch, dropout off; an unlisted family may break in any way, so errors count too."""
-    training, name = model.training, model_type(model)
-    logps = unwrap(model).get_output_embeddings() is not None
-    model.eval()
-    try:
-        layout = lay_out(model, batch.prompts)
-        pair = [run(model, layout, batch, _Wanted(logps, not logps)) for run in (_packed, _plain)]
-        a, b = (out.logps if logps else out.hidden for out in pair)
-        assert a is not None and b is not None
-        difference = float((a - b).abs().max())
-    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        logger.warning("family %r cannot be packed (%s): the plain forward is used for it.", name, error)
-        return False
-    finally:
-        model.train(training)
-    limit = _TOLERANCE.get(next(model.parameters()).dtype, 1e-3)
-    if not difference <= limit:
-        logger.warning(
-            "family %r: the packed forward differs from the plain one by %.1e (limit %.0e): plain is used.",
-            name,
-            difference,
-            limit,
-        )
-        return False
-    logger.info("family %r is not listed; packed equals plain to %.1e on its first batch.", name, difference)
-    return True
+def forward_mode(model: nn.Module) -> Mode:
+    """How `forward_responses` runs this model's batches when `packed` is asked for.
+
+    `plain` is what a family gets that is not in `PROVED` and did not pass the check on its first batch, or has
+    had no such batch.
+    """
+    return "packed" if "packed" in known_modes(model) else "plain"

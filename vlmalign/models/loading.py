@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from vlmalign.models.builtin import resolve_checkpoint
 from vlmalign.models.hub import check_on_hub
+from vlmalign.models.image_token import check_image_token
 from vlmalign.models.quantization import check_quantization, dequantized_state, quantize_language
 from vlmalign.models.sharding import is_main_process, whole, whole_tensors
 
@@ -110,7 +111,7 @@ def load_vlm(
 
     Raises:
         FileNotFoundError: no such folder or hub model, or one without safetensors weights.
-        ValueError: another kind of checkpoint, or weights that do not fit the model.
+        ValueError: another kind of checkpoint, weights that do not fit the model, or another model's processor.
     """
     path = resolve_checkpoint(path)
     check_folder(path)
@@ -119,6 +120,7 @@ def load_vlm(
     if lora is not None and lora.quantize is not None:  # before it moves: the device may have no room for all
         quantize_model(model, lora.quantize)
     vlm = VLM(model=model.to(device).eval(), processor=load_processor(path))
+    check_image_token(model.config, vlm.processor, path)
     if lora is not None:
         vlm.model = add_lora(vlm.model, lora)
     return vlm

@@ -30,6 +30,16 @@ class PackedRows:
     predicted_at: Tensor
 
 
+def packed_width(batch: PromptBatch) -> int:
+    """Columns of a packed row: those of the prompts, and for each rank the longest response of that rank."""
+    return batch.prompts["input_ids"].shape[1] + int(_slot_widths(batch).sum())
+
+
+def _slot_widths(batch: PromptBatch) -> Tensor:
+    widths = torch.zeros(int(batch.slots.max()) + 1, dtype=torch.long, device=batch.response_ids.device)
+    return widths.scatter_reduce(0, batch.slots, batch.response_mask.sum(1), "amax")
+
+
 def pack_rows(model: nn.Module, layout: PromptLayout, batch: PromptBatch) -> PackedRows:
     """Lay out each prompt with its responses, and the mask that keeps the responses apart.
 
@@ -43,9 +53,7 @@ def pack_rows(model: nn.Module, layout: PromptLayout, batch: PromptBatch) -> Pac
     """
     ids, real, index, slots = batch.response_ids, batch.response_mask, batch.prompt_index, batch.slots
     device, rows = ids.device, batch.n_prompts
-    lengths = real.sum(1)
-    widths = torch.zeros(int(slots.max()) + 1, dtype=torch.long, device=device)
-    widths = widths.scatter_reduce(0, slots, lengths, "amax")
+    widths = _slot_widths(batch)
     starts = layout.width + widths.cumsum(0) - widths
     total = layout.width + int(widths.sum())
     token = torch.arange(ids.shape[1], device=device)

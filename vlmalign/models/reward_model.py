@@ -14,6 +14,7 @@ from transformers import AutoModel
 from vlmalign.models.batch import PromptBatch
 from vlmalign.models.feature_cache import FeatureCache
 from vlmalign.models.forward import Mode, forward_responses
+from vlmalign.models.image_token import check_image_token
 from vlmalign.models.loading import (
     REWARD_HEAD,
     VLM,
@@ -118,6 +119,8 @@ class RewardModel(nn.Module):
             )
         if lora is not None:
             add_lora(backbone, lora)  # adapts the backbone in place
-        reward = cls(VLM(model=backbone, processor=load_processor(path)))
+        processor = load_processor(path)
+        check_image_token(backbone.config, processor, path)
+        reward = cls(VLM(model=backbone, processor=processor))
         reward.head.load_state_dict(head)
         return reward.eval()

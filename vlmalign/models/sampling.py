@@ -167,8 +167,7 @@ def decode_turn(
     finished = torch.zeros(len(rows), dtype=torch.bool, device=noise.device) if skip is None else skip.clone()
     for step in range(limit):
         active = ~finished[rows]
-        allowed = decoder.logits.index_fill(1, decoder.never, float("-inf"))
-        drawn = _draw(allowed, noise[rows, step], temperature, top_p)
+        drawn = _draw(decoder.choices(), noise[rows, step], temperature, top_p)
         logp = decoder.logits.gather(1, drawn[:, None])[:, 0] - decoder.logits.logsumexp(1)
         now = rows[active]
         tokens[now, step] = drawn[active]

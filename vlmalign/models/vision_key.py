@@ -26,7 +26,11 @@ def vision_key(model: nn.Module, images: Mapping[str, Tensor]) -> str:
     Raises:
         ValueError: one of the parameters is trained.
     """
-    reached = dict(_reached(model, images))
+    return key_of(model, vision_tensors(model, images))
+
+
+def key_of(model: nn.Module, reached: Mapping[str, Tensor]) -> str:
+    """The same from the tensors that the call reaches."""
     trained = [name for name, value in reached.items() if value.requires_grad]
     if trained:
         raise ValueError(
@@ -47,6 +51,11 @@ def vision_key(model: nn.Module, images: Mapping[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(tensor_digest({"value": value}, str(value.dtype)).encode())
     return digest.hexdigest()[:32]
+
+
+def vision_tensors(model: nn.Module, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Parameters and buffers of the backbone that `get_image_features` reaches, by name."""
+    return dict(_reached(model, images))
 
 
 def _reached(model: nn.Module, images: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -40,7 +40,7 @@ class Preference(Record):
     case_id: str
     group_id: str = Field(min_length=1)
     split: Split
-    images: tuple[ImageRef, ...] = Field(min_length=1)
+    images: tuple[ImageRef, ...] = Field(description="in the order of their places; () for text alone")
     prompt: tuple[Message, ...] = Field(min_length=1)
     chosen: tuple[Message, ...] = Field(min_length=1)
     rejected: tuple[Message, ...] = Field(min_length=1)
@@ -73,7 +73,7 @@ class Demonstration(Record):
     case_id: str
     group_id: str = Field(min_length=1)
     split: Split
-    images: tuple[ImageRef, ...] = Field(min_length=1)
+    images: tuple[ImageRef, ...] = Field(description="in the order of their places; () for text alone")
     prompt: tuple[Message, ...] = Field(min_length=1)
     response: tuple[Message, ...] = Field(min_length=1)
     weight: float = Field(1.0, ge=0)

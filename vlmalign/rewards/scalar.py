@@ -11,7 +11,8 @@ from PIL import Image
 
 from vlmalign.data.blank import blank_image
 from vlmalign.data.collate import collate, pad_token
-from vlmalign.data.encode import Example, candidate_prompt, encode_candidate, encode_prompt, stop_tokens
+from vlmalign.data.encode import Example, candidate_prompt, encode_candidate, stop_tokens
+from vlmalign.data.prompts import encode_prompt
 from vlmalign.models import VLM, RewardModel, batch_flops
 from vlmalign.records import Candidate, Case, Message
 from vlmalign.records.hashing import config_hash, sha256_file
@@ -101,7 +102,7 @@ class ScalarReward:
                 if current is not None:
                     yield current
                 shown = [blank_image(picture) for picture in pictures] if self.blank_images else pictures
-                current = Example(case.id, encode_prompt(self.processor, messages, shown), ())
+                current = Example(case.id, encode_prompt(self.processor, messages, shown, record=case.id), ())
                 last = (case.id, messages)
             answer = encode_candidate(self.processor, case, candidate, current.prompt, self._stops)
             current = Example(current.id, current.prompt, (*current.responses, *answer.responses))

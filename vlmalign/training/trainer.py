@@ -24,9 +24,11 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import SaveStrategy
 
 from vlmalign.models import FeatureCache
+from vlmalign.models.forward import forward_mode
 from vlmalign.models.sharding import layer_classes, size_of, spread_again, whole_tensors
 from vlmalign.training import checkpoints
 from vlmalign.training.arguments import training_arguments
+from vlmalign.training.naming import naming_records
 from vlmalign.training.progress import EpochCallback, LastStepCallback, ProgressBar, is_interactive
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.shares import FILLER, FilledOrder, MarkedItems, collate_real
@@ -167,13 +169,15 @@ class StageTrainer(Trainer):
         self, extra: Mapping[str, Any], final: Mapping[str, float], resumed: int, seconds: float
     ) -> dict[str, Any]:
         flops = {"training": self.state.total_flos, **extra.get("flops", {})}
-        trained = checkpoints.trained_parameters(self.accelerator.unwrap_model(self.model))
+        model = self.accelerator.unwrap_model(self.model)
+        trained = checkpoints.trained_parameters(model)
         last = next((entry for entry in reversed(self.state.log_history) if "loss" in entry), {})
         return {
             **extra,
             "steps": self.state.global_step,
             "epochs": self.state.epoch,
             "examples": len(self.order),
+            "forward_mode": forward_mode(getattr(model, "backbone", model)),
             "trained_parameters": sum(map(size_of, trained.values())),
             "flops": {**flops, "total": sum(flops.values())},
             "last": _finite(last),
@@ -224,7 +228,8 @@ class StageTrainer(Trainer):
     ) -> Any:
         """The batch's share of the optimiser step's mean loss."""
         assert num_items_in_batch is not None
-        result = self._real_loss(model, inputs)
+        with naming_records(inputs["ids"]):
+            result = self._real_loss(model, inputs)
         loss = result.total / num_items_in_batch * self.accelerator.num_processes
         if not torch.isfinite(loss):
             raise FloatingPointError(
@@ -269,7 +274,7 @@ class StageTrainer(Trainer):
         totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.args.device))
         with torch.no_grad():
             for batch in self.get_eval_dataloader(eval_dataset):
-                with self.compute_loss_context_manager():
+                with self.compute_loss_context_manager(), naming_records(batch["ids"]):
                     result = self._real_loss(model, batch)
                 self._record(result)
                 totals["loss"] += result.total
