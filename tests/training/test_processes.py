@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from vlmalign.models import load_vlm, save_vlm
-from vlmalign.records import DataError, Demonstration
+from vlmalign.records import DataError, DatasetBuild, Demonstration, assistant, user
 from vlmalign.training import SftConfig, train_sft
 from vlmalign.training.examples import check_alike, training_examples
 
@@ -75,9 +75,18 @@ def assert_same(one, two, tolerance=1e-5):
 
 def test_two_processes_under_ddp_take_the_steps_of_one(settings, make_demos, make_pairs, make_ranked, tmp_path):
     held_out = make_demos(n=3, first=50, split="test")
+    text = str(tmp_path / "text")
+    with DatasetBuild(text, "demonstration", {}, data_use="open") as build:
+        record = Demonstration(
+            id="t", case_id="t", group_id="t", split="train", images=(), prompt=(user("Why?"),),
+            response=(assistant("No leukocyte is seen."),), source="labels",
+        )  # fmt: skip
+        build.commit(record.id, [record])
     runs = {
         # 5 examples, 2 at a time in 2 processes: at the end of an epoch the second process has a filler only
         "sft": ("sft", {"data": make_demos(n=5), "eval_data": [held_out], "eval_steps": 2}),
+        # one at a time, so that one process runs its vision tower where the other has text
+        "text": ("sft", {"data": [make_demos(n=1), text], "batch_size": 1}),
         "dpo": (
             "dpo",
             {
@@ -95,9 +104,10 @@ def test_two_processes_under_ddp_take_the_steps_of_one(settings, make_demos, mak
         ),
     }
     for name, (stage, own) in runs.items():
-        recorded["record"](stage, {**settings, **own, "batch_size": 4, "out": str(tmp_path / "one" / name)})
+        size = 2 * own.get("batch_size", 2)
+        recorded["record"](stage, {**settings, **own, "batch_size": size, "out": str(tmp_path / "one" / name)})
     jobs = [
-        (stage, {**settings, **own, "batch_size": 2, "out": str(tmp_path / "two" / name)}, None)
+        (stage, {**settings, "batch_size": 2, **own, "out": str(tmp_path / "two" / name)}, None)
         for name, (stage, own) in runs.items()
     ]
     jobs += killed_and_not("sft", {**settings, "data": make_demos(n=7), "lora": {"dropout": 0.1}}, tmp_path)
@@ -105,7 +115,7 @@ def test_two_processes_under_ddp_take_the_steps_of_one(settings, make_demos, mak
     for name in runs:
         assert_same(tmp_path / "one" / name, tmp_path / "two" / name)
     fillers = json.loads((tmp_path / "fillers.json").read_text())
-    assert [fillers[1][name] for name in runs] == [2, 2, 0] and not any(fillers[0].values())
+    assert [fillers[1][name] for name in runs] == [2, 0, 2, 0] and not any(fillers[0].values())
     assert_same_bits(tmp_path)
 
 
