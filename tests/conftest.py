@@ -245,6 +245,22 @@ def gemma3_narrow() -> VLM:
     return gemma3(window=6)
 
 
+def mistral3() -> VLM:
+    tokenizer = bytes_tokenizer(image="[IMG]", row="[IMG_BREAK]", end="[IMG_END]")
+    config = hf.Mistral3Config(
+        vision_config=hf.PixtralVisionConfig(**VISION, head_dim=16),
+        text_config=hf.MistralConfig(**TEXT, vocab_size=len(tokenizer)),
+        image_token_id=tokenizer.convert_tokens_to_ids("[IMG]"),
+        spatial_merge_size=2,
+        vision_feature_layer=-1,
+    )
+    images = hf.PixtralImageProcessor(size={"longest_edge": 56}, patch_size={"height": 14, "width": 14})
+    processor = hf.PixtralProcessor(
+        images, tokenizer, patch_size=7, spatial_merge_size=2, chat_template=template("[IMG]")
+    )
+    return VLM(hf.Mistral3ForConditionalGeneration(config), processor)
+
+
 def idefics3() -> VLM:
     tokenizer = bytes_tokenizer(
         image_token="<image>", fake="<fake_token_around_image>", end="<end_of_utterance>", whole="<global-img>"
@@ -280,7 +296,7 @@ FAMILIES: dict[str, Callable[[], VLM]] = {
     make.__name__: make
     for make in (
         llava, llava_on_mistral, llava_next, llava_onevision, qwen2_vl, qwen2_5_vl, qwen3_vl, internvl, paligemma,
-        paligemma2, gemma3, gemma3_narrow, idefics3, smolvlm,
+        paligemma2, gemma3, gemma3_narrow, idefics3, smolvlm, mistral3,
     )
 }  # fmt: skip
 

@@ -166,7 +166,7 @@ def test_placeholders_without_images_are_refused(vlm, batch, mode):
 def test_a_response_that_holds_a_placeholder_is_refused(vlm, batch):
     ids = batch.response_ids.clone()
     ids[2, 1] = vlm.model.config.image_token_id
-    with pytest.raises(ValueError, match=r"response rows \[2\] hold the image placeholder"):
+    with pytest.raises(ValueError, match=r"response rows \[2\] hold a placeholder of images"):
         forward_responses(vlm.model, replace(batch, response_ids=ids))
 
 

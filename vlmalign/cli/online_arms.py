@@ -80,7 +80,7 @@ def _validation(demo: Demo) -> list[Step]:
 def _proxy(demo: Demo, proxy: str, expert: Mapping[str, Any]) -> dict[str, Any]:
     """What an arm maximises."""
     if proxy == "reward":
-        scaled = {"shaping": {"whiten": "running", "cut": -5.0}}  # its scores have a scale of their own
+        scaled = {"shaping": {"whiten": "running", "cut": -10.0}}  # its scores have a scale of their own
         return {"reward": {"name": "scalar", "settings": {"run": demo.path("reward")}}, **scaled}
     if demo.source != "smear":
         return {"reward": expert}

@@ -10,7 +10,7 @@ from PIL import Image
 
 from vlmalign.data.datasets import DataSource
 from vlmalign.data.prompt_cache import PromptCache
-from vlmalign.data.prompts import Prompt, encode_prompt, prompt_text
+from vlmalign.data.prompts import Prompt, check_places, encode_prompt, prompt_text
 from vlmalign.records import Case, DataError, RecordFolder
 
 
@@ -82,7 +82,8 @@ class CasePrompts:
                     record=case.id,
                     field="split",
                 )
-            prompt_text(self.processor, case.messages)  # what cannot be rendered is refused before training
+            text = prompt_text(self.processor, case.messages)  # what cannot be rendered is refused before training
+            check_places(self.processor, case.messages, len(case.images), text, record=case.id)
             self._cases.append((folder, case))
         if len(self._cases) == first:
             raise DataError("the folder has no records", "Leave it out.", file=folder.path)
@@ -99,7 +100,8 @@ class CasePrompts:
         text = prompt_text(self.processor, case.messages)
         prompt = self._cache.get(text, pictures)
         if prompt is None:
-            prompt = self._cache.put(text, pictures, encode_prompt(self.processor, case.messages, images))
+            prompt = encode_prompt(self.processor, case.messages, images, record=case.id)
+            prompt = self._cache.put(text, pictures, prompt)
         length = prompt["input_ids"].shape[1]
         if self.max_length is not None and length > self.max_length:
             raise DataError(

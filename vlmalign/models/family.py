@@ -46,6 +46,7 @@ PROVED: dict[str, Family] = {
         "prompts without an image: its processor only makes prompts about images",
     ),
     "gemma3": Family("Gemma 3", "google/medgemma-4b-it, google/gemma-3-4b-it"),
+    "mistral3": Family("Mistral 3", "mistralai/Mistral-Small-3.2-24B-Instruct-2506"),
     "idefics3": Family("Idefics3", "HuggingFaceM4/Idefics3-8B-Llama3"),
     "smolvlm": Family("SmolVLM", "HuggingFaceTB/SmolVLM2-500M-Video-Instruct (needs `pip install num2words`)"),
 }

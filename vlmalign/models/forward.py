@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmalign.models.batch import PromptBatch
-from vlmalign.models.family import PromptLayout, image_token_id, lay_out, token_type_of_responses
+from vlmalign.models.family import PromptLayout, lay_out, placeholder_ids, token_type_of_responses
 from vlmalign.models.feature_cache import FeatureCache
 from vlmalign.models.images import PER_TOKEN, images_per_prompt, select_prompts
 from vlmalign.models.loading import unwrap
@@ -111,11 +111,13 @@ def sequence_logps(output: ResponseOutput, batch: PromptBatch) -> Tensor:
 
 
 def _check_no_placeholder(model: nn.Module, batch: PromptBatch) -> None:
-    found = ((batch.response_ids == image_token_id(model)) & batch.response_mask).any(1)
+    placeholders = torch.tensor(placeholder_ids(model), device=batch.response_ids.device)
+    found = (torch.isin(batch.response_ids, placeholders) & batch.response_mask).any(1)
     if bool(found.any()):
         raise ValueError(
-            f"response rows {found.nonzero().flatten().tolist()} hold the image placeholder, token "
-            f"{image_token_id(model)}, expected text only: move images to the prompt, or drop these responses."
+            f"response rows {found.nonzero().flatten().tolist()} hold a placeholder of images, one of "
+            f"the tokens {placeholders.tolist()}, expected text only: move images to the prompt, or drop these "
+            "responses."
         )
 
 

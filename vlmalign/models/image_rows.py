@@ -38,8 +38,11 @@ def image_rows(images: Mapping[str, Tensor]) -> Iterator[Row]:
 
 
 def content(row: Mapping[str, Tensor]) -> Row:
-    """The row without tiles of zeros at its end, which are there because of its neighbours in the batch."""
+    """The row without the zeros at its end that are there because of its neighbours in the batch."""
     pixels = row["pixel_values"]
+    if pixels.ndim == 4 and "image_sizes" in row:
+        height, width = row["image_sizes"][0].tolist()
+        return {**row, "pixel_values": pixels[:, :, :height, :width]}
     if pixels.ndim != 5:
         return dict(row)
     used = (pixels != 0).flatten(2).any(2)[0].nonzero()

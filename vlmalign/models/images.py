@@ -132,6 +132,9 @@ def _tokens_per_image(model: nn.Module, inputs: dict[str, Tensor], tokens: list[
     if "image_grid_thw" in inputs:
         merge = config.vision_config.spatial_merge_size**2
         return [int(patches) // merge for patches in inputs["image_grid_thw"].prod(1).tolist()]
+    if "image_sizes" in inputs and config.vision_config.model_type == "pixtral":
+        side = config.vision_config.patch_size * getattr(config, "spatial_merge_size", 1)
+        return [int(tokens) for tokens in (inputs["image_sizes"] // side).prod(1).tolist()]
     if config.model_type == "llava" and pixels.ndim == 4:
         patch = config.vision_config.patch_size
         each = (pixels.shape[2] // patch) * (pixels.shape[3] // patch)

@@ -12,6 +12,7 @@ from torch import Tensor
 from vlmalign.losses.advantages import Moments, gae, group_advantages, leave_one_out_advantages, whiten
 from vlmalign.losses.kl import kl_estimate
 from vlmalign.models.actor_critic import ActorCriticOutput
+from vlmalign.training.naming import naming_records
 from vlmalign.training.ppo_config import Gae, Group, PpoConfig
 from vlmalign.training.rollouts import Rollout
 from vlmalign.training.shaping import Join, ShapedScores
@@ -65,7 +66,8 @@ def token_scores(
     values: Tensor | None = None
     for cases in parts:
         batch, rows = rollout.batch(cases)
-        output = forward(batch.to(device))
+        with naming_records([rollout.items[b].case.id for b in cases]):
+            output = forward(batch.to(device))
         width = output.logps.shape[1]
         logps[rows, :width] = output.logps.float().cpu()
         if output.values is not None:

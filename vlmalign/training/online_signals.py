@@ -53,3 +53,17 @@ def critic_signals(experience: Experience) -> Sums:
         return {}
     explained = explained_variance(experience.old_values[experience.mask], experience.returns[experience.mask])
     return {"explained_variance": (explained, 1) if math.isfinite(explained) else (0.0, 0)}
+
+
+def answer_lines(rollout: Rollout, shaped: ShapedScores, step: int) -> list[dict[str, Any]]:
+    """The answers for people to read, a line each, with the reward's own score or why there is none."""
+    return [
+        {
+            "step": step,
+            "case": candidate.case_id,
+            "text": candidate.text,
+            "score": float(shaped.scores[row]) if shaped.valid[row] else None,
+            "invalid_reason": shaped.reasons[row],
+        }
+        for row, candidate in enumerate(rollout.candidates)
+    ]

@@ -22,6 +22,7 @@ from vlmalign.losses.advantages import Moments
 from vlmalign.losses.kl import adapted_coefficient
 from vlmalign.models import VLM, save_vlm
 from vlmalign.models.actor_critic import ActorCritic, ActorCriticOutput
+from vlmalign.models.forward import forward_mode
 from vlmalign.rewards import Reward, load_reward
 from vlmalign.training import checkpoints
 from vlmalign.training.experience import Experience, TokenScores, chunks, make_experience, token_scores
@@ -35,7 +36,7 @@ from vlmalign.training.online_setup import (
     reference_policy,
     round_features,
 )
-from vlmalign.training.online_signals import critic_signals, gold_signals, rollout_signals
+from vlmalign.training.online_signals import answer_lines, critic_signals, gold_signals, rollout_signals
 from vlmalign.training.online_state import OnlineState, load_best, load_checkpoint, save_best, save_checkpoint
 from vlmalign.training.order import endless_order, permutation
 from vlmalign.training.policy import load_policy
@@ -326,20 +327,8 @@ class OnlineLoop:
             state.kl_coefficient = adapted_coefficient(
                 state.kl_coefficient, kl, target=config.kl.target, answers=answers, horizon=config.kl.horizon
             )
-        self._shown = self._examples(rollout, shaped)
         state.round += 1
-
-    def _examples(self, rollout: Rollout, shaped: ShapedScores) -> list[dict[str, Any]]:
-        return [
-            {
-                "step": self.state.round + 1,
-                "case": candidate.case_id,
-                "text": candidate.text,
-                "score": float(shaped.scores[row]) if shaped.valid[row] else None,
-                "invalid_reason": shaped.reasons[row],
-            }
-            for row, candidate in enumerate(rollout.candidates[: self.config.logged_answers])
-        ]
+        self._shown = answer_lines(rollout, shaped, state.round)[: config.logged_answers]
 
     # -- held-out cases, files ----------------------------------------------------------------------------
 
@@ -393,6 +382,7 @@ class OnlineLoop:
             "reward": self.reward.name,
             "gold": self.gold.name if self.gold else None,
             **self.state.summary(),
+            "forward_mode": forward_mode(self.vlm.model),
             "trained_parameters": sum(value.numel() for value in trained.values()),
             "resumed_from_step": resumed,
             "seconds_of_this_session": round(seconds, 2),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vlmalign.data import CasePairs, PairBatch, PairItem
 from vlmalign.models import FeatureCache, batch_flops, forward_responses, sequence_logps
+from vlmalign.training.naming import naming_records
 from vlmalign.training.reference_cache import ReferenceCache, answer_keys
 
 
@@ -158,8 +159,9 @@ def _compute(
         found.update(zip(item.keys, logps[torch.tensor(item.pairs)], strict=True))
 
     def score(items: list[tuple[PairItem, list[str]]]) -> None:
-        batch = collator([item for item, _ in items])["batch"].to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+        inputs = collator([item for item, _ in items])
+        batch = inputs["batch"].to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=autocast), naming_records(inputs["ids"]):
             output = forward_responses(model, batch, features=features)
         own = sequence_logps(output, batch).float().cpu().split([len(i.example.responses) for i, _ in items])
         for (item, names), logps in zip(items, own, strict=True):
