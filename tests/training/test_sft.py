@@ -126,3 +126,15 @@ def test_gradient_checkpointing_takes_the_same_step(settings, demos, tmp_path):
     first, second = map(weights, runs)
     for name in first:
         torch.testing.assert_close(first[name], second[name], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 2}])
+def test_mixed_precision_trains_single_precision_weights(settings, demos, metrics_of, tmp_path, lora):
+    runs = []
+    for dtype in ("float32", "mixed"):
+        own = {"dtype": dtype, "lora": lora, "out": str(tmp_path / dtype), "gradient_checkpointing": True}
+        model = without_dropout(settings["model"], tmp_path)
+        runs.append(train_sft(SftConfig(**{**settings, "data": demos, "model": model, "max_steps": 3, **own})))
+    exact, mixed = ([line["loss"] for line in metrics_of(run)] for run in runs)
+    assert mixed != exact and mixed == pytest.approx(exact, rel=0.02)
+    assert {value.dtype for value in weights(runs[1]).values()} == {torch.float32}

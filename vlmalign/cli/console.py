@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -17,7 +18,8 @@ from rich.progress import (
 
 T = TypeVar("T")
 
-console = Console(soft_wrap=True, highlight=False)
+# Of the processes that train together, the first one speaks.
+console = Console(soft_wrap=True, highlight=False, quiet=os.environ.get("RANK", "0") != "0")
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 

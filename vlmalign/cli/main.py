@@ -54,7 +54,7 @@ def _root(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if not errors.is_terminal:  # the bars of other packages: nobody watches, and logs fill up
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|torch)\b")
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|torch|accelerate)\b")
 
 
 app.command("demo")(demo.demo)

@@ -10,17 +10,22 @@ import typer
 from vlmalign.cli.console import console
 from vlmalign.cli.failures import nothing_left_behind
 from vlmalign.cli.stages import load_recipe, merge, parse_settings, run_recipe_stage
-from vlmalign.recipes import read_recipe, recipe_names
+from vlmalign.recipes import launch_names, read_launch, read_recipe, recipe_names
+
+LAUNCH = "accelerate launch --config_file {} -m vlmalign.cli.main dpo CONFIG.yaml"
 
 app = typer.Typer(no_args_is_help=True, help="Ready settings for every stage: list, copy, change, run.")
 
 
 @app.command("list")
 def list_recipes() -> None:
-    """List the shipped recipes with what each does."""
+    """List the shipped recipes with what each does, and the configurations for several GPUs or machines."""
     for name in recipe_names():
         recipe = load_recipe(read_recipe(name), name=name)
         console.print(f"[bold]{name:28}[/] {recipe.stage:18} {recipe.about}")
+    console.print(f"\nlaunch configurations, once copied, for: {LAUNCH.format('FILE')}")
+    for name in launch_names():
+        console.print(f"[bold]{name:28}[/] {read_launch(name).splitlines()[0].lstrip('# ')}")
 
 
 @app.command("copy")
@@ -28,10 +33,11 @@ def copy_recipe(
     name: Annotated[str, typer.Argument(help="a name of `vlmalign recipes list`")],
     to: Annotated[Path | None, typer.Argument(help="default: NAME.yaml here")] = None,
 ) -> None:
-    """Copy a recipe to a file of your own, to change and run.
+    """Copy a recipe or a launch configuration to a file of your own, to change and run.
 
     For example: vlmalign recipes copy smear-dpo my-dpo.yaml
     """
+    launch = name in launch_names()
     target = to or Path(f"{name}.yaml")
     if target.is_dir():
         target = target / f"{name}.yaml"
@@ -41,10 +47,11 @@ def copy_recipe(
         raise FileNotFoundError(f"{target.parent}: no such folder. Make it first, or name another file.")
     from vlmalign.records.manifest import write_atomic
 
-    text = read_recipe(name)
+    text = read_launch(name) if launch else read_recipe(name)
     with nothing_left_behind(target.with_name(target.name + ".partial")):
         write_atomic(target, text.encode())
-    console.print(f"wrote {target}; run it with: vlmalign recipes run {target}")
+    command = LAUNCH.format(target) if launch else f"vlmalign recipes run {target}"
+    console.print(f"wrote {target}; run it with: {command}", markup=False)
 
 
 @app.command("run")

@@ -18,6 +18,7 @@ from vlmalign.models.batch import PromptBatch
 from vlmalign.models.family import image_token_id, model_type
 from vlmalign.models.forward import Mode
 from vlmalign.models.loading import backbone_of, language_model_of, unwrap
+from vlmalign.models.sharding import size_of
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _flops(
     total = text.forward(tokens, pairs)
     head = unwrap(model).get_output_embeddings()
     if head is not None:
-        total += 2 * head.weight.numel() * predicted * (2 + head.weight.requires_grad if training else 1)
+        total += 2 * size_of(head.weight) * predicted * (2 + head.weight.requires_grad if training else 1)
     tower, projector = _vision_parts(model, language)
     feeds = False
     if "pixel_values" in prompts:
@@ -136,8 +137,8 @@ def _part(module: nn.Module, config: object) -> _Part:
         hidden = config.embed_dim  # Qwen2-VL names the tower's output width hidden_size
     width = heads * (getattr(config, "head_dim", None) or hidden // heads)
     return _Part(
-        weights=sum(weight.numel() for weight in linears),
-        trained=sum(weight.numel() for weight in linears if weight.requires_grad),
+        weights=sum(map(size_of, linears)),
+        trained=sum(size_of(weight) for weight in linears if weight.requires_grad),
         any_trained=any(parameter.requires_grad for parameter in module.parameters()),
         attention=layers * width,
     )
@@ -154,8 +155,8 @@ def _vision_parts(model: nn.Module, language: nn.Module) -> tuple[_Part, _Part]:
     rest = nn.ModuleDict(children)
     weights = [m.weight for m in rest.modules() if isinstance(m, nn.Linear)]
     between = _Part(
-        weights=sum(weight.numel() for weight in weights),
-        trained=sum(weight.numel() for weight in weights if weight.requires_grad),
+        weights=sum(map(size_of, weights)),
+        trained=sum(size_of(weight) for weight in weights if weight.requires_grad),
         any_trained=any(parameter.requires_grad for parameter in rest.parameters()),
         attention=0,
     )

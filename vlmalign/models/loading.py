@@ -17,6 +17,8 @@ from transformers.utils import logging
 from vlmalign.models.builtin import resolve_checkpoint
 from vlmalign.models.hub import check_on_hub
 from vlmalign.models.image_token import check_image_token
+from vlmalign.models.quantization import check_quantization, dequantized_state, quantize_language
+from vlmalign.models.sharding import is_main_process, whole, whole_tensors
 
 REWARD_HEAD = "reward_head.safetensors"
 
@@ -45,12 +47,16 @@ class LoraSettings:
         targets: "language" for all linear layers of the language model, or the last parts of their names
             (`("q_proj", "v_proj")`). The vision tower and the projector are never adapted, so that their
             features can be cached.
+        quantize: keep the language model's own linear weights as 4-bit NormalFloats and compute with them in
+            this type (QLoRA); needs CUDA and the extra `gpu`. What is saved is the weights as they were computed
+            with, back in their first type, and the adapters added in.
     """
 
     r: int = 16
     alpha: int = 32
     dropout: float = 0.0
     targets: Literal["language"] | tuple[str, ...] = "language"
+    quantize: Literal["float32", "bfloat16"] | None = None
 
     def __post_init__(self) -> None:
         if self.r < 1:
@@ -60,7 +66,10 @@ class LoraSettings:
 
 
 def unwrap(model: nn.Module) -> Any:
-    """The Hugging Face model inside DDP, torch.compile and PEFT wrappers; its config and class are needed."""
+    """The Hugging Face model inside DDP, FSDP, DeepSpeed, torch.compile and PEFT wrappers; its config is needed.
+
+    FSDP2 wraps nothing: a sharded model is the model itself, of a class with a longer name.
+    """
     inner: Any = model
     while True:
         if hasattr(inner, "_orig_mod"):
@@ -108,11 +117,25 @@ def load_vlm(
     check_folder(path)
     check_speaks(path)
     model = load_model(AutoModelForImageTextToText, path, dtype)
+    if lora is not None and lora.quantize is not None:  # before it moves: the device may have no room for all
+        quantize_model(model, lora.quantize)
     vlm = VLM(model=model.to(device).eval(), processor=load_processor(path))
     check_image_token(model.config, vlm.processor, path)
     if lora is not None:
         vlm.model = add_lora(vlm.model, lora)
     return vlm
+
+
+def quantize_model(model: nn.Module, compute: str) -> None:
+    """Give the language model four-bit weights; adapters are the only thing that can be trained then.
+
+    Raises:
+        ValueError: there is no CUDA device.
+        ImportError: bitsandbytes is not installed.
+    """
+    check_quantization()
+    quantize_language(language_model_of(model), getattr(torch, compute))
+    model.is_loaded_in_4bit = True  # type: ignore[assignment]  # how PEFT knows
 
 
 def load_model(auto: Any, path: str | Path, dtype: str) -> Any:
@@ -208,10 +231,16 @@ def check_speaks(path: str | Path) -> None:
 
 
 def save_vlm(vlm: VLM, path: str | Path) -> None:
-    """Write model and processor as a folder that `load_vlm` reads; LoRA updates are added into the weights."""
+    """Write model and processor as a folder that `load_vlm` reads; LoRA updates are added into the weights.
+
+    Where processes train together, every one of them must call this, as each may hold a part of the weights; the
+    main one writes.
+    """
     inner = unwrap(vlm.model)
-    inner.save_pretrained(path, state_dict=merged_state_dict(inner))
-    vlm.processor.save_pretrained(path)
+    state = merged_state_dict(inner)
+    if is_main_process():
+        inner.save_pretrained(path, state_dict=state)
+        vlm.processor.save_pretrained(path)
 
 
 def add_lora(model: nn.Module, settings: LoraSettings) -> Any:
@@ -242,8 +271,11 @@ def add_lora(model: nn.Module, settings: LoraSettings) -> Any:
 
 
 def merged_state_dict(module: nn.Module) -> dict[str, Tensor]:
-    """The weights with every LoRA update added in, under the names they have without LoRA."""
-    return dict(merged_tensors(module))
+    """The weights with every LoRA update added in, under the names they have without LoRA, on the CPU.
+
+    Every process must call this; the result is empty but in the main one.
+    """
+    return whole_tensors(merged_tensors(module))
 
 
 def merged_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -253,12 +285,21 @@ def merged_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     layers: dict[str, Any] = {
         name: layer for name, layer in module.named_modules() if isinstance(layer, LoraLayer)
     }
-    for key, value in module.state_dict().items():
+    for key, value in dequantized_state(module):
         owner = next((key[: key.index(mark)] for mark in (".base_layer.", ".lora_") if mark in key), None)
         if owner not in layers:
             yield key, value
         elif ".base_layer." in key:
-            layer = layers[owner]
             if key.endswith(".weight"):
-                value = value + sum(layer.get_delta_weight(name).to(value.dtype) for name in layer.active_adapters)
+                base = whole(value)
+                value = (base.float() + _lora_update(layers[owner])).to(base.dtype)
             yield key.replace(".base_layer.", "."), value
+
+
+def _lora_update(layer: Any) -> Tensor:
+    """The sum of scale * B A over the active adapters, in float32."""
+    updates = [
+        (whole(layer.lora_B[name].weight).float() @ whole(layer.lora_A[name].weight).float()) * layer.scaling[name]
+        for name in layer.active_adapters
+    ]
+    return torch.stack(updates).sum(0)

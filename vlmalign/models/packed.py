@@ -76,7 +76,8 @@ def pack_rows(model: nn.Module, layout: PromptLayout, batch: PromptBatch) -> Pac
         if name in PER_TOKEN[2:]
     }
     block = torch.cat([torch.zeros(layout.width, dtype=torch.long, device=device), slot_of + 1])
-    mask = _mask(model, layout, block, seen, positions)
+    place = torch.cat([torch.arange(layout.width, device=device), layout.width + offset])
+    mask = _mask(model, layout, block, seen, place)
     images = {name: value for name, value in layout.inputs.items() if name not in PER_TOKEN}
     inputs = {"input_ids": tokens, "attention_mask": mask, "position_ids": positions, **types, **images}
 
@@ -90,8 +91,12 @@ def _widen(value: Tensor, total: int, fill: int | bool) -> Tensor:
     return torch.nn.functional.pad(value, (0, total - value.shape[1]), value=fill)
 
 
-def _mask(model: nn.Module, layout: PromptLayout, block: Tensor, seen: Tensor, positions: Tensor) -> Any:
-    """Additive mask (B, 1, L, L): 0 where column q may look at column k, the lowest number elsewhere."""
+def _mask(model: nn.Module, layout: PromptLayout, block: Tensor, seen: Tensor, place: Tensor) -> Any:
+    """Additive mask (B, 1, L, L): 0 where column q may look at column k, the lowest number elsewhere.
+
+    `place` is the column that a token would have in a row of its response alone, (L,): windows count these, and
+    not positions, of which an image has fewer under M-RoPE.
+    """
     total, width = block.shape[0], layout.width
     causal = torch.ones(total, total, dtype=torch.bool, device=block.device).tril()
     same = (block[None, :] == 0) | (block[:, None] == block[None, :])
@@ -103,7 +108,7 @@ def _mask(model: nn.Module, layout: PromptLayout, block: Tensor, seen: Tensor, p
     mask = _additive(ok | itself, dtype)
     if layout.window is None:
         return mask
-    near = positions[:, :, None] - positions[:, None, :] < layout.window
+    near = (place[:, None] - place[None, :] < layout.window).expand_as(ok).clone()
     if layout.both_ways is not None:
         near[:, :width, :width] |= layout.both_ways
     windowed = _additive(ok & near | itself, dtype)

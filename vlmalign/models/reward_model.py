@@ -25,7 +25,9 @@ from vlmalign.models.loading import (
     load_model,
     load_processor,
     merged_state_dict,
+    quantize_model,
 )
+from vlmalign.models.sharding import is_main_process, whole_tensors
 
 _CONFIG = "reward_head.json"
 
@@ -51,6 +53,7 @@ class RewardModel(nn.Module):
     def __init__(self, vlm: VLM) -> None:
         super().__init__()
         self.backbone = backbone_of(vlm.model)
+        self._no_split_modules = getattr(self.backbone, "_no_split_modules", None)  # FSDP's units
         self.processor = vlm.processor
         width = self.backbone.config.get_text_config().hidden_size
         self.head = nn.Linear(width, 1)
@@ -77,11 +80,14 @@ class RewardModel(nn.Module):
         return self.head(hidden[row, last].float())[:, 0]
 
     def save(self, path: str | Path) -> None:
-        """Write backbone (LoRA merged), head and processor as a folder."""
+        """Write backbone (LoRA merged), head and processor as a folder; every process calls it, as `save_vlm`."""
         path = Path(path)
-        self.backbone.save_pretrained(path, state_dict=merged_state_dict(self.backbone))
+        state, head = merged_state_dict(self.backbone), whole_tensors(self.head.named_parameters())
+        if not is_main_process():
+            return
+        self.backbone.save_pretrained(path, state_dict=state)
         self.processor.save_pretrained(path)
-        save_file({name: value.contiguous() for name, value in self.head.state_dict().items()}, path / REWARD_HEAD)
+        save_file({name: value.contiguous() for name, value in head.items()}, path / REWARD_HEAD)
         config = {"kind": "scalar", "hidden_size": self.head.in_features}
         (path / _CONFIG).write_text(json.dumps(config, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -101,7 +107,10 @@ class RewardModel(nn.Module):
                 f"{path} has no {REWARD_HEAD}, expected a reward model: train one, or give the folder of its run."
             )
         head = load_file(Path(path) / REWARD_HEAD)
-        backbone: Any = load_model(AutoModel, path, dtype).to(device).eval()
+        backbone: Any = load_model(AutoModel, path, dtype)
+        if lora is not None and lora.quantize is not None:
+            quantize_model(backbone, lora.quantize)
+        backbone = backbone.to(device).eval()
         width = backbone.config.get_text_config().hidden_size
         if head["weight"].shape != (1, width):
             raise ValueError(

@@ -1,11 +1,11 @@
-"""Recipes: YAML files, one per stage, that a user can list, copy, change and run."""
+"""Recipes: YAML files that a user can list, copy, change and run; one per stage, and launch configurations."""
 
 from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
 
-__all__ = ["read_recipe", "recipe_names"]
+__all__ = ["launch_names", "read_launch", "read_recipe", "recipe_names"]
 
 
 def recipe_names() -> list[str]:
@@ -17,6 +17,30 @@ def recipe_names() -> list[str]:
     """
     folder = resources.files("vlmalign.recipes")
     return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def launch_names() -> list[str]:
+    """Names of the launch configurations for `accelerate launch --config_file FILE`, sorted.
+
+    Example:
+        >>> launch_names()
+        ['1gpu', 'fsdp2-2nodes', 'fsdp2-8gpu', 'zero3-8gpu']
+    """
+    folder = resources.files("vlmalign.recipes") / "launch"
+    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def read_launch(name: str) -> str:
+    """Text of a launch configuration; its first line says what it is for.
+
+    Raises:
+        FileNotFoundError: naming the configurations there are.
+    """
+    if name not in launch_names():
+        raise FileNotFoundError(
+            f"no launch configuration is called {name!r}. There are: {', '.join(launch_names())}"
+        )
+    return (resources.files("vlmalign.recipes") / "launch" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def read_recipe(name: str | Path) -> str:

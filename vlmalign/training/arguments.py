@@ -8,6 +8,7 @@ import torch
 from transformers import TrainingArguments
 
 from vlmalign.training.config import StageConfig
+from vlmalign.training.processes import uses_cpu
 from vlmalign.training.schedule import checkpoint_interval
 
 _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
@@ -42,12 +43,16 @@ def training_arguments(config: StageConfig, folder: Path, steps: int) -> Trainin
         save_strategy="steps" if interval else "no",  # "steps" saves the last one too
         save_steps=interval or steps,
         seed=config.seed,
-        use_cpu=config.device == "cpu",
+        use_cpu=uses_cpu(config),
         report_to=list(config.report_to),
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_num_workers=0,
         dataloader_pin_memory=config.device != "cpu" and torch.cuda.is_available(),
+        # Of the weights some have no gradient: LLaVA's last vision layer, and a vision tower whose process got
+        # a batch of text. Adapters are all used in every batch.
+        ddp_find_unused_parameters=config.lora is None,
+        ddp_broadcast_buffers=False,  # they are constants here
     )
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # one process drives one device: more of them need `accelerate launch`

@@ -9,9 +9,20 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
+
+from vlmalign.models.sharding import (
+    fill,
+    is_main_process,
+    load_optimizer_state,
+    whole_optimizer_state,
+    whole_tensors,
+)
 
 PREFIX = "checkpoint-"
 PARTIAL = ".partial"
@@ -51,16 +62,17 @@ def replace_folder(partial: Path, target: Path) -> None:
     os.replace(partial, target)
 
 
-def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
+def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that training changes, by name; frozen ones come from the starting model again."""
-    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def save_trained(model: nn.Module, folder: Path) -> None:
-    """Write the trained parameters."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.cpu().contiguous() for name, value in trained_tensors(model).items()}
-    save_file(tensors, folder / WEIGHTS)
+    """Write the trained parameters; every process must call this, and the main one writes."""
+    tensors = whole_tensors(trained_parameters(model).items())
+    if is_main_process():
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: value.contiguous() for name, value in tensors.items()}, folder / WEIGHTS)
 
 
 def load_trained(model: nn.Module, folder: Path) -> None:
@@ -70,11 +82,29 @@ def load_trained(model: nn.Module, folder: Path) -> None:
         ValueError: the checkpoint holds other parameters than the model trains.
     """
     saved = load_file(folder / WEIGHTS)
-    trained = trained_tensors(model)
+    trained = trained_parameters(model)
     if differing := sorted(saved.keys() ^ trained.keys()):
         raise ValueError(
             f"{folder} and the model differ in {len(differing)} trained parameters, e.g. {differing[0]!r}. "
             "Continue with the versions that began the run, or pass --overwrite to start anew."
         )
-    for name, value in trained.items():
-        value.copy_(saved[name])
+    for name, parameter in trained.items():
+        fill(parameter, saved[name])
+
+
+def save_optimizer(optimizer: torch.optim.Optimizer, scheduler: Any, folder: Path) -> None:
+    """Write the state of an optimiser whose parameters are spread over processes, and the schedule's.
+
+    Every process must call this, and the main one writes; the number of processes may differ when it is read.
+    """
+    state = whole_optimizer_state(optimizer)
+    if is_main_process():
+        torch.save(state, folder / OPTIMIZER_NAME)
+        torch.save(scheduler.state_dict(), folder / SCHEDULER_NAME)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, scheduler: Any, folder: Path) -> None:
+    """Read what `save_optimizer` wrote."""
+    state = torch.load(folder / OPTIMIZER_NAME, map_location="cpu", mmap=True, weights_only=True)
+    load_optimizer_state(optimizer, state)
+    scheduler.load_state_dict(torch.load(folder / SCHEDULER_NAME, weights_only=True))

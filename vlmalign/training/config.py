@@ -27,6 +27,11 @@ class Lora(BaseModel):
     targets: tuple[str, ...] | None = Field(
         None, description="names of linear layers; default: all of the language model, none of the vision tower"
     )
+    quantize: Literal["nf4"] | None = Field(
+        None,
+        description="keep the language model's weights in four bits while adapters are trained (QLoRA); needs CUDA"
+        " and the extra `gpu`. The saved model is what was trained: the rounded weights and the adapters, merged",
+    )
 
 
 class StageConfig(BaseModel):
@@ -82,7 +87,7 @@ class StageConfig(BaseModel):
         None,
         ge=0,
         description="steps between checkpoints; default: a tenth of the run, at least 50; 0: none. The last step "
-        "is always saved, unless 0",
+        "is always saved, unless 0. DeepSpeed runs have none",
     )
     keep_checkpoints: int = Field(1, ge=1, description="older checkpoints are deleted")
     logging_steps: int = Field(10, ge=1, description="steps between two lines of metrics.jsonl")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from accelerate import PartialState
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -47,6 +46,7 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
     Raises:
         DataError: a folder or record that cannot be trained on.
         FileExistsError: the folder holds another run and `overwrite` is not set.
+        ValueError: a launch configuration that contradicts the settings.
     """
     # 1. The run folder: a complete run is not repeated.
     run = RunFolder("dpo", config, overwrite=overwrite)
@@ -84,17 +84,16 @@ def train_dpo(config: DpoConfig, *, overwrite: bool = False) -> Path:
     features = feature_cache_of(config, vlm.model)
     reference = None
     if config.loss.needs_reference:
-        with PartialState().main_process_first():
-            reference = reference_of(
-                vlm.model,
-                scored,
-                run.reference,
-                collator=collator,
-                batch_size=config.batch_size,
-                autocast=config.dtype == "mixed",
-                features=features,
-                shared=config.reference_cache,
-            )
+        reference = reference_of(
+            vlm.model,
+            scored,
+            run.reference,
+            collator=collator,
+            batch_size=config.batch_size,
+            autocast=config.dtype == "mixed",
+            features=features,
+            shared=config.reference_cache,
+        )
 
     # 5. Train, save, close the run.
     trainer = DpoTrainer(

@@ -9,6 +9,7 @@ from vlmalign.data import CasePairs, DataSource, ExampleDataset, stop_tokens
 from vlmalign.models import VLM
 from vlmalign.records import DataError, Demonstration, Preference
 from vlmalign.training.config import DpoConfig, StageConfig
+from vlmalign.training.processes import is_sharded
 
 R = TypeVar("R", Demonstration, Preference)
 
@@ -22,6 +23,7 @@ def training_examples(
     )
     if config.max_length is not None:
         data.check_all()
+    check_alike(data)
     return data
 
 
@@ -29,7 +31,7 @@ def evaluation_examples(config: StageConfig, record_type: type[R], vlm: VLM) -> 
     """Examples to report the loss on, None if the configuration names no folder."""
     if not config.eval_data:
         return None
-    return ExampleDataset(
+    data = ExampleDataset(
         config.eval_data,
         record_type,
         vlm.processor,
@@ -37,6 +39,27 @@ def evaluation_examples(config: StageConfig, record_type: type[R], vlm: VLM) -> 
         max_length=config.max_length,
         purpose="evaluation",
     )
+    check_alike(data)
+    return data
+
+
+def check_alike(data: ExampleDataset[R]) -> None:
+    """Under sharding, refuse text beside images: weights are gathered in step, the vision tower's too.
+
+    Raises:
+        DataError: naming the first record without an image.
+    """
+    if not is_sharded() or not any(record.images for record in data.records):
+        return
+    for number, record in enumerate(data.records):
+        if not record.images:
+            raise DataError(
+                "the record has no image and others have, and sharded processes must all see images or none",
+                "Launch without sharding, or leave one of the two kinds out.",
+                file=data.folder(number).path,
+                record=record.id,
+                field="images",
+            )
 
 
 def preference_pairs(config: DpoConfig, vlm: VLM) -> tuple[CasePairs, CasePairs | None]:

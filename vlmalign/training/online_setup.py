@@ -17,6 +17,7 @@ from vlmalign.models import FeatureCache
 from vlmalign.models.actor_critic import ActorCritic, ActorCriticOutput
 from vlmalign.training.policy import feature_cache_of
 from vlmalign.training.ppo_config import PpoConfig
+from vlmalign.training.processes import uses_cpu
 
 
 def online_accelerator(config: PpoConfig, folder: Path) -> Accelerator:
@@ -27,7 +28,7 @@ def online_accelerator(config: PpoConfig, folder: Path) -> Accelerator:
     """
     trains_vision = not config.lora and "vision" not in config.freeze
     accelerator = Accelerator(
-        cpu=config.device == "cpu",
+        cpu=uses_cpu(config),
         log_with=list(config.report_to) or None,
         project_dir=str(folder),
         mixed_precision="bf16" if config.dtype == "mixed" else "no",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from accelerate import PartialState
 from torch import nn
@@ -10,12 +12,13 @@ from transformers import set_seed
 from vlmalign.models import VLM, FeatureCache, LoraSettings, load_vlm
 from vlmalign.training.config import StageConfig
 from vlmalign.training.freezing import freeze_parts
+from vlmalign.training.processes import uses_cpu
 from vlmalign.training.runs import model_folder
 
 
 def stage_device(config: StageConfig) -> torch.device:
     """Where a stage runs."""
-    return PartialState(cpu=config.device == "cpu").device
+    return PartialState(cpu=uses_cpu(config)).device
 
 
 def load_policy(config: StageConfig) -> VLM:
@@ -31,6 +34,7 @@ def load_policy(config: StageConfig) -> VLM:
             alpha=config.lora.alpha,
             dropout=config.lora.dropout,
             targets=config.lora.targets or "language",
+            quantize=None if config.lora.quantize is None else _computation(config),
         )
     dtype = "bfloat16" if config.dtype == "bfloat16" else "float32"
     vlm = load_vlm(model_folder(config.model), lora=lora, dtype=dtype, device=str(stage_device(config)))
@@ -38,6 +42,10 @@ def load_policy(config: StageConfig) -> VLM:
     if config.gradient_checkpointing:
         vlm.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return vlm
+
+
+def _computation(config: StageConfig) -> Literal["float32", "bfloat16"]:
+    return "float32" if config.dtype == "float32" else "bfloat16"
 
 
 def feature_cache_of(config: StageConfig, model: nn.Module) -> FeatureCache | None:

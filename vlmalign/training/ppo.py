@@ -375,7 +375,7 @@ class OnlineLoop:
         self.accelerator.wait_for_everyone()
 
     def _summary(self, resumed: int, seconds: float) -> dict[str, Any]:
-        trained = checkpoints.trained_tensors(self.actor)
+        trained = checkpoints.trained_parameters(self.actor)
         return {
             "stage": "ppo",
             "algorithm": {"gae": "ppo", "group": "grpo", "leave_one_out": "rloo"}[self.config.advantage.name],

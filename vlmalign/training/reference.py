@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -79,7 +81,7 @@ def reference_of(
     features: FeatureCache | None = None,
     shared: str | Path | None = None,
 ) -> Reference:
-    """Read the reference of all pairs, or compute it with the model as it is now.
+    """Read the reference of all pairs, or compute it with the model as it is now; processes share the work.
 
     Args:
         model: the policy, before its first step.
@@ -96,11 +98,16 @@ def reference_of(
         ValueError: a file that does not cover all pairs.
     """
     keys = list(dict.fromkeys(key for data in datasets for key in data.keys()))
+    processes = PartialState()
+    processes.wait_for_everyone()  # all must have looked before one writes
     if not path.exists():
         cache = None if shared is None else ReferenceCache(model, shared, autocast=autocast)
-        _compute(model, datasets, keys, collator, batch_size, autocast, features, cache).save(path)
+        computed = _compute(model, datasets, keys, collator, batch_size, autocast, features, cache)
+        if processes.is_main_process:
+            computed.save(path)
         if cache is not None:
             cache.save()
+    processes.wait_for_everyone()
     reference = Reference.load(path)
     reference.check_covers(keys, path)
     return reference
@@ -118,9 +125,12 @@ def reference_flops(
     )
 
 
-def _batches(datasets: Sequence[CasePairs], batch_size: int) -> Iterator[list[PairItem]]:
+def _batches(
+    datasets: Sequence[CasePairs], batch_size: int, process: int = 0, processes: int = 1
+) -> Iterator[list[PairItem]]:
+    """The batches of one of several processes."""
     places = [(data, group) for data in datasets for group in data.groups]
-    for start in range(0, len(places), batch_size):
+    for start in range(0, len(places), batch_size)[process::processes]:
         yield [data.item(group) for data, group in places[start : start + batch_size]]
 
 
@@ -135,8 +145,11 @@ def _compute(
     features: FeatureCache | None,
     cache: ReferenceCache | None,
 ) -> Reference:
-    """Items with an answer that no cache has wait until they fill a batch; no cache, no item is passed over."""
-    device = next(model.parameters()).device
+    """Items with an answer that no cache has wait until they fill a batch; no cache, no item is passed over.
+
+    Each process does its share, and all get the whole.
+    """
+    device, processes = next(model.parameters()).device, PartialState()
     model.eval()
     found: dict[str, Tensor] = {}
     waiting: list[tuple[PairItem, list[str]]] = []
@@ -154,7 +167,7 @@ def _compute(
         for (item, names), logps in zip(items, own, strict=True):
             keep(item, logps if cache is None else cache.add(names, logps))
 
-    for items in _batches(datasets, batch_size):
+    for items in _batches(datasets, batch_size, processes.process_index, processes.num_processes):
         flops += batch_flops(model, collator(items)["batch"], training=False)
         for item in items:
             names = [] if cache is None else answer_keys(item.example)
@@ -168,4 +181,8 @@ def _compute(
             del waiting[:batch_size]
     if waiting:
         score(waiting)
+    if processes.num_processes > 1:
+        shares = gather_object([({key: logps.tolist() for key, logps in found.items()}, flops)])
+        found = {key: torch.tensor(logps) for share, _ in shares for key, logps in share.items()}
+        flops = sum(cost for _, cost in shares)
     return Reference(keys, torch.stack([found[key] for key in keys]), flops)

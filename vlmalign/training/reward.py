@@ -37,6 +37,7 @@ def train_reward(config: RewardConfig, *, overwrite: bool = False) -> Path:
     Raises:
         DataError: a folder or record that cannot be trained on, e.g. one without a margin if margins are used.
         FileExistsError: the folder holds another run and `overwrite` is not set.
+        ValueError: a launch configuration that contradicts the settings.
     """
     # 1. The run folder: a complete run is not repeated.
     run = RunFolder("reward", config, overwrite=overwrite)

@@ -35,6 +35,7 @@ from vlmalign.records.leakage import check_no_leakage
 from vlmalign.records.manifest import write_atomic
 from vlmalign.training.checkpoints import PARTIAL, replace_folder
 from vlmalign.training.config import StageConfig
+from vlmalign.training.processes import start_processes
 
 CONFIG, PROVENANCE, METRICS, SUMMARY = "config.yaml", "provenance.json", "metrics.jsonl", "summary.json"
 CHECKPOINTS, MODEL, ADAPTER = "checkpoints", "model", "adapter"
@@ -45,8 +46,9 @@ PACKAGES = ("vlmalign", "torch", "transformers", "accelerate", "peft", "safetens
 class RunFolder:
     """A stage's output folder, new, unfinished or complete.
 
-    Making the object only looks and refuses. The folder is written by `begin`, which a stage calls once its
-    model and its data have loaded: a command that fails before then leaves no trace, and no gap where a run was.
+    Making the object joins the processes of the run, and otherwise only looks and refuses. The folder is written
+    by `begin`, which a stage calls once its model and its data have loaded: a command that fails before leaves no
+    trace, and no gap where a run was.
 
     With `overwrite`, an earlier run is replaced by `begin`: it is renamed aside, to `.NAME.overwritten`, the new
     run takes its place, and then it is deleted. A kill in between leaves the old run whole in one of the two
@@ -62,7 +64,7 @@ class RunFolder:
 
     Raises:
         FileExistsError: the folder holds another run, or something else.
-        ValueError: the run to replace holds the model or the data to train on.
+        ValueError: the run to replace holds the model or the data to train on; or what `start_processes` refuses.
         DataError: data and evaluation data share a group or an image, or a folder is missing.
     """
 
@@ -74,6 +76,7 @@ class RunFolder:
         overwrite: bool = False,
         identity: Mapping[str, Any] | None = None,
     ) -> None:
+        start_processes(config)
         self.path = Path(config.out)
         self.config = config
         check_no_leakage(
@@ -84,11 +87,13 @@ class RunFolder:
         known = {"stage": stage, "data": data_hashes(config), "model": model_hash(config.model)}
         versions = {name: metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
         self._provenance = {**known, **(identity or {}), "seed": config.seed, "versions": versions}
+        self._provenance["processes"] = PartialState().num_processes
         self._aside = self.path.with_name(f".{self.path.name}.overwritten")
         if (self._aside / CONFIG).is_file() and not self.path.exists():  # killed while it was replaced
             with suppress(FileNotFoundError):  # another process of this run has done it
                 os.replace(self._aside, self.path)
         self._found = self._look(overwrite)
+        PartialState().wait_for_everyone()  # all must have looked before one writes
 
     def begin(self) -> None:
         """Make the folder, or put a new run in the place of the one to overwrite; a run to continue is kept."""
@@ -205,8 +210,12 @@ class RunFolder:
         provenance = json.loads((self.path / PROVENANCE).read_text(encoding="utf-8"))
         changed = [f"{k}: {there.get(k)!r} there, {here.get(k)!r} here" for k in _differing(there, here, {"out"})]
         changed += [
-            f"content of {k} changed" for k in _differing(provenance, self._provenance, {"seed", "versions"})
+            f"content of {k} changed"
+            for k in _differing(provenance, self._provenance, {"seed", "versions", "processes"})
         ]
+        processes = provenance.get("processes", 1), self._provenance["processes"]
+        if processes[0] != processes[1] and not (self.path / SUMMARY).is_file():  # a step takes other examples
+            changed.append("processes: {} there, {} here".format(*processes))
         if changed and self._only_begun():
             return "new"
         same_versions = provenance["versions"] == self._provenance["versions"]

@@ -37,6 +37,7 @@ def train_sft(config: SftConfig, *, overwrite: bool = False) -> Path:
     Raises:
         DataError: a folder or record that cannot be trained on.
         FileExistsError: the folder holds another run and `overwrite` is not set.
+        ValueError: a launch configuration that contradicts the settings.
     """
     # 1. The run folder: a complete run is not repeated.
     run = RunFolder("sft", config, overwrite=overwrite)

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,11 +25,13 @@ from transformers.trainer_utils import SaveStrategy
 
 from vlmalign.models import FeatureCache
 from vlmalign.models.forward import forward_mode
+from vlmalign.models.sharding import layer_classes, size_of, spread_again, whole_tensors
 from vlmalign.training import checkpoints
 from vlmalign.training.arguments import training_arguments
 from vlmalign.training.naming import naming_records
 from vlmalign.training.progress import EpochCallback, LastStepCallback, ProgressBar, is_interactive
 from vlmalign.training.runs import RunFolder
+from vlmalign.training.shares import FILLER, FilledOrder, MarkedItems, collate_real
 
 Batch = Mapping[str, Any]
 
@@ -87,9 +90,9 @@ class StageTrainer(Trainer):
         super().__init__(
             model,
             training_arguments(config, run.path, steps),
-            data_collator=collator,
-            train_dataset=dataset,
-            eval_dataset=eval_dataset,
+            data_collator=partial(collate_real, collator=collator),
+            train_dataset=MarkedItems(dataset),
+            eval_dataset=None if eval_dataset is None else MarkedItems(eval_dataset),
             callbacks=[
                 EpochCallback(order, len(order), config),
                 LastStepCallback(),
@@ -97,8 +100,11 @@ class StageTrainer(Trainer):
             ],
         )
         self.remove_callback(PrinterCallback)
-        if (self.is_fsdp_enabled or self.is_deepspeed_enabled) and config.save_steps is None:
-            self.args.save_strategy = SaveStrategy.NO  # see _save
+        if self.is_fsdp_enabled:
+            plugin = self.accelerator.state.fsdp_plugin
+            plugin.transformer_cls_names_to_wrap = plugin.transformer_cls_names_to_wrap or layer_classes(model)
+        if self.is_deepspeed_enabled:
+            self.args.save_strategy = SaveStrategy.NO  # see `start_processes`
 
     # -- what a stage defines ---------------------------------------------------------------------
 
@@ -139,24 +145,32 @@ class StageTrainer(Trainer):
         self._restore_use_cache()
         model: Any = self.model
         model.eval()
+        spread_again(model)
+        unfinished = self.run.model.with_name(self.run.model.name + checkpoints.PARTIAL)
         if self.is_world_process_zero():
-            partial = self.run.model.with_name(self.run.model.name + checkpoints.PARTIAL)
-            shutil.rmtree(partial, ignore_errors=True)
-            save(partial)
-            checkpoints.replace_folder(partial, self.run.model)
-            adapted = self.accelerator.unwrap_model(model)
-            if hasattr(adapted, "peft_config"):  # small, and tied to the base model that it names
-                adapted.save_pretrained(self.run.adapter)
+            shutil.rmtree(unfinished, ignore_errors=True)
+        save(unfinished)  # in every process, as each may hold a part of the weights
+        self._save_adapter()
+        if self.is_world_process_zero():
+            checkpoints.replace_folder(unfinished, self.run.model)
             self.run.finish(self._summary(summary, final, resumed, time.perf_counter() - start))
         self.accelerator.wait_for_everyone()
         return self.run.path
+
+    def _save_adapter(self) -> None:
+        """A LoRA run's adapter alone: small, and tied to the base model that it names."""
+        adapted = self.accelerator.unwrap_model(self.model)
+        if hasattr(adapted, "peft_config"):
+            state = whole_tensors(checkpoints.trained_parameters(adapted).items())
+            if self.is_world_process_zero():
+                adapted.save_pretrained(self.run.adapter, state_dict=state)
 
     def _summary(
         self, extra: Mapping[str, Any], final: Mapping[str, float], resumed: int, seconds: float
     ) -> dict[str, Any]:
         flops = {"training": self.state.total_flos, **extra.get("flops", {})}
         model = self.accelerator.unwrap_model(self.model)
-        trained = checkpoints.trained_tensors(model)
+        trained = checkpoints.trained_parameters(model)
         last = next((entry for entry in reversed(self.state.log_history) if "loss" in entry), {})
         return {
             **extra,
@@ -164,7 +178,7 @@ class StageTrainer(Trainer):
             "epochs": self.state.epoch,
             "examples": len(self.order),
             "forward_mode": forward_mode(getattr(model, "backbone", model)),
-            "trained_parameters": sum(value.numel() for value in trained.values()),
+            "trained_parameters": sum(map(size_of, trained.values())),
             "flops": {**flops, "total": sum(flops.values())},
             "last": _finite(last),
             "evaluation": _finite(final),
@@ -184,14 +198,23 @@ class StageTrainer(Trainer):
     # -- data -----------------------------------------------------------------------------------------
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return self.order
+        return self._filled(self.order)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        return self._filled(range(len(eval_dataset)))
+
+    def _filled(self, order: Any) -> FilledOrder:
+        return FilledOrder(order, self.run.config.batch_size * self.accelerator.num_processes)
+
+    def _items_of(self, batch: Batch) -> Tensor | int:
+        return 0 if batch[FILLER] else self.count_items(batch)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Tensor]:
         """The batches of one optimiser step, and how many items they have in all, over processes."""
         samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        items = torch.as_tensor(sum(self.count_items(batch) for batch in samples), device=device)
+        items = torch.as_tensor(sum(self._items_of(batch) for batch in samples), device=device)
         return samples, self.accelerator.gather(items).sum()
 
     # -- loss -----------------------------------------------------------------------------------------
@@ -206,7 +229,7 @@ class StageTrainer(Trainer):
         """The batch's share of the optimiser step's mean loss."""
         assert num_items_in_batch is not None
         with naming_records(inputs["ids"]):
-            result = self.batch_loss(model, inputs)
+            result = self._real_loss(model, inputs)
         loss = result.total / num_items_in_batch * self.accelerator.num_processes
         if not torch.isfinite(loss):
             raise FloatingPointError(
@@ -215,6 +238,15 @@ class StageTrainer(Trainer):
             )
         self._record(result)
         return loss
+
+    def _real_loss(self, model: nn.Module, batch: Batch) -> BatchLoss:
+        """A filler's loss and signals are zero; they are all there, as processes reduce them in step."""
+        result = self.batch_loss(model, batch)
+        if not batch[FILLER]:
+            return result
+        return BatchLoss(
+            result.total * 0, {name: (total * 0, count * 0) for name, (total, count) in result.signals.items()}
+        )
 
     def _record(self, result: BatchLoss) -> None:
         for name, (total, count) in result.signals.items():
@@ -243,10 +275,10 @@ class StageTrainer(Trainer):
         with torch.no_grad():
             for batch in self.get_eval_dataloader(eval_dataset):
                 with self.compute_loss_context_manager(), naming_records(batch["ids"]):
-                    result = self.batch_loss(model, batch)
+                    result = self._real_loss(model, batch)
                 self._record(result)
                 totals["loss"] += result.total
-                totals["items"] += self.count_items(batch)
+                totals["items"] += self._items_of(batch)
         model.train(was_training)
         total, items = self.accelerator.reduce(torch.stack([totals["loss"], totals["items"]])).tolist()
         means = {"loss": total / items, **self._drain()}
@@ -289,16 +321,28 @@ class StageTrainer(Trainer):
             checkpoints.place_checkpoint(self.run.checkpoints, self.state.global_step, keep)
         self.accelerator.wait_for_everyone()
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        # The library would also pickle its arguments, and rename parameters to their names on the Hub,
-        # which its own resume then does not find.
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save a checkpoint's trained parameters, sharded or not.
+
+        The library would also write the frozen ones, pickle its arguments, and rename parameters to their names on
+        the Hub, which its own resume then does not find.
+        """
         assert output_dir is not None
-        if state_dict is not None:
-            raise NotImplementedError(
-                "sharded training (FSDP, DeepSpeed) cannot be checkpointed yet: drop save_steps"
-            )
-        if self.args.should_save:
-            checkpoints.save_trained(self.accelerator.unwrap_model(self.model), Path(output_dir))
+        checkpoints.save_trained(self.accelerator.unwrap_model(self.model), Path(output_dir))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.is_fsdp_enabled:
+            assert self.optimizer is not None
+            checkpoints.save_optimizer(self.optimizer, self.lr_scheduler, Path(output_dir))
+        else:
+            super()._save_optimizer_and_scheduler(output_dir)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if self.is_fsdp_enabled and checkpoint is not None:
+            assert self.optimizer is not None
+            checkpoints.load_optimizer(self.optimizer, self.lr_scheduler, Path(checkpoint))
+        else:
+            super()._load_optimizer_and_scheduler(checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         checkpoints.load_trained(self.accelerator.unwrap_model(self.model), Path(resume_from_checkpoint))
