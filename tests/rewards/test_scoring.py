@@ -92,3 +92,18 @@ def test_both_sides_of_a_pair_are_scored_under_their_own_names(reward_run, tmp_p
     judged = read_records(score_pairs(ScalarReward(reward_run), tmp_path / "pairs", tmp_path / "out"), Judgement)
     assert [j.candidate_ids for j in judged] == [("p/chosen",), ("p/rejected",)]
     assert judged[0].score != judged[1].score
+
+
+def test_a_reward_that_looks_at_images_is_not_asked_about_nothing(make):
+    from vlmalign.rewards import score_whole
+
+    class Looking:
+        name, needs_images = "looking@1", True
+
+        def score(self, cases, candidates, images=None):
+            raise AssertionError("asked")
+
+    assert len(score_whole(Looking(), [], [], None)) == 0
+    case = make.case()
+    cut = score_whole(Looking(), [case], [make.candidate("A leuk", finished=False)], None)
+    assert cut.valid == (False,) and cut.reasons[0].startswith("unfinished")

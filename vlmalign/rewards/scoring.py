@@ -159,10 +159,10 @@ def score_whole(
         images: the images of each candidate's case, N; None for rewards that look at none.
     """
     whole = [i for i, candidate in enumerate(candidates) if candidate.finished]
-    if len(whole) == len(candidates):
-        return reward.score(cases, candidates, images)
     if not whole:
         return RewardOutput.of([None] * len(candidates), reasons=[CUT] * len(candidates))
+    if len(whole) == len(candidates):
+        return reward.score(cases, candidates, images)
     shown = None if images is None else [images[i] for i in whole]
     output = reward.score([cases[i] for i in whole], [candidates[i] for i in whole], shown)
     return output.spread(whole, len(candidates), reason=CUT)
