@@ -10,7 +10,18 @@ from safetensors.torch import save_file
 from transformers import TrainerCallback
 
 from vlmalign.models.sharding import is_main_process, whole_tensors
-from vlmalign.training import DpoConfig, RewardConfig, SftConfig, make_config, train_dpo, train_reward, train_sft
+from vlmalign.training import (
+    DpoConfig,
+    PpoConfig,
+    RewardConfig,
+    SftConfig,
+    make_config,
+    train_dpo,
+    train_ppo,
+    train_reward,
+    train_sft,
+)
+from vlmalign.training.ppo_update import Updater
 from vlmalign.training.trainer import StageTrainer
 
 STAGES = {"sft": (SftConfig, train_sft), "dpo": (DpoConfig, train_dpo), "reward": (RewardConfig, train_reward)}
@@ -61,10 +72,37 @@ def record(stage, settings, *, wrapper=None, step_killed=None):
     return seen["fillers"]
 
 
+def record_online(settings, *, wrapper=None):
+    """Run the online stage with the gradients of every update recorded."""
+    original, count = Updater._step, [0]
+    folder = Path(settings["out"])
+
+    def step(self):
+        if wrapper is not None:
+            assert isinstance(self.model, wrapper), type(self.model)
+            assert dist.get_world_size() == 2
+        gradients = {
+            name.removeprefix("module."): p.grad for name, p in self.model.named_parameters() if p.grad is not None
+        }
+        if is_main_process():
+            save_file({name: g.contiguous() for name, g in gradients.items()}, folder / f"{count[0]}.grads")
+        count[0] += 1
+        return original(self)
+
+    Updater._step = step
+    try:
+        train_ppo(make_config(PpoConfig, settings))
+    finally:
+        Updater._step = original
+
+
 def record_all(jobs, wrapper):
     """Run stages one after another, those with a step to be killed at twice; returns their fillers."""
     fillers = {}
     for stage, settings, killed_at in jobs:
+        if stage == "ppo":
+            record_online(settings, wrapper=wrapper)
+            continue
         if killed_at is not None:
             try:
                 record(stage, settings, wrapper=wrapper, step_killed=killed_at)

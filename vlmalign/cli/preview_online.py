@@ -33,10 +33,12 @@ def show_rollouts(
     reward = load_reward(settings.reward.name, **settings.reward.settings)
     vlm = load_policy(settings)
     cases = CasePrompts(settings.data, vlm.processor, max_length=settings.max_length)
-    items = [cases[i] for i in range(min(count, len(cases)))]
+    count = min(count, len(cases))
+    items = [cases[i] for i in range(count)]
     rollout = roll_out(
-        vlm, items, samples=settings.samples, temperature=settings.temperature, seed=(settings.seed, "round", 0),
-        max_new_tokens=settings.max_new_tokens, policy="preview", device=stage_device(settings),
+        vlm, items, range(count), samples=settings.samples, temperature=settings.temperature,
+        seed=(settings.seed, "training"), max_new_tokens=settings.max_new_tokens, policy="preview",
+        device=stage_device(settings),
     )  # fmt: skip
     scores = score_whole(
         reward, rollout.cases, rollout.candidates, rollout.images if reward.needs_images else None

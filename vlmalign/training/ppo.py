@@ -198,8 +198,8 @@ class OnlineLoop:
         # 1. Sample answers.
         size, world = config.batch_size, self.accelerator.num_processes
         first = (state.round * world + self.accelerator.process_index) * size
-        items = [self.cases[place] for place in endless_order(len(self.cases), first, size, config.seed)]
-        rollout = self._roll_out(items, config.samples, (config.seed, "round", state.round))
+        items = [self.cases[index] for index in endless_order(len(self.cases), first, size, config.seed)]
+        rollout = self._roll_out(items, range(first, first + size), config.samples, "training")
 
         # 2. Score them.
         shaped = self.shaper.shape(rollout, self._join)
@@ -227,10 +227,11 @@ class OnlineLoop:
         self._remember(flops, rollout, shaped, kl)
         return logs
 
-    def _roll_out(self, items: Sequence[CasePrompt], samples: int, seed: tuple[object, ...]) -> Rollout:
+    def _roll_out(self, items: Sequence[CasePrompt], places: Sequence[int], samples: int, purpose: str) -> Rollout:
         with self.accelerator.autocast():
             return roll_out(
-                self.vlm, items, samples=samples, temperature=self.config.temperature, seed=seed,
+                self.vlm, items, places, samples=samples, temperature=self.config.temperature,
+                seed=(self.config.seed, purpose),
                 max_new_tokens=self.config.max_new_tokens, policy=f"{self.run.path.name}-{self.state.round}",
                 device=self.accelerator.device, features=self.features,
             )  # fmt: skip
@@ -340,7 +341,7 @@ class OnlineLoop:
         for part in chunks(places, self.config.batch_size):
             if not self.keeps_features and self.features is not None:
                 self.features.forget()
-            rollout = self._roll_out([self.held_out[place] for place in part], 1, (self.config.seed, "held out"))
+            rollout = self._roll_out([self.held_out[place] for place in part], part, 1, "held out")
             logps = self._scores(rollout, self._policy).logps - self._scores(rollout, self.reference).logps
             own += answered(rollout, (logps * rollout.mask).sum(1), self.reward, self.gold)
         found = HeldOut.gather(self.accelerator, own).summary()

@@ -92,6 +92,7 @@ class Rollout:
 def roll_out(
     vlm: VLM,
     items: Sequence[CasePrompt],
+    places: Sequence[int],
     *,
     samples: int,
     temperature: float,
@@ -103,15 +104,16 @@ def roll_out(
 ) -> Rollout:
     """Sample answers to cases.
 
-    An answer's draws depend on `seed`, its case, its number, and how often the case stood before among these.
+    An answer's draws depend on `seed`, its place and its number alone, not on how many processes share the cases.
 
     Args:
         vlm: model and processor.
         items: B cases.
+        places: where each of them stands in the order of the data.
         samples: answers per case.
         temperature: of sampling.
         max_new_tokens: an answer is cut here.
-        seed: parts of the seed, the round among them.
+        seed: parts of the seed.
         policy: id to write into the candidates.
         device: of the model.
         features: see `sample_responses`.
@@ -119,9 +121,7 @@ def roll_out(
     pad = pad_token(vlm.processor)
     prompts = collate_prompts([item.prompt for item in items], pad)
     prompts = {name: value.to(device) for name, value in prompts.items()}
-    keys = [item.key for item in items]
-    times = [keys[:b].count(key) for b, key in enumerate(keys)]
-    seeds = [[derive_seed(*seed, *of, k) for k in range(samples)] for of in zip(keys, times, strict=True)]
+    seeds = [[derive_seed(*seed, place, k) for k in range(samples)] for place in places]
     drawn = sample_responses(
         vlm, prompts, seeds=seeds, temperature=temperature, max_new_tokens=max_new_tokens, features=features
     )
