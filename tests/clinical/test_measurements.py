@@ -120,6 +120,7 @@ def test_category_with_a_low_probability_is_uncertain(smear, finding):
         ("stain", None, {"status": "present"}, "a finding of stain needs a category"),
         ("red_cell_cover", 42.0, {"unit": "%"}, "unit is '%', the bands are in '1'"),
         ("platelet_count", "many", {}, "value is 'many', expected a finite number"),
+        ("leukocyte", "absent", {"status": "absent"}, "status 'absent' and value 'absent' deny each other"),
     ],
 )
 def test_findings_that_do_not_fit_the_logic_are_refused_by_name(smear, finding, concept, value, fields, rule):

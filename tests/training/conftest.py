@@ -142,7 +142,6 @@ def make_cases(tmp_path_factory):
                     image=image,
                     concept="leukocyte",
                     status=seen,
-                    value=seen,
                     expert="labels",
                 )
                 record = Case(

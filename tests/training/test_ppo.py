@@ -59,14 +59,17 @@ def assert_same_run(one, other):
     [
         {"advantage": "gae"},
         {"advantage": "group", "kl": {"place": "loss", "estimator": "k3", "coefficient": 0.02}},
-        {"advantage": "leave_one_out", "lora": {"rank": 8}, "learning_rate": 5e-3},
+        {"advantage": "leave_one_out"},
     ],
-    ids=["ppo", "grpo", "rloo-lora"],
+    ids=["ppo", "grpo", "rloo"],
 )
-def test_a_model_that_says_anything_learns_to_look(settings, changes, metrics_of):
-    run = run_with(settings, max_steps=36, batch_size=8, **changes)
+def test_a_model_that_says_anything_learns_to_look(settings, changes, make_cases, metrics_of):
+    """Half of the fields hold a leukocyte: whoever always says the same stays at 0."""
+    fair = {"cut": -1.0, "unscored": -1.0}
+    shared = {**settings, "data": make_cases(16), "max_steps": 32, "batch_size": 8, "samples": 8, "shaping": fair}
+    run = run_with(shared, **{"learning_rate": 2e-3, **changes})
     rewards = [line["reward"] for line in metrics_of(run) if "reward" in line]
-    assert sum(rewards[:3]) / 3 < 0.6 and sum(rewards[-5:]) / 5 > 0.85
+    assert abs(sum(rewards[:3]) / 3) < 0.3 and sum(rewards[-5:]) / 5 > 0.7
 
 
 def test_the_health_of_a_run_is_logged_every_round(settings, metrics_of):
@@ -167,7 +170,12 @@ def test_the_best_checkpoint_within_the_budget_is_kept(settings, make_cases, met
     run = run_with(shared, gold=SYMBOLIC, kl={"coefficient": 0, "budget": 3.0})
     seen = {line["step"]: line for line in metrics_of(run) if "eval_reward" in line}
     assert list(seen) == [0, 2, 4, 6, 8, 10, 12] and seen[0]["eval_kl"] == pytest.approx(0.0, abs=1e-4)
-    allowed = {step: line["eval_reward"] for step, line in seen.items() if line["eval_kl"] <= 3.0}
+    enough = 0.9 * seen[0]["eval_reward_valid"]
+    allowed = {
+        step: line["eval_reward"]
+        for step, line in seen.items()
+        if line["eval_kl"] <= 3.0 and line["eval_reward_valid"] >= enough
+    }
     kept = summary_of(run)["kept_round"]
     assert allowed[kept] == max(allowed.values()) and seen[2]["eval_gold"] == seen[2]["eval_reward"]
     # what was saved is what was evaluated
@@ -198,9 +206,10 @@ train_ppo(make_config(PpoConfig, json.loads(sys.argv[1])))
 """
 
 
-def test_a_run_killed_inside_a_round_ends_with_the_same_bits(settings, make_cases):
+@pytest.mark.parametrize("lora", [None, {"rank": 4}])
+def test_a_run_killed_inside_a_round_ends_with_the_same_bits(settings, make_cases, lora):
     shared = {
-        **settings, "batch_size": 3, "samples": 2, "max_steps": 6, "save_steps": 2, "eval_steps": 1,
+        **settings, "lora": lora, "batch_size": 3, "samples": 2, "max_steps": 6, "save_steps": 2, "eval_steps": 1,
         "eval_data": make_cases(4, first=100, split="test"), "lr_schedule": "cosine", "warmup": 0.3,
         "shaping": {"whiten": "running"}, "kl": {"coefficient": 0.1, "target": 0.5, "horizon": 50},
     }  # fmt: skip

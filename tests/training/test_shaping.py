@@ -89,6 +89,13 @@ def test_a_cut_answer_is_invalid_unless_the_settings_say_what_it_is_worth():
     assert punished.token_rewards.tolist() == [[0, 0, 2.0], [-3.0, 0, 0]]
 
 
+def test_an_answer_that_the_reward_cannot_score_is_left_out_unless_the_settings_say_what_it_is_worth():
+    reward, rollout = Given({"ab": 2.0}), make_rollout("ab", "x", "y", cut=[2])
+    _, found = shape(reward, rollout, unscored=-1.0)
+    assert found.valid.tolist() == [True, True, False] and found.token_rewards.sum(1).tolist() == [2.0, -1.0, 0.0]
+    assert found.reasons[1] == "not known"
+
+
 def test_pessimism_takes_standard_deviations_off_and_needs_them():
     reward = Given({"a": 2.0, "b": 2.0}, std={"a": 0.5, "b": 0.0})
     assert shape(reward, make_rollout("a", "b"), pessimism=2.0)[1].token_rewards.sum(1).tolist() == [1.0, 2.0]

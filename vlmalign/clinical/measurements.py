@@ -48,7 +48,8 @@ def answers_from_findings(
 
     Raises:
         ValueError: min_probability is not in (0.5, 1].
-        DataError: a category or unit that the logic does not have, or a measurement that is not a number.
+        DataError: a category or unit that the logic does not have, a measurement that is not a number, or a
+            finding that denies its own denial.
 
     Example:
         >>> from vlmalign.clinical import load_logic
@@ -167,6 +168,12 @@ def _measured(concept: Concept, measurement: Measurement, finding: Finding) -> d
 def _category(name: str, concept: Concept, finding: Finding, value: str) -> dict[str, float]:
     if value not in concept.values:
         raise _error(finding, f"{name} has no value {value!r}", f"Use one of {[*concept.values]}")
+    if finding.status == "absent" and concept.presence is not None and value == concept.presence.denied:
+        raise _error(
+            finding,
+            f"status 'absent' and value {value!r} deny each other, and would be read as present",
+            f"Leave the value out, or give {value!r} the status 'present'",
+        )
     chance = 1.0 / len(concept.values)
     probability = finding.probability
     if probability is None:

@@ -351,6 +351,8 @@ class OnlineLoop:
         state.last = found
         reward, kl = found["reward"], found["kl"]
         allowed = reward is not None and (budget is None or (kl is not None and kl <= budget))
+        scored = self.config.least_scored * (state.first["reward_valid"] or 0.0)
+        allowed = allowed and (found["reward_valid"] or 0.0) >= scored
         if allowed and (state.best is None or (reward or 0.0) > (state.best["reward"] or 0.0)):
             state.best = found
             if self.accelerator.is_main_process:

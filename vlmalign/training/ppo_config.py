@@ -50,6 +50,11 @@ class Shaping(_Part):
     cut: float | None = Field(
         None, description="score of answers that the token limit cut; default: they are invalid, as everywhere"
     )
+    unscored: float | None = Field(
+        None,
+        description="score of whole answers that the reward cannot score; default: they are left out, and a "
+        "policy may learn to say nothing that can be checked",
+    )
 
     @model_validator(mode="after")
     def _one_kind_of_score(self) -> Shaping:
@@ -153,6 +158,13 @@ class PpoConfig(StageConfig):
         0.2, gt=0, lt=1, description="lowest trusted ratio of new and old policy is 1 less this"
     )
     clip_high: float = Field(0.2, gt=0, description="highest trusted ratio is 1 plus this")
+    least_scored: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="a checkpoint is kept only if this much of the start's share of held-out "
+        "answers still has a score",
+    )
     average: Literal["token", "answer"] = Field(
         "token", description="every token of an update counts the same, or every answer does"
     )

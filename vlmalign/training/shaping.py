@@ -76,9 +76,10 @@ class Shaper:
         valid = torch.tensor(output.valid)
         scores = torch.tensor(output.mean).nan_to_num(0.0)
         confidence = torch.tensor([float("nan") if s.confidence is None else s.confidence for s in stated])
-        if settings.cut is not None:
-            cut = torch.tensor([not candidate.finished for candidate in rollout.candidates])
-            scores, valid = torch.where(cut, settings.cut, scores), valid | cut
+        cut = torch.tensor([not candidate.finished for candidate in rollout.candidates])
+        for which, score in ((cut, settings.cut), (~cut & ~valid, settings.unscored)):
+            if score is not None:
+                scores, valid = torch.where(which, score, scores), valid | which
         if settings.steps == "none":
             used = self._one_score(output, scores, valid, confidence, join)
             rewards = torch.zeros(rollout.shape)
@@ -121,7 +122,7 @@ class Shaper:
         return self.seen if self.settings.whiten == "running" else now
 
     def _step_rewards(self, output: RewardOutput, rollout: Rollout, scores: Tensor, valid: Tensor) -> Tensor:
-        """Of each token; an answer that is valid without having steps was cut, and has one score, at its end."""
+        """Of each token; an answer valid without steps has the score that the settings give it, at its end."""
         if output.steps is None and any(output.valid):
             raise ValueError(
                 f"shaping.steps is {self.settings.steps!r} and reward {self.reward.name!r} scores no steps: use "
