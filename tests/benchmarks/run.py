@@ -1,7 +1,8 @@
 """`make bench`: this toolkit and TRL side by side, in one run, as ratios.
 
 Both do the same steps on the same pictures and answers, in turns, on the same threads; figures are medians.
-Counted is all from pictures and texts to the optimiser's step: processing, vision, policy, reference, backward.
+Counted is all from pictures and texts to the optimiser's step: processing, vision, policy, reference, backward;
+in rounds of GRPO also sampling and reward.
 `cold`: nothing is kept between steps. `warm`: this toolkit keeps what training keeps from the second epoch on
 (processed prompts, features of the frozen tower, reference log-probabilities); TRL keeps none of these for images.
 Beside each ratio stands the arithmetic limit: operations of TRL's step over those of ours.
@@ -18,15 +19,15 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch  # noqa: E402
-from benchmarks import rollout  # noqa: E402
+from benchmarks import grpo, rollout  # noqa: E402
 from benchmarks.ours import OurStep  # noqa: E402
 from benchmarks.peer import PeerStep  # noqa: E402
-from benchmarks.setting import adapt, build, pairs, stir  # noqa: E402
+from benchmarks.setting import BETA, PAIRS, Pair, adapt, build, pairs, stir  # noqa: E402
 
 from vlmalign.data.collate import collate, pad_token  # noqa: E402
 from vlmalign.models import batch_flops  # noqa: E402
@@ -41,17 +42,27 @@ class Case:
     limit: float
     answers: int = 2
     warm: bool = False
-    is_rollout: bool = False
+    kind: Literal["dpo", "rollout", "grpo"] = "dpo"
+    prompts: int = PAIRS
+    beta: float = BETA
 
 
 CASES = [
     Case("dpo_pair_v1000_cold", 1000, 1.9),
     Case("dpo_pair_v1000_warm", 1000, 2.9, warm=True),
     Case("dpo_pair_v32000_warm", 32000, 10.0, warm=True),
-    Case("dpo_allpairs_k4", 1000, 8.0, answers=4, warm=True),
-    Case("rollout_8", 1000, 2.0, is_rollout=True),
+    Case("dpo_allpairs_k4", 1000, 8.0, answers=4, warm=True, prompts=1),
+    Case("rollout_8", 1000, 2.0, kind="rollout"),
+    Case("grpo_step", 1000, 2.0, kind="grpo", beta=0.0),
+    Case("grpo_step_kl", 1000, 2.0, kind="grpo", beta=0.04),
 ]
-REMARKS = {32000: "on a CPU TRL's fused output layer scores every position, ours the answers' only"}
+GRPO = "counted: processing, vision, prompts, sampling, reward, {}update; nothing is kept between rounds"
+REMARKS = {
+    "dpo_pair_v32000_warm": "on a CPU TRL's fused output layer scores every position, ours the answers' only",
+    "dpo_allpairs_k4": "one prompt a step: TRL's six pairs of four prompts are 48 rows, 16 GB",
+    "grpo_step": GRPO.format("") + "; no KL, which is TRL's default",
+    "grpo_step_kl": GRPO.format("reference, "),
+}
 
 
 def main() -> None:
@@ -71,8 +82,8 @@ def main() -> None:
 
 def measure(case: Case, repeats: int) -> dict[str, Any]:
     """Time both sides in turns, then the memory of each in a process of its own."""
-    ours, peer, batch = side(case, "ours"), side(case, "peer"), pairs(build(1000), seed=0)
-    same = same_answers(ours, peer, batch) if case.is_rollout else same_loss(ours, peer, batch)
+    ours, peer, batch = side(case, "ours"), side(case, "peer"), batch_of(case)
+    same = {"dpo": same_loss, "rollout": same_answers, "grpo": grpo.same_update}[case.kind](ours, peer, batch)
     for step in (ours, peer):
         step(batch)  # allocates, and warms what is to be warm
     times: dict[str, list[float]] = {"ours": [], "peer": []}
@@ -84,28 +95,35 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
     return {
         **asdict(case), "ours_s": medians["ours"], "peer_s": medians["peer"], "ratio": ratio,
         "reached": ratio >= case.limit,
-        "arithmetic_limit": rollout.arithmetic_limit(ours.vlm, batch) if case.is_rollout
-        else arithmetic_limit(case, ours, batch),
+        "arithmetic_limit": arithmetic_limit(case, ours, batch),
         "ours_range_s": [min(times["ours"]), max(times["ours"])],
         "peer_range_s": [min(times["peer"]), max(times["peer"])],
         "ours_peak_mb": peak_memory(case, "ours"), "peer_peak_mb": peak_memory(case, "peer"),
         "repeats": repeats, "threads": torch.get_num_threads(), "difference": same,
-        "remark": REMARKS.get(case.vocabulary, ""),
+        "remark": REMARKS.get(case.name, ""),
     }  # fmt: skip
 
 
 def side(case: Case, name: str) -> Any:
     """One side of a benchmark; both begin with the same weights."""
     vlm = build(case.vocabulary)
-    if case.is_rollout:
+    step: Any
+    if case.kind == "rollout":
         return rollout.OurRollout(vlm) if name == "ours" else rollout.PeerRollout(vlm)
-    if name == "ours":
-        step: Any = OurStep(adapt(vlm), case.answers, warm=case.warm)
-        stir(step.vlm.model)
+    if case.kind == "grpo":
+        made = grpo.OurGrpo if name == "ours" else grpo.PeerGrpo
+        step = made(adapt(grpo.never_ending(vlm)), case.beta)
+    elif name == "ours":
+        step = OurStep(adapt(vlm), case.answers, warm=case.warm)
     else:
         step = PeerStep(adapt(vlm), case.answers)
-        stir(step.model)
+    stir(step.model)
     return step
+
+
+def batch_of(case: Case) -> list[Pair]:
+    """Pictures and answers, the same in all cases."""
+    return pairs(build(1000), seed=0)[: case.prompts]
 
 
 def same_loss(ours: Any, peer: Any, batch: list[Any]) -> float:
@@ -125,8 +143,12 @@ def same_answers(ours: Any, peer: Any, batch: list[Any]) -> float:
     return 0.0
 
 
-def arithmetic_limit(case: Case, ours: OurStep, batch: list[Any]) -> float:
+def arithmetic_limit(case: Case, ours: Any, batch: list[Any]) -> float:
     """Operations of TRL's step over ours, from shapes alone, the output layer at answers' positions only."""
+    if case.kind == "grpo":
+        return grpo.arithmetic_limit(ours, batch)
+    if case.kind == "rollout":
+        return rollout.arithmetic_limit(ours.vlm, batch)
     model, k = ours.vlm.model, case.answers
     packed = collate([ours._example(pair) for pair in batch], pad_token(ours.vlm.processor))["batch"]
     rows = k - 1  # TRL runs each answer once per pair that it is in
@@ -157,7 +179,7 @@ def peak_memory(case: Case, name: str) -> float:
 def _peak(case: Case, name: str, threads: int) -> float:
     torch.set_num_threads(threads)
     step = side(case, name)
-    batch = pairs(build(1000), seed=0)
+    batch = batch_of(case)
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins here; that of getrusage outlives a fork
     before = _memory("VmRSS")
     for _ in range(2):
@@ -183,6 +205,7 @@ def _line(r: dict[str, Any]) -> str:
         f"{r['name']:22} ours {r['ours_s']:6.2f} s  peer {r['peer_s']:6.2f} s  ratio {r['ratio']:5.2f} "
         f"(wanted {r['limit']}, {mark}; arithmetic limit {r['arithmetic_limit']:.2f})  "
         f"peak {r['ours_peak_mb']:.0f} against {r['peer_peak_mb']:.0f} MB"
+        + (f"\n{'':22} {r['remark']}" * bool(r["remark"]))
     )
 
 

@@ -27,7 +27,7 @@ def show_rollouts(
     from vlmalign.rewards import load_reward, score_whole
     from vlmalign.training import PpoConfig, make_config
     from vlmalign.training.policy import load_policy, stage_device
-    from vlmalign.training.rollouts import roll_out
+    from vlmalign.training.rollouts import LocalSampler, roll_out
 
     settings = make_config(PpoConfig, config, where=where)
     reward = load_reward(settings.reward.name, **settings.reward.settings)
@@ -36,9 +36,9 @@ def show_rollouts(
     count = min(count, len(cases))
     items = [cases[i] for i in range(count)]
     rollout = roll_out(
-        vlm, items, range(count), samples=settings.samples, temperature=settings.temperature,
-        seed=(settings.seed, "training"), max_new_tokens=settings.max_new_tokens, policy="preview",
-        device=stage_device(settings),
+        vlm, items, range(count), LocalSampler(vlm, stage_device(settings)), samples=settings.samples,
+        temperature=settings.temperature, seed=(settings.seed, "training"),
+        max_new_tokens=settings.max_new_tokens, policy="preview", version=0,
     )  # fmt: skip
     scores = score_whole(
         reward, rollout.cases, rollout.candidates, rollout.images if reward.needs_images else None

@@ -43,7 +43,7 @@ from vlmalign.training.policy import load_policy
 from vlmalign.training.ppo_config import Gae, PpoConfig
 from vlmalign.training.ppo_update import Updater
 from vlmalign.training.progress import is_interactive
-from vlmalign.training.rollouts import Rollout, roll_out
+from vlmalign.training.rollouts import LocalSampler, Rollout, Sampler, roll_out
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.shaping import ShapedScores, Shaper
 from vlmalign.training.signals import Signals, finite
@@ -115,6 +115,7 @@ class OnlineLoop:
         self.config, self.run, self.accelerator, self.vlm = config, run, accelerator, vlm
         self.reward, self.gold, self.cases, self.held_out = reward, gold, cases, held_out
         self.features, self.keeps_features = round_features(config, vlm.model)
+        self.sampler: Sampler = LocalSampler(vlm, accelerator.device, self.features)
         self.reference = reference_policy(config, vlm.model, self.features)
         critic = config.advantage if isinstance(config.advantage, Gae) else None
         self.actor = ActorCritic(vlm.model, critic=bool(critic), detach=bool(critic and critic.detach))
@@ -230,10 +231,10 @@ class OnlineLoop:
     def _roll_out(self, items: Sequence[CasePrompt], places: Sequence[int], samples: int, purpose: str) -> Rollout:
         with self.accelerator.autocast():
             return roll_out(
-                self.vlm, items, places, samples=samples, temperature=self.config.temperature,
+                self.vlm, items, places, self.sampler, samples=samples, temperature=self.config.temperature,
                 seed=(self.config.seed, purpose),
                 max_new_tokens=self.config.max_new_tokens, policy=f"{self.run.path.name}-{self.state.round}",
-                device=self.accelerator.device, features=self.features,
+                version=self.state.round,
             )  # fmt: skip
 
     def _policy(self, batch: Any) -> ActorCriticOutput:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from PIL import Image
@@ -89,18 +90,73 @@ class Rollout:
         return zip(self.items, self.samples, strict=True)
 
 
+class Sampler(Protocol):
+    """Whatever draws answers from the policy as it is now."""
+
+    def __call__(
+        self,
+        items: Sequence[CasePrompt],
+        *,
+        seeds: list[list[int]],
+        temperature: float,
+        max_new_tokens: int,
+        version: int,
+    ) -> list[list[Sample]]:
+        """Per case, one answer per seed.
+
+        Args:
+            items: B cases.
+            seeds: per case, one per wanted answer.
+            temperature: of sampling.
+            max_new_tokens: an answer is cut here.
+            version: of the policy; the same number means the same weights.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LocalSampler:
+    """The policy itself, in this process.
+
+    Attributes:
+        vlm: model and processor.
+        device: of the model.
+        features: see `sample_responses`.
+    """
+
+    vlm: VLM
+    device: torch.device
+    features: FeatureCache | None = None
+
+    def __call__(
+        self,
+        items: Sequence[CasePrompt],
+        *,
+        seeds: list[list[int]],
+        temperature: float,
+        max_new_tokens: int,
+        version: int,
+    ) -> list[list[Sample]]:
+        """See `Sampler`; the weights are always those of now, whatever the version."""
+        prompts = collate_prompts([item.prompt for item in items], pad_token(self.vlm.processor))
+        return sample_responses(
+            self.vlm, {name: value.to(self.device) for name, value in prompts.items()}, seeds=seeds,
+            temperature=temperature, max_new_tokens=max_new_tokens, features=self.features,
+        )  # fmt: skip
+
+
 def roll_out(
     vlm: VLM,
     items: Sequence[CasePrompt],
     places: Sequence[int],
+    sampler: Sampler,
     *,
     samples: int,
     temperature: float,
     max_new_tokens: int,
     seed: tuple[object, ...],
     policy: str,
-    device: torch.device,
-    features: FeatureCache | None = None,
+    version: int,
 ) -> Rollout:
     """Sample answers to cases.
 
@@ -110,21 +166,18 @@ def roll_out(
         vlm: model and processor.
         items: B cases.
         places: where each of them stands in the order of the data.
+        sampler: draws the answers.
         samples: answers per case.
         temperature: of sampling.
         max_new_tokens: an answer is cut here.
         seed: parts of the seed.
         policy: id to write into the candidates.
-        device: of the model.
-        features: see `sample_responses`.
+        version: see `Sampler`.
     """
     pad = pad_token(vlm.processor)
     prompts = collate_prompts([item.prompt for item in items], pad)
-    prompts = {name: value.to(device) for name, value in prompts.items()}
     seeds = [[derive_seed(*seed, place, k) for k in range(samples)] for place in places]
-    drawn = sample_responses(
-        vlm, prompts, seeds=seeds, temperature=temperature, max_new_tokens=max_new_tokens, features=features
-    )
+    drawn = sampler(items, seeds=seeds, temperature=temperature, max_new_tokens=max_new_tokens, version=version)
     settings = {"temperature": temperature, "top_p": 1.0, "max_new_tokens": max_new_tokens}
     candidates = [
         Candidate(
