@@ -117,11 +117,18 @@ def _baselines(seeds: Sequence[AnsweredSeed], logic: Logic, crossed: bool) -> di
 
 def online_comparisons(online: Sequence[str]) -> dict[str, tuple[str, str, str, str]]:
     """Every online arm against more supervised training, and against dpo, at the same compute."""
-    return {
+    whole = {
         f"{arm}_minus_{other}": (arm, other, "whole_report_accuracy", f"{arm} - {other}")
         for arm in online
         for other in ("sft_more", "dpo")
     }
+    beyond = {
+        f"{arm}_minus_sft_more_out_of_scope": (
+            arm, "sft_more", "out_of_scope_accuracy", f"What the expert cannot see ({arm} - sft_more)"
+        )
+        for arm in online
+    }  # fmt: skip
+    return {**whole, **beyond}
 
 
 def _compare_arms(
