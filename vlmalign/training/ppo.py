@@ -150,9 +150,9 @@ class OnlineLoop:
                 bar.set_postfix({name: f"{logs[name]:.3g}" for name in ("reward", "kl") if name in logs})
         if self.state.best_round is not None:
             load_best(self.run.checkpoints, self.actor, self.state.best_round)
+        self.vlm.model.eval()
+        self.run.save_model(partial(save_vlm, self.vlm))
         if self.accelerator.is_main_process:
-            self.vlm.model.eval()
-            self.run.save_model(partial(save_vlm, self.vlm))
             if self.config.lora:
                 self.vlm.model.save_pretrained(self.run.adapter)
             self.run.finish(self._summary(resumed, time.perf_counter() - start))

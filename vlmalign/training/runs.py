@@ -158,15 +158,17 @@ class RunFolder:
         write_atomic(path, "".join(kept).encode())
 
     def save_model(self, save: Callable[[Path], None]) -> None:
-        """Write the trained model, whole or not at all.
+        """Write the trained model, whole or not at all; every process calls this, as each may hold a part of it.
 
         Args:
-            save: writes it into a folder.
+            save: writes it into a folder, in the main process.
         """
-        folder = self.model.with_name(self.model.name + PARTIAL)
-        shutil.rmtree(folder, ignore_errors=True)
+        folder, main = self.model.with_name(self.model.name + PARTIAL), PartialState().is_main_process
+        if main:
+            shutil.rmtree(folder, ignore_errors=True)
         save(folder)
-        replace_folder(folder, self.model)
+        if main:
+            replace_folder(folder, self.model)
 
     def finish(self, summary: Mapping[str, Any]) -> Path:
         """Write summary.json, which marks the run as complete, and delete its checkpoints."""

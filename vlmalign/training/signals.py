@@ -20,15 +20,16 @@ class Signals:
     def add(self, signals: Mapping[str, tuple[Any, Any]]) -> None:
         """Add sums with their counts, by name; every process adds the same names."""
         for name, (total, count) in signals.items():
-            pair = torch.stack([torch.as_tensor(part).detach().float().cpu() for part in (total, count)])
-            self._pairs.setdefault(name, []).append(pair)
+            place = total.device if isinstance(total, Tensor) else None
+            pair = [torch.as_tensor(part, device=place).detach().double() for part in (total, count)]
+            self._pairs.setdefault(name, []).append(torch.stack(pair))
 
     def read(self, accelerator: Accelerator) -> dict[str, float]:
         """Means over processes, without those of nothing; they then begin anew."""
         if not self._pairs:
             return {}
-        sums = torch.stack([torch.stack(pairs).double().sum(0) for pairs in self._pairs.values()])
-        sums = accelerator.reduce(sums.to(accelerator.device)).tolist()
+        own = [torch.stack(pairs).sum(0).to(accelerator.device) for pairs in self._pairs.values()]
+        sums = accelerator.reduce(torch.stack(own)).tolist()
         means = {name: total / count for name, (total, count) in zip(self._pairs, sums, strict=True) if count}
         self._pairs = {}
         return means

@@ -7,7 +7,6 @@ operations, checkpoints that are whole or absent, exact resume, and the run fold
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections import defaultdict
@@ -32,6 +31,7 @@ from vlmalign.training.naming import naming_records
 from vlmalign.training.progress import EpochCallback, LastStepCallback, ProgressBar, is_interactive
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.shares import FILLER, FilledOrder, MarkedItems, collate_real
+from vlmalign.training.signals import Signals, finite
 
 Batch = Mapping[str, Any]
 
@@ -82,7 +82,7 @@ class StageTrainer(Trainer):
         self.features = features
         self.order = order
         self.cost = cost
-        self._signals: dict[str, list[Tensor]] = {}
+        self._signals = Signals()
         self._evaluated: tuple[int, dict[str, float]] = (-1, {})
         self._config = getattr(model, "config", None)
         self._use_cache = getattr(self._config, "use_cache", None)
@@ -146,13 +146,9 @@ class StageTrainer(Trainer):
         model: Any = self.model
         model.eval()
         spread_again(model)
-        unfinished = self.run.model.with_name(self.run.model.name + checkpoints.PARTIAL)
-        if self.is_world_process_zero():
-            shutil.rmtree(unfinished, ignore_errors=True)
-        save(unfinished)  # in every process, as each may hold a part of the weights
+        self.run.save_model(save)
         self._save_adapter()
         if self.is_world_process_zero():
-            checkpoints.replace_folder(unfinished, self.run.model)
             self.run.finish(self._summary(summary, final, resumed, time.perf_counter() - start))
         self.accelerator.wait_for_everyone()
         return self.run.path
@@ -180,8 +176,8 @@ class StageTrainer(Trainer):
             "forward_mode": forward_mode(getattr(model, "backbone", model)),
             "trained_parameters": sum(map(size_of, trained.values())),
             "flops": {**flops, "total": sum(flops.values())},
-            "last": _finite(last),
-            "evaluation": _finite(final),
+            "last": finite(last),
+            "evaluation": finite(final),
             "resumed_from_step": resumed,
             "seconds_of_this_session": round(seconds, 2),
         }
@@ -236,7 +232,7 @@ class StageTrainer(Trainer):
                 f"step {self.state.global_step + 1}: the loss is {loss.item()} on the records "
                 f"{list(inputs['ids'])[:8]}. Lower learning_rate, or check these records."
             )
-        self._record(result)
+        self._signals.add(result.signals)
         return loss
 
     def _real_loss(self, model: nn.Module, batch: Batch) -> BatchLoss:
@@ -248,26 +244,11 @@ class StageTrainer(Trainer):
             result.total * 0, {name: (total * 0, count * 0) for name, (total, count) in result.signals.items()}
         )
 
-    def _record(self, result: BatchLoss) -> None:
-        for name, (total, count) in result.signals.items():
-            pair = torch.stack([total.detach().float(), torch.as_tensor(count, device=total.device).float()])
-            self._signals.setdefault(name, []).append(pair)
-
-    def _drain(self) -> dict[str, float]:
-        """Means of the signals since the last call, over processes."""
-        means = {}
-        for name, pairs in self._signals.items():
-            total, count = self.accelerator.reduce(torch.stack(pairs).sum(0)).tolist()
-            if count:
-                means[name] = total / count
-        self._signals = {}
-        return means
-
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Mean loss and signals on the evaluation data."""
-        training, self._signals = self._signals, {}
+        training, self._signals = self._signals, Signals()
         model = self.model_wrapped
         was_training = model.training
         model.eval()
@@ -276,12 +257,12 @@ class StageTrainer(Trainer):
             for batch in self.get_eval_dataloader(eval_dataset):
                 with self.compute_loss_context_manager(), naming_records(batch["ids"]):
                     result = self._real_loss(model, batch)
-                self._record(result)
+                self._signals.add(result.signals)
                 totals["loss"] += result.total
                 totals["items"] += self._items_of(batch)
         model.train(was_training)
         total, items = self.accelerator.reduce(torch.stack([totals["loss"], totals["items"]])).tolist()
-        means = {"loss": total / items, **self._drain()}
+        means = {"loss": total / items, **self._signals.read(self.accelerator)}
         self._signals = training
         logs = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
         self.log(dict(logs))
@@ -294,12 +275,12 @@ class StageTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the health signals, and write a line of metrics.jsonl."""
         if "loss" in logs:
-            logs.update(self._drain())
+            logs.update(self._signals.read(self.accelerator))
         if "train_runtime" in logs:
             return  # the library's closing statistics; summary.json has ours
         super().log(logs, start_time)
         if self.is_world_process_zero():
-            self.run.log({"step": self.state.global_step, **_finite(logs)})
+            self.run.log({"step": self.state.global_step, **finite(logs)})
 
     def floating_point_ops(self, inputs: Batch) -> float:  # type: ignore[override]
         """Counted into `state.total_flos`, which checkpoints keep."""
@@ -346,8 +327,3 @@ class StageTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         checkpoints.load_trained(self.accelerator.unwrap_model(self.model), Path(resume_from_checkpoint))
-
-
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    """JSON knows no NaN or infinity."""
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
