@@ -1,4 +1,4 @@
-"""One round of GRPO on four image prompts with eight answers each: this toolkit's online loop beside TRL's trainer.
+"""One round of GRPO on four image prompts with eight answers each: this toolkit's loop beside TRL's trainer.
 
 Both sample, score, compare the answers of a prompt, and take one AdamW step on all of them, in one forward pass,
 from pictures on disk (ours) or in memory (TRL) on. A random model's end token would come by chance, so it is moved
@@ -71,8 +71,8 @@ class OurGrpo:
         self.config = PpoConfig(
             model="given", data=str(folder / "cases"), out=str(folder / "run"), max_steps=1000, batch_size=4,
             samples=SAMPLES, max_new_tokens=ANSWER_TOKENS, passes=1, learning_rate=LEARNING_RATE, warmup=0.0,
-            lr_schedule="constant", lora={"rank": 16, "alpha": 32}, device="cpu", reward="variety", advantage="group",
-            kl={"coefficient": beta, "estimator": "k3", "place": "loss"},
+            lr_schedule="constant", lora={"rank": 16, "alpha": 32}, device="cpu", reward="variety",
+            advantage="group", kl={"coefficient": beta, "estimator": "k3", "place": "loss"},
         )  # fmt: skip
         self.vlm, self.folder = vlm, folder
         self.model: nn.Module = vlm.model
@@ -110,7 +110,9 @@ class OurGrpo:
         rollout = loop._roll_out([loop.cases[i] for i in range(len(pairs))], SAMPLES, (0,))
         old = loop._scores(rollout, loop.reference)
         shaped = loop.shaper.shape(rollout, loop._join)
-        return make_experience(self.config, rollout, shaped, old, old.logps, self.config.kl.coefficient, loop._join)
+        return make_experience(
+            self.config, rollout, shaped, old, old.logps, self.config.kl.coefficient, loop._join
+        )
 
     def loss(self, pairs: Sequence[Pair], experience: Experience) -> Tensor:
         """The loss of the update, with gradient."""
@@ -160,10 +162,12 @@ class PeerGrpo:
 
     def rows(self, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
         """TRL's rows, each prompt once per answer."""
-        return [{name: pair.row()[name] for name in ("images", "prompt")} for pair in pairs for _ in range(SAMPLES)]
+        return [
+            {name: pair.row()[name] for name in ("images", "prompt")} for pair in pairs for _ in range(SAMPLES)
+        ]
 
     def loss(self, pairs: Sequence[Pair], experience: Experience) -> Tensor:
-        """The loss of the update on the given answers, with gradient; advantages and log-probabilities are TRL's."""
+        """The loss of the update on the given answers, with gradient; all else is TRL's."""
         answers = [list(ids) for ids in experience.rollout.token_ids]
         self.trainer._generate_single_turn = lambda *_: (answers, None)
         beta, self.trainer.beta = self.trainer.beta, 1.0  # so that the reference is computed
@@ -196,10 +200,10 @@ def same_update(ours: OurGrpo, peer: PeerGrpo, pairs: Sequence[Pair]) -> float:
 
 
 def arithmetic_limit(ours: OurGrpo, pairs: Sequence[Pair]) -> float:
-    """Operations of TRL's round over those of ours, from shapes alone, the output layer at answers' positions only.
+    """Operations of TRL's round over those of ours, from shapes alone, the output layer at answers' places only.
 
-    Of each prompt and its picture TRL runs 8 copies to sample, 8 for the reference where there is one, 8 to update;
-    ours one each, and the picture once in all.
+    Of each prompt and its picture TRL runs 8 copies to sample, 8 for the reference where there is one, 8 to
+    update; ours one each, and the picture once in all.
     """
     loop, model = ours.open(pairs), ours.vlm.model
     rollout = loop._roll_out([loop.cases[i] for i in range(len(pairs))], SAMPLES, (0,))

@@ -204,7 +204,8 @@ def _line(r: dict[str, Any]) -> str:
     return (
         f"{r['name']:22} ours {r['ours_s']:6.2f} s  peer {r['peer_s']:6.2f} s  ratio {r['ratio']:5.2f} "
         f"(wanted {r['limit']}, {mark}; arithmetic limit {r['arithmetic_limit']:.2f})  "
-        f"peak {r['ours_peak_mb']:.0f} against {r['peer_peak_mb']:.0f} MB" + (f"\n{'':22} {r['remark']}" * bool(r["remark"]))
+        f"peak {r['ours_peak_mb']:.0f} against {r['peer_peak_mb']:.0f} MB"
+        + (f"\n{'':22} {r['remark']}" * bool(r["remark"]))
     )
 
 
