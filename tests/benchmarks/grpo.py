@@ -1,4 +1,4 @@
-"""One round of GRPO on four image prompts with eight answers each: our online loop beside TRL's trainer.
+"""One round of GRPO on four image prompts with eight answers each: this toolkit's loop beside TRL's trainer.
 
 Both sample, score, compare the answers of a prompt, and take one AdamW step on all of them, in one forward pass,
 from pictures on disk (ours) or in memory (TRL) on. A random model's end token would come by chance, so it is moved
@@ -167,7 +167,7 @@ class PeerGrpo:
         ]
 
     def loss(self, pairs: Sequence[Pair], experience: Experience) -> Tensor:
-        """The loss of the update on given answers, with gradient; advantages and log-probabilities are TRL's."""
+        """The loss of the update on the given answers, with gradient; all else is TRL's."""
         answers = [list(ids) for ids in experience.rollout.token_ids]
         self.trainer._generate_single_turn = lambda *_: (answers, None)
         beta, self.trainer.beta = self.trainer.beta, 1.0  # so that the reference is computed
@@ -200,7 +200,7 @@ def same_update(ours: OurGrpo, peer: PeerGrpo, pairs: Sequence[Pair]) -> float:
 
 
 def arithmetic_limit(ours: OurGrpo, pairs: Sequence[Pair]) -> float:
-    """Operations of TRL's round over ours, from shapes alone, the output layer at answers' positions only.
+    """Operations of TRL's round over those of ours, from shapes alone, the output layer at answers' places only.
 
     Of each prompt and its picture TRL runs 8 copies to sample, 8 for the reference where there is one, 8 to
     update; ours one each, and the picture once in all.

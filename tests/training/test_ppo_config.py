@@ -28,6 +28,8 @@ def test_a_name_is_enough_for_a_reward_and_an_advantage():
             "batch_size is 6 cases and minibatches x gradient_accumulation is 4",
         ),
         ({"lora": {"dropout": 0.1}}, "lora.dropout is 0.1: the ratio of new and old policy would be noise"),
+        ({"rollouts": "vllm"}, "rollouts is 'vllm', which is handed adapters, and lora is not set: set it"),
+        ({"rollouts": "vllm", "lora": {}, "device": "cpu"}, "needs a GPU, and device is 'cpu'"),
         ({"temperature": 0}, "key 'temperature' is 0"),
         ({"epochs": 2}, "epochs and max_steps given: set exactly one of them"),
     ],

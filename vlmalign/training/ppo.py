@@ -43,8 +43,9 @@ from vlmalign.training.policy import load_policy
 from vlmalign.training.ppo_config import Gae, PpoConfig
 from vlmalign.training.ppo_update import Updater
 from vlmalign.training.progress import is_interactive
-from vlmalign.training.rollouts import LocalSampler, Rollout, Sampler, roll_out
+from vlmalign.training.rollouts import Rollout, roll_out
 from vlmalign.training.runs import RunFolder
+from vlmalign.training.sampler import check_rollouts, policy_sampler
 from vlmalign.training.shaping import ShapedScores, Shaper
 from vlmalign.training.signals import Signals, finite
 
@@ -73,9 +74,10 @@ def train_ppo(config: PpoConfig, *, overwrite: bool = False) -> Path:
     Raises:
         DataError: a folder or case that cannot be used.
         FileExistsError: the folder holds another run and `overwrite` is not set.
-        ValueError: a reward that is not there, or sharded weights.
+        ValueError: a reward that is not there, sharded weights, or vLLM where it cannot run.
     """
     # 1. The rewards, and the run folder: a complete run is not repeated.
+    check_rollouts(config)
     reward = load_reward(config.reward.name, **config.reward.settings)
     gold = load_reward(config.gold.name, **config.gold.settings) if config.gold else None
     identity = {"reward": reward.name, "gold": gold.name if gold else None}
@@ -115,7 +117,7 @@ class OnlineLoop:
         self.config, self.run, self.accelerator, self.vlm = config, run, accelerator, vlm
         self.reward, self.gold, self.cases, self.held_out = reward, gold, cases, held_out
         self.features, self.keeps_features = round_features(config, vlm.model)
-        self.sampler: Sampler = LocalSampler(vlm, accelerator.device, self.features)
+        self.sampler = policy_sampler(config, vlm, accelerator.device, self.features)
         self.reference = reference_policy(config, vlm.model, self.features)
         critic = config.advantage if isinstance(config.advantage, Gae) else None
         self.actor = ActorCritic(vlm.model, critic=bool(critic), detach=bool(critic and critic.detach))
@@ -208,7 +210,7 @@ class OnlineLoop:
 
         # 3. Log-probabilities of the policy and of the reference, and values.
         pulled = bool(state.kl_coefficient or config.kl.stop)
-        old = self._scores(rollout, self._policy) if self._needs_old(pulled) else None
+        old = self._scores(rollout, self._policy) if config.needs_old(pulled) else None
         reference = self._scores(rollout, self.reference).logps if pulled else None
         kl = self._watch(rollout, shaped, old, reference)
         if gold is not None:
@@ -243,13 +245,6 @@ class OnlineLoop:
     def _scores(self, rollout: Rollout, forward: Callable[..., ActorCriticOutput]) -> TokenScores:
         with self.accelerator.autocast():
             return token_scores(rollout, forward, self._parts(range(len(rollout.items))), self.accelerator.device)
-
-    def _needs_old(self, pulled: bool) -> bool:
-        """Not where a single update follows, which is taken by the very policy that sampled."""
-        config = self.config
-        several = config.passes * config.minibatches > 1
-        measured = pulled and (config.kl.place == "reward" or config.temperature != 1)
-        return several or measured or isinstance(config.advantage, Gae)
 
     def _updates(self, experience: Experience) -> float:
         """Passes over the round's answers; returns what they cost."""

@@ -143,6 +143,9 @@ class PpoConfig(StageConfig):
     samples: int = Field(4, ge=1, description="answers per case")
     max_new_tokens: int = Field(128, ge=1, description="an answer is cut here")
     temperature: float = Field(1.0, gt=0, description="of sampling; the policy that is trained is the one at it")
+    rollouts: Literal["local", "vllm"] = Field(
+        "local", description="who samples: the policy itself, or vLLM beside it (extra vllm, one GPU, with lora)"
+    )
     minibatches: int = Field(1, ge=1, description="updates per pass over a round's answers")
     passes: int = Field(2, ge=1, description="passes over a round's answers")
     gradient_accumulation: int = Field(1, ge=1, description="forward passes per update")
@@ -220,6 +223,14 @@ class PpoConfig(StageConfig):
         return self
 
     @model_validator(mode="after")
+    def _vllm_is_given_adapters(self) -> PpoConfig:
+        if self.rollouts == "vllm" and not self.lora:
+            raise ValueError("rollouts is 'vllm', which is handed adapters, and lora is not set: set it")
+        if self.rollouts == "vllm" and self.device == "cpu":
+            raise ValueError("rollouts is 'vllm', which needs a GPU, and device is 'cpu': change one of them")
+        return self
+
+    @model_validator(mode="after")
     def _dropout_is_off(self) -> PpoConfig:
         if self.lora and self.lora.dropout:
             raise ValueError(
@@ -234,3 +245,16 @@ class PpoConfig(StageConfig):
                 "kl.budget chooses among evaluated checkpoints and eval_data is empty: give eval_data"
             )
         return self
+
+    def needs_old(self, pulled: bool) -> bool:
+        """Whether log-probabilities of the policy that sampled are computed before the updates.
+
+        Not where a single update follows, which is taken by that very policy. What vLLM reports is never used: its
+        numerics are not the policy's.
+
+        Args:
+            pulled: whether the reference is needed.
+        """
+        several = self.passes * self.minibatches > 1
+        measured = pulled and (self.kl.place == "reward" or self.temperature != 1)
+        return several or measured or self.rollouts == "vllm" or isinstance(self.advantage, Gae)
