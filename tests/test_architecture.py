@@ -135,3 +135,10 @@ def test_every_folder_that_is_built_says_where_its_data_may_be_sent():
                 if "data_use" not in {keyword.arg for keyword in node.keywords}:
                     silent.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert not silent
+
+
+def test_the_benchmarks_find_all_that_they_import():
+    """They are not collected, so that nothing else would notice a name that moved."""
+    script = ROOT / "tests" / "benchmarks" / "run.py"
+    done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -10,7 +10,8 @@ from benchmarks.step import Step
 from torch import Tensor
 
 from vlmalign.data.collate import collate, pad_token
-from vlmalign.data.encode import Example, encode_prompt, encode_response, stop_tokens
+from vlmalign.data.encode import Example, encode_response, stop_tokens
+from vlmalign.data.prompts import encode_prompt
 from vlmalign.losses import dpo_loss, log_ratios, ranked_pairs
 from vlmalign.models import VLM, FeatureCache, forward_responses, sequence_logps
 
