@@ -51,15 +51,18 @@ CASES = [
     Case("dpo_pair_v1000_cold", 1000, 1.9),
     Case("dpo_pair_v1000_warm", 1000, 2.9, warm=True),
     Case("dpo_pair_v32000_warm", 32000, 10.0, warm=True),
-    Case("dpo_allpairs_k4", 1000, 8.0, answers=4, warm=True, prompts=1),
+    Case("dpo_allpairs_k4", 1000, 8.0, answers=4, prompts=1),
+    Case("dpo_allpairs_k4_warm", 1000, 8.0, answers=4, warm=True, prompts=1),
     Case("rollout_8", 1000, 2.0, kind="rollout"),
     Case("grpo_step", 1000, 2.0, kind="grpo", beta=0.0),
     Case("grpo_step_kl", 1000, 2.0, kind="grpo", beta=0.04),
 ]
 GRPO = "counted: processing, vision, prompts, sampling, reward, {}update; nothing is kept between rounds"
+ALL_PAIRS = "one prompt a step, as TRL's six pairs of four prompts are 48 rows and many gigabytes"
 REMARKS = {
     "dpo_pair_v32000_warm": "on a CPU TRL's fused output layer scores every position, ours the answers' only",
-    "dpo_allpairs_k4": "one prompt a step: TRL's six pairs of four prompts are 48 rows, 16 GB",
+    "dpo_allpairs_k4": ALL_PAIRS,
+    "dpo_allpairs_k4_warm": ALL_PAIRS,
     "grpo_step": GRPO.format("") + "; no KL, which is TRL's default",
     "grpo_step_kl": GRPO.format("reference, "),
 }
