@@ -61,8 +61,8 @@ def train_ppo(config: PpoConfig, *, overwrite: bool = False) -> Path:
     (Shao et al. 2024, arXiv:2402.03300), with `leave_one_out` RLOO (Ahmadian et al. 2024, arXiv:2402.14740). The
     reference is the policy as the stage began. Answers that a reward cannot score are left out of the update and
     counted. With `eval_data` the model that is kept is the one with the highest held-out reward, among those
-    within `kl.budget`; the starting model is one of them. A complete run is left as it is; a stopped one continues
-    and ends with the same bits.
+    within `kl.budget` of which enough answers were scored (`least_scored`); the starting model is one of them. A
+    complete run is left as it is; a stopped one continues and ends with the same bits.
 
     Args:
         config: settings; `data` and `eval_data` are folders of cases.
@@ -148,6 +148,7 @@ class OnlineLoop:
                     self._log(logs)
                 if self.config.save_steps != 0 and self._is_due(self.config.save_steps or DEFAULT_SAVE_ROUNDS):
                     self._save()
+                bar.total = self._expected_rounds()
                 bar.update(1)
                 bar.set_postfix({name: f"{logs[name]:.3g}" for name in ("reward", "kl") if name in logs})
         if self.state.best_round is not None:
@@ -182,6 +183,10 @@ class OnlineLoop:
             return state.round >= self.rounds
         assert self.config.max_flops is not None
         return state.round > 0 and sum(state.flops.values()) + state.last_flops > self.config.max_flops
+
+    def _expected_rounds(self) -> int:
+        state, budget = self.state, self.config.max_flops or 0.0
+        return self.rounds or state.round + int((budget - sum(state.flops.values())) // max(state.last_flops, 1.0))
 
     def _is_due(self, interval: int | None) -> bool:
         """Whether this round ends an interval; the last one ends all of them."""
