@@ -76,19 +76,17 @@ def test_the_health_of_a_run_is_logged_every_round(settings, metrics_of):
     run = run_with(settings, gold=SYMBOLIC, shaping={"confidence": {}})
     lines = metrics_of(run)
     assert [line["step"] for line in lines] == [1, 2, 3]
-    watched = {
-        "reward", "reward_std", "gold", "gold_valid", "shaped_reward", "valid", "cut", "tokens", "padded",
-        "entropy",
-        "cases_without_contrast", "confidence_stated", "kl", "kl_coefficient", "learning_rate", "policy_loss",
-        "value_loss", "clip_fraction", "explained_variance", "update_kl", "grad_norm", "flops",
-    }  # fmt: skip
+    watched = set(
+        "reward reward_std gold gold_valid shaped_reward scored valid cut tokens padded entropy cases_without_contrast "
+        "confidence_stated kl kl_coefficient learning_rate policy_loss value_loss clip_fraction explained_variance update_kl grad_norm flops".split()
+    )
     assert watched <= lines[-1].keys()
     assert lines[0]["kl"] == pytest.approx(0.0, abs=1e-4) and lines[0]["gold"] == lines[0]["reward"]
     summary = summary_of(run)
     assert summary["answers"] == 48 and summary["algorithm"] == "ppo" and summary["updates"] == 6
     assert summary["flops"]["total"] == sum(v for name, v in summary["flops"].items() if name != "total")
     shown = [json.loads(line) for line in (run / "answers.jsonl").read_text().splitlines()]
-    assert len(shown) == 6 and {"step", "case", "text", "score", "invalid_reason"} == shown[0].keys()
+    assert len(shown) == 6 and {"step", "case", "text", "score", "invalid_reason", "counted_as"} == shown[0].keys()
     assert all((line["score"] is None) == (line["invalid_reason"] is not None) for line in shown)
 
 
@@ -114,6 +112,36 @@ def test_answers_without_a_score_move_nothing_and_are_counted(settings, advantag
     summary = summary_of(run)
     assert sum(summary["invalid"].values()) == 48 and summary["updates"] == 0
     assert metrics_of(run)[0]["valid"] == 0 and "reward" not in metrics_of(run)[0]
+
+
+def test_answers_that_the_settings_give_a_score_are_counted_as_without_one_still(
+    settings, monkeypatch, metrics_of
+):
+    monkeypatch.setattr(ppo, "load_reward", lambda name, **rest: Always())
+    run = run_with(settings, shaping={"cut": -1.0, "unscored": -1.0}, max_steps=1)
+    line = metrics_of(run)[0]
+    assert (line["scored"], line["valid"], line["reward"]) == (0.0, 1.0, -1.0)
+    assert sum(summary_of(run)["invalid"].values()) == 16
+    shown = json.loads((run / "answers.jsonl").read_text().splitlines()[0])
+    assert shown["score"] is None and shown["counted_as"] == -1.0 and shown["invalid_reason"]
+
+
+class Bright:
+    """A reward of the picture alone, whatever is said."""
+
+    name, needs_images = "bright@1", True
+
+    def score(self, cases, candidates, images=None):
+        scores = [1.0 if pictures[0].getpixel((0, 0))[0] > 128 else -1.0 for pictures in images]
+        return RewardOutput.of(scores, reasons=[None] * len(scores))
+
+
+def test_the_critic_learns_what_the_picture_foretells(settings, monkeypatch, metrics_of):
+    monkeypatch.setattr(ppo, "load_reward", lambda name, **rest: Bright())
+    shared = {**settings, "max_steps": 25, "batch_size": 8, "samples": 2, "learning_rate": 3e-3}
+    lines = metrics_of(run_with(shared, shaping={"cut": 0.0}, kl={"coefficient": 0}))
+    assert lines[0]["explained_variance"] == pytest.approx(0.0, abs=1e-3)
+    assert lines[-1]["explained_variance"] > 0.5
 
 
 def test_equal_scores_teach_a_group_nothing(settings, monkeypatch, metrics_of):

@@ -17,6 +17,9 @@ Sums = dict[str, tuple[Any, Any]]
 def rollout_signals(rollout: Rollout, shaped: ShapedScores) -> Sums:
     """Of the answers: rewards of the valid ones, how many are valid and how many cut, lengths, entropy per token.
 
+    `scored` is the share that the reward itself could score; `valid` that which takes part in the update, answers
+    that the settings give a score (`shaping.cut`, `shaping.unscored`) among them, and `reward` the mean over the
+    latter.
     `entropy` is minus the mean log-probability of the sampled tokens, which at temperature 1 estimates the
     policy's entropy. `cases_without_contrast` have no two valid answers of different score: advantages by group
     learn nothing from them. `confidence` is the mean of what answers state.
@@ -30,6 +33,7 @@ def rollout_signals(rollout: Rollout, shaped: ShapedScores) -> Sums:
     return {
         "reward": (scores[valid].sum(), valid.sum()),
         "shaped_reward": (shaped.token_rewards[valid].sum(), valid.sum()),
+        "scored": (sum(reason is None for reason in shaped.reasons), n),
         "valid": (valid.sum(), n),
         "cut": (sum(not candidate.finished for candidate in rollout.candidates), n),
         "tokens": (rollout.lengths.sum(), n),
@@ -56,14 +60,18 @@ def critic_signals(experience: Experience) -> Sums:
 
 
 def answer_lines(rollout: Rollout, shaped: ShapedScores, step: int) -> list[dict[str, Any]]:
-    """The answers for people to read, a line each, with the reward's own score or why there is none."""
+    """The answers for people to read, a line each, with the reward's own score, or why it has none.
+
+    `counted_as` is the score that the settings gave to one without.
+    """
     return [
         {
             "step": step,
             "case": candidate.case_id,
             "text": candidate.text,
-            "score": float(shaped.scores[row]) if shaped.valid[row] else None,
-            "invalid_reason": shaped.reasons[row],
+            "score": float(shaped.scores[row]) if reason is None else None,
+            "invalid_reason": reason,
+            "counted_as": float(shaped.scores[row]) if reason is not None and shaped.valid[row] else None,
         }
-        for row, candidate in enumerate(rollout.candidates)
+        for row, (candidate, reason) in enumerate(zip(rollout.candidates, shaped.reasons, strict=True))
     ]

@@ -32,7 +32,7 @@ class OnlineState:
         flops: floating point operations so far, by what they were for.
         last_flops: those of the last round.
         answers: how many were sampled.
-        invalid: answers without a score, by reason.
+        invalid: answers without a score of the reward, by reason, whatever the settings counted them as.
         best: the evaluation of the best checkpoint so far, with its round.
         first: the evaluation before the first round.
         last: the newest evaluation.

@@ -315,9 +315,7 @@ class OnlineLoop:
     def _remember(self, flops: dict[str, float], rollout: Rollout, shaped: ShapedScores, kl: float | None) -> None:
         """Bring the state to the end of the round."""
         config, state = self.config, self.state
-        reasons = Counter(
-            reason for reason, ok in zip(shaped.reasons, shaped.valid.tolist(), strict=True) if not ok
-        )
+        reasons = Counter(reason for reason in shaped.reasons if reason is not None)
         if self.accelerator.num_processes > 1:
             everyone = gather_object([(flops, dict(reasons))])
             flops = {name: sum(cost.get(name, 0.0) for cost, _ in everyone) for name in flops}
