@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from vlmalign.training import DpoConfig, SftConfig, make_config, train_dpo, train_sft
+from vlmalign.training import (
+    DpoConfig,
+    RewardConfig,
+    SftConfig,
+    make_config,
+    train_dpo,
+    train_reward,
+    train_sft,
+)
 
 KILLED = """
 import json, os, sys
@@ -24,6 +32,26 @@ def step(self, *args, **kwargs):
     return original(self, *args, **kwargs)
 trainer.StageTrainer.training_step = step
 train_sft(SftConfig(**json.loads(sys.argv[1])))
+"""
+
+
+KILLED_SAVING = """
+import importlib, json, os, sys
+import torch
+torch.set_num_threads(1)
+import vlmalign.training as training
+stage, place, settings = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+module, name = place.rsplit(".", 1)
+owner = importlib.import_module(module)
+original, calls = getattr(owner, name), []
+def saving(*args, **rest):
+    calls.append(1)
+    if len(calls) == 2:
+        os._exit(9)
+    return original(*args, **rest)
+setattr(owner, name, saving)
+config = {"sft": training.SftConfig, "reward": training.RewardConfig, "dpo": training.DpoConfig}[stage]
+getattr(training, f"train_{stage}")(training.make_config(config, settings))
 """
 
 
@@ -65,6 +93,34 @@ def test_an_sft_run_killed_by_the_system_ends_with_the_same_bits(settings, demos
     assert (tmp_path / "killed" / "checkpoints" / "checkpoint-3").is_dir()
     resumed = train_sft(SftConfig(**again))
     assert json.loads((resumed / "summary.json").read_text())["resumed_from_step"] == 3
+    assert_same_run(straight, resumed)
+
+
+@pytest.mark.parametrize(
+    ("stage", "place"),
+    [
+        ("sft", "torch.save"),
+        ("reward", "vlmalign.training.checkpoints.save_file"),
+        ("dpo", "vlmalign.training.checkpoints.place_checkpoint"),
+    ],
+)
+def test_a_run_killed_inside_the_saving_of_a_checkpoint_ends_with_the_same_bits(
+    settings, demos, pairs, tmp_path, stage, place
+):
+    """In the optimiser's file, in the weights', and when all is written but not in its place."""
+    shared = {**settings, "data": demos if stage == "sft" else pairs, "max_steps": 6, "save_steps": 2, "seed": 4}
+    train = {"sft": (SftConfig, train_sft), "reward": (RewardConfig, train_reward), "dpo": (DpoConfig, train_dpo)}
+    config, run = train[stage]
+    straight = run(make_config(config, {**shared, "out": str(tmp_path / "straight")}))
+    again = {**shared, "out": str(tmp_path / "killed")}
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED_SAVING, stage, place, json.dumps(again)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert process.returncode == 9
+    resumed = run(make_config(config, again))
+    assert json.loads((resumed / "summary.json").read_text())["resumed_from_step"] in (0, 2)
     assert_same_run(straight, resumed)
 
 
