@@ -137,6 +137,7 @@ class PeerGrpo:
             gradient_checkpointing=False, learning_rate=LEARNING_RATE, per_device_train_batch_size=rows,
             generation_batch_size=rows, num_generations=SAMPLES, max_completion_length=ANSWER_TOKENS,
             temperature=1.0, top_p=1.0, loss_type="dapo", scale_rewards="group", lr_scheduler_type="constant",
+            use_bias_correction_kl=False,  # the KL as GRPO's paper has it, which ours is too
         )  # fmt: skip
         settings = vlm.model.peft_config["default"]
         placeholder = {"prompt": [{"role": "user", "content": "a"}], "image": Pair.__name__}
