@@ -24,8 +24,9 @@ def show_rollouts(
     """
     from vlmalign.cli.preview_view import prompt_line, show_memory, write_images
     from vlmalign.data import CasePrompts
-    from vlmalign.rewards import load_reward, score_whole
+    from vlmalign.rewards import load_reward
     from vlmalign.training import PpoConfig, make_config
+    from vlmalign.training.held_out import score_answers
     from vlmalign.training.policy import load_policy, stage_device
     from vlmalign.training.rollouts import LocalSampler, roll_out
 
@@ -40,9 +41,7 @@ def show_rollouts(
         temperature=settings.temperature, seed=(settings.seed, "training"),
         max_new_tokens=settings.max_new_tokens, policy="preview", version=0,
     )  # fmt: skip
-    scores = score_whole(
-        reward, rollout.cases, rollout.candidates, rollout.images if reward.needs_images else None
-    )
+    scores = score_answers(reward, rollout)
     console.print(
         f"{len(cases)} cases; rounds of {settings.batch_size} with {settings.samples} answers each; reward "
         f"{reward.name}\n",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -166,13 +166,7 @@ class DpoConfig(StageConfig):
     @field_validator("loss", mode="before")
     @classmethod
     def _a_name_is_a_loss(cls, value: Any) -> Any:
-        given = {"name": value} if isinstance(value, str) else value
-        if not isinstance(given, Mapping):
-            return value
-        name = str(given.get("name", "sigmoid"))
-        if name not in LOSSES:
-            raise ValueError(unknown("loss", name, LOSSES))
-        return {**given, "name": name}
+        return named_settings(value, "loss", LOSSES, default="sigmoid")
 
     @model_validator(mode="after")
     def _orpo_has_its_token_loss(self) -> DpoConfig:
@@ -209,6 +203,25 @@ class DpoConfig(StageConfig):
                 "set both, or neither"
             )
         return self
+
+
+def named_settings(value: Any, kind: str, known: Collection[str], *, default: str) -> Any:
+    """Settings of one of several kinds, from its name alone or from a mapping with a name.
+
+    Raises:
+        ValueError: a name that is not known, with the nearest that is.
+
+    Example:
+        >>> named_settings("ipo", "loss", ["ipo", "sigmoid"], default="sigmoid")
+        {'name': 'ipo'}
+    """
+    given = {"name": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping):
+        return value
+    name = str(given.get("name", default))
+    if name not in known:
+        raise ValueError(unknown(kind, name, known))
+    return {**given, "name": name}
 
 
 def make_config(config_type: type[C], settings: Mapping[str, Any], *, where: str = "settings") -> C:

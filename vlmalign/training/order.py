@@ -21,24 +21,24 @@ def permutation(n: int, *parts: object) -> list[int]:
     return torch.randperm(n, generator=generator).tolist()
 
 
-def endless_order(n: int, first: int, count: int, seed: int) -> list[int]:
-    """Some places of an order of 0..n-1 that goes round without end, each round in the order of its own epoch.
+def endless_order(n: int, first: int, *parts: object) -> Iterator[int]:
+    """An order of 0..n-1 that goes round without end, each round in a random order of its own.
 
     Args:
         n: how many there are.
-        first: where to begin.
-        count: how many places.
-        seed: of the order.
+        first: place to begin at.
+        parts: what the order depends on.
 
     Example:
-        >>> sorted(endless_order(4, 4, 4, seed=0)), endless_order(4, 6, 2, 0) == endless_order(4, 4, 4, 0)[2:]
+        >>> from itertools import islice
+        >>> whole = list(islice(endless_order(4, 4, 0, "order"), 4))
+        >>> sorted(whole), list(islice(endless_order(4, 6, 0, "order"), 2)) == whole[2:]
         ([0, 1, 2, 3], True)
     """
-    places = []
-    for place in range(first, first + count):
-        epoch, offset = divmod(place, n)
-        places.append(permutation(n, seed, "order", epoch)[offset])
-    return places
+    number, offset = divmod(first, n)
+    while True:
+        yield from permutation(n, *parts, number)[offset:]
+        number, offset = number + 1, 0
 
 
 class EpochOrder(Sampler[int]):
@@ -80,9 +80,4 @@ class AnchoredOrder(Sampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         drawn = self.examples.epoch * len(self.examples)
-        rounds: dict[int, list[int]] = {}
-        for place, example in enumerate(self.examples, start=drawn):
-            number, offset = divmod(place, self.anchors)
-            if number not in rounds:
-                rounds = {number: permutation(self.anchors, self.seed, "anchors", number)}
-            yield example, rounds[number][offset]
+        yield from zip(self.examples, endless_order(self.anchors, drawn, self.seed, "anchors"), strict=False)

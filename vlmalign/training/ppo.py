@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -200,13 +201,11 @@ class OnlineLoop:
 
     def _round(self) -> dict[str, float]:
         config, state = self.config, self.state
-        if not self.keeps_features and self.features is not None:
-            self.features.forget()  # so that a resumed round computes them in the same batches
-
         # 1. Sample answers.
         size, world = config.batch_size, self.accelerator.num_processes
         first = (state.round * world + self.accelerator.process_index) * size
-        items = [self.cases[index] for index in endless_order(len(self.cases), first, size, config.seed)]
+        order = endless_order(len(self.cases), first, config.seed, "order")
+        items = [self.cases[index] for index in islice(order, size)]
         rollout = self._roll_out(items, range(first, first + size), config.samples, "training")
 
         # 2. Score them.
@@ -236,6 +235,8 @@ class OnlineLoop:
         return logs
 
     def _roll_out(self, items: Sequence[CasePrompt], places: Sequence[int], samples: int, purpose: str) -> Rollout:
+        if not self.keeps_features and self.features is not None:
+            self.features.forget()  # so that a resumed round computes them in the same batches
         with self.accelerator.autocast():
             return roll_out(
                 self.vlm, items, places, self.sampler, samples=samples, temperature=self.config.temperature,
@@ -338,8 +339,6 @@ class OnlineLoop:
         own: list[Answered] = []
         places = range(self.accelerator.process_index, len(self.held_out), self.accelerator.num_processes)
         for part in chunks(places, self.config.batch_size):
-            if not self.keeps_features and self.features is not None:
-                self.features.forget()
             rollout = self._roll_out([self.held_out[place] for place in part], part, 1, "held out")
             logps = self._scores(rollout, self._policy).logps - self._scores(rollout, self.reference).logps
             own += answered(rollout, (logps * rollout.mask).sum(1), self.reward, self.gold)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from vlmalign.losses.kl import Estimator
-from vlmalign.records.suggestions import unknown
-from vlmalign.training.config import StageConfig
+from vlmalign.training.config import StageConfig, named_settings
 
 
 class _Part(BaseModel):
@@ -190,13 +188,7 @@ class PpoConfig(StageConfig):
     @field_validator("advantage", mode="before")
     @classmethod
     def _a_name_is_an_advantage(cls, value: Any) -> Any:
-        given = {"name": value} if isinstance(value, str) else value
-        if not isinstance(given, Mapping):
-            return value
-        name = str(given.get("name", "gae"))
-        if name not in ADVANTAGES:
-            raise ValueError(unknown("advantage", name, ADVANTAGES))
-        return {**given, "name": name}
+        return named_settings(value, "advantage", ADVANTAGES, default="gae")
 
     @model_validator(mode="after")
     def _answers_have_siblings(self) -> PpoConfig:

@@ -66,8 +66,7 @@ class Updater:
         """
         config = self.config
         passes = chunks(cases, len(cases) // config.gradient_accumulation)
-        rows = [(experience.rollout.prompt_of[:, None] == torch.tensor(list(part))).any(1) for part in passes]
-        mask = experience.mask[torch.stack(rows).any(0)]
+        mask = experience.mask[torch.isin(experience.rollout.prompt_of, torch.tensor(list(cases)))]
         counts = torch.tensor([float(mask.sum()), float(mask.any(1).sum())], device=self.accelerator.device)
         tokens, answers = self.accelerator.reduce(counts).tolist()
         if not tokens:
