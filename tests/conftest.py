@@ -261,35 +261,24 @@ def mistral3() -> VLM:
     return VLM(hf.Mistral3ForConditionalGeneration(config), processor)
 
 
-def idefics3() -> VLM:
+def idefics3(name: str = "Idefics3") -> VLM:
     tokenizer = bytes_tokenizer(
         image_token="<image>", fake="<fake_token_around_image>", end="<end_of_utterance>", whole="<global-img>"
     )
-    images = hf.Idefics3ImageProcessor(size={"longest_edge": 56}, max_image_size={"longest_edge": 28})
+    sizes = {"size": {"longest_edge": 56}, "max_image_size": {"longest_edge": 28}}
+    images = getattr(hf, f"{name}ImageProcessor")(**sizes)
     processor = hf.Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=template("<image>"))
-    config = hf.Idefics3Config(
+    config = getattr(hf, f"{name}Config")(
         text_config=hf.LlamaConfig(**TEXT, vocab_size=len(tokenizer)),
         vision_config=VISION,
         scale_factor=2,
         image_token_id=processor.image_token_id,
     )
-    return VLM(hf.Idefics3ForConditionalGeneration(config), processor)
+    return VLM(getattr(hf, f"{name}ForConditionalGeneration")(config), processor)
 
 
 def smolvlm() -> VLM:
-    tokenizer = bytes_tokenizer(
-        image_token="<image>", fake="<fake_token_around_image>", end="<end_of_utterance>", whole="<global-img>"
-    )
-    # SmolVLM's own processor, which treats images alike, needs a package for videos.
-    images = hf.SmolVLMImageProcessor(size={"longest_edge": 56}, max_image_size={"longest_edge": 28})
-    processor = hf.Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=template("<image>"))
-    config = hf.SmolVLMConfig(
-        text_config=hf.LlamaConfig(**TEXT, vocab_size=len(tokenizer)),
-        vision_config=VISION,
-        scale_factor=2,
-        image_token_id=processor.image_token_id,
-    )
-    return VLM(hf.SmolVLMForConditionalGeneration(config), processor)
+    return idefics3("SmolVLM")  # with Idefics3's processor: its own, which treats images alike, needs num2words
 
 
 FAMILIES: dict[str, Callable[[], VLM]] = {

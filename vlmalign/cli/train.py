@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,10 +63,7 @@ def run_sft(overwrite: bool = False, **config: Any) -> None:
 @stage("sft-matched")
 def run_sft_matched(like: Path, plus: Sequence[Path] = (), **config: Any) -> None:
     """Supervised fine-tuning for as many operations as the run `like` took and the samplings `plus` cost."""
-    from vlmalign.cli.compute import flops_of_run, flops_of_sampling
-
-    budget = flops_of_run(like) + sum(flops_of_sampling(folder) for folder in plus)
-    run_sft(**config, max_flops=budget)
+    run_sft(**config, max_flops=_budget(like, plus))
 
 
 @stage("tower", continues=False)
@@ -104,9 +101,14 @@ def run_ppo(overwrite: bool = False, **config: Any) -> None:
 @stage("ppo-matched")
 def run_ppo_matched(like: Path, plus: Sequence[Path] = (), **config: Any) -> None:
     """Online policy optimisation within the operations that the run `like` took and the samplings `plus` cost."""
+    run_ppo(**config, max_flops=_budget(like, plus))
+
+
+def _budget(like: Path, plus: Sequence[Path]) -> float:
+    """Operations that a run and some samplings took."""
     from vlmalign.cli.compute import flops_of_run, flops_of_sampling
 
-    run_ppo(**config, max_flops=flops_of_run(like) + sum(flops_of_sampling(folder) for folder in plus))
+    return flops_of_run(like) + sum(flops_of_sampling(folder) for folder in plus)
 
 
 def _train(verb: str, config: Path, settings: list[str], variables: list[str], overwrite: bool) -> None:
@@ -121,69 +123,59 @@ def _train(verb: str, config: Path, settings: list[str], variables: list[str], o
     console.print(f"wrote {merged['out']}", markup=False)
 
 
-def sft(
-    config: Config,
-    set_: Settings = [],  # noqa: B006
-    var: Variables = [],  # noqa: B006
-    overwrite: Overwrite = False,
-    settings: ListSettings = False,
-) -> None:
+def _command(verb: str, about: str) -> Callable[..., None]:
+    """The command of a stage; typer shows `about` as its help."""
+
+    def run(
+        config: Config,
+        set_: Settings = [],  # noqa: B006
+        var: Variables = [],  # noqa: B006
+        overwrite: Overwrite = False,
+        settings: ListSettings = False,
+    ) -> None:
+        _train(verb, config, set_, var, overwrite)
+
+    run.__name__, run.__doc__ = verb, about
+    return run
+
+
+sft = _command(
+    "sft",
     """Teach a model from demonstrations (supervised fine-tuning).
 
     For example: vlmalign sft smear-sft --var root=runs/mine --set learning_rate=1e-4
 
     Writes a run folder: model/ (what from_pretrained loads), metrics.jsonl, config.yaml, summary.json. The
     same command continues a stopped run and does nothing when it is complete.
-    """
-    _train("sft", config, set_, var, overwrite)
-
-
-def reward(
-    config: Config,
-    set_: Settings = [],  # noqa: B006
-    var: Variables = [],  # noqa: B006
-    overwrite: Overwrite = False,
-    settings: ListSettings = False,
-) -> None:
+    """,
+)
+reward = _command(
+    "reward",
     """Train a scalar reward model from preference pairs (Bradley-Terry).
 
     For example: vlmalign reward smear-reward --var root=runs/mine, then: vlmalign score scalar --set
     run=runs/mine/reward --pairs PAIRS --out OUT
 
     The same command continues a stopped run and does nothing when it is complete.
-    """
-    _train("reward", config, set_, var, overwrite)
-
-
-def dpo(
-    config: Config,
-    set_: Settings = [],  # noqa: B006
-    var: Variables = [],  # noqa: B006
-    overwrite: Overwrite = False,
-    settings: ListSettings = False,
-) -> None:
+    """,
+)
+dpo = _command(
+    "dpo",
     """Align a model with preference pairs (direct preference optimisation).
 
     For example: vlmalign dpo smear-dpo --var root=runs/mine --set loss.beta=0.3
 
     The reference is the model as the stage begins. The same command continues a stopped run and does nothing
     when it is complete.
-    """
-    _train("dpo", config, set_, var, overwrite)
-
-
-def ppo(
-    config: Config,
-    set_: Settings = [],  # noqa: B006
-    var: Variables = [],  # noqa: B006
-    overwrite: Overwrite = False,
-    settings: ListSettings = False,
-) -> None:
+    """,
+)
+ppo = _command(
+    "ppo",
     """Align a model with any reward by sampling answers and learning from their scores (PPO, GRPO, RLOO).
 
     For example: vlmalign ppo smear-ppo --var root=runs/mine, or GRPO: --set advantage=group
 
     Reads cases, no pairs. metrics.jsonl has a line per round (reward, KL, clipping, lengths ...), answers.jsonl
     some of its answers: read both. The same command continues a stopped run and does nothing when it is complete.
-    """
-    _train("ppo", config, set_, var, overwrite)
+    """,
+)

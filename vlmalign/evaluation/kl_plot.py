@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
-from vlmalign.evaluation.plots import BLUE, VERMILION, ImageFormat, figure_bytes, figure_style, hue
+from vlmalign.evaluation.plots import BLUE, VERMILION, ImageFormat, figure_bytes, figure_style, hue, panel_grid
 
 Z95 = 1.96
 
@@ -32,14 +31,9 @@ def reward_over_kl_plot(
         dark: for a dark page.
         image_format: svg or png.
     """
-    columns = min(2, max(1, len(runs)))
-    lines = -(-max(1, len(runs)) // columns)
     with figure_style(dark):
-        canvas = Canvas(figsize=(4.6 * columns, 2.9 * lines))
-        grid = canvas.subplots(lines, columns, squeeze=False)
-        for axes in grid.flat[len(runs) :]:
-            axes.set_visible(False)
-        for axes, (name, points) in zip(grid.flat, runs.items(), strict=False):
+        canvas, panels = panel_grid(len(runs), columns=2, size=(4.6, 2.9))
+        for axes, (name, points) in zip(panels, runs.items(), strict=True):
             right = axes.twinx()
             _curve(axes, points, "gold", kept.get(name), hue(BLUE, dark), "-")
             _curve(right, points, "reward", kept.get(name), hue(VERMILION, dark), "--")

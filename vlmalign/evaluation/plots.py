@@ -192,6 +192,23 @@ def best_of_n_plot(
         return figure_bytes(canvas, image_format)
 
 
+def panel_grid(n: int, *, columns: int, size: tuple[float, float]) -> tuple[Canvas, list[Axes]]:
+    """A figure of n panels, row by row.
+
+    Args:
+        n: how many panels.
+        columns: at most so many in a row.
+        size: width and height of a panel, in inches.
+    """
+    across = min(columns, max(1, n))
+    down = -(-max(1, n) // across)
+    canvas = Canvas(figsize=(size[0] * across, size[1] * down))
+    panels = list(canvas.subplots(down, across, squeeze=False).flat)
+    for axes in panels[n:]:
+        axes.set_visible(False)
+    return canvas, panels[:n]
+
+
 def confusion_plot(
     items: Sequence[ItemScore],
     values: Mapping[str, Sequence[str]],
@@ -207,14 +224,9 @@ def confusion_plot(
         dark: for a dark page.
         image_format: svg or png.
     """
-    columns = min(3, max(1, len(values)))
-    lines = -(-max(1, len(values)) // columns)
     with figure_style(dark):
-        canvas = Canvas(figsize=(3.3 * columns, 2.5 * lines))
-        grid = canvas.subplots(lines, columns, squeeze=False)
-        for axes in grid.flat[len(values) :]:
-            axes.set_visible(False)
-        for axes, (concept, rows) in zip(grid.flat, values.items(), strict=False):
+        canvas, panels = panel_grid(len(values), columns=3, size=(3.3, 2.5))
+        for axes, (concept, rows) in zip(panels, values.items(), strict=True):
             _confusion(axes, items, concept, list(rows), dark)
         canvas.supylabel("true value (n)", fontsize=10)
         canvas.supxlabel("reported value", fontsize=10)
@@ -264,17 +276,12 @@ def training_plot(
         dark: for a dark page.
         image_format: svg or png.
     """
-    columns = min(3, max(1, len(curves)))
-    lines = -(-max(1, len(curves)) // columns)
     looks = list(
         zip((BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY), ("-", "--", "-.", ":", "-", "--"), strict=True)
     )
     with figure_style(dark):
-        canvas = Canvas(figsize=(3.3 * columns, 2.4 * lines))
-        grid = canvas.subplots(lines, columns, squeeze=False)
-        for axes in grid.flat[len(curves) :]:
-            axes.set_visible(False)
-        for axes, (title, runs) in zip(grid.flat, curves.items(), strict=False):
+        canvas, panels = panel_grid(len(curves), columns=3, size=(3.3, 2.4))
+        for axes, (title, runs) in zip(panels, curves.items(), strict=True):
             for i, (run, points) in enumerate(runs.items()):
                 colour, line = looks[i % len(looks)]
                 xs, ys = zip(*points, strict=True) if points else ((), ())
