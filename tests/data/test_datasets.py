@@ -1,6 +1,6 @@
 import pytest
 
-from vlmalign.data import DataSource, ExampleDataset, datasets
+from vlmalign.data import DataSource, ExampleDataset, prompt_cache
 from vlmalign.records import DataError, Demonstration
 
 
@@ -50,8 +50,8 @@ def test_an_empty_folder_is_refused(processor, build_folder):
 
 def test_pixels_are_decoded_once_while_they_fit(processor, folder, monkeypatch):
     decoded = []
-    original = datasets.encode_prompt
-    monkeypatch.setattr(datasets, "encode_prompt", lambda *a, **k: decoded.append(1) or original(*a, **k))
+    original = prompt_cache.encode_prompt
+    monkeypatch.setattr(prompt_cache, "encode_prompt", lambda *a, **k: decoded.append(1) or original(*a, **k))
     for megabytes, expected in ((1, 3), (0, 6)):
         decoded.clear()
         data = load(processor, {"path": folder}, cache_megabytes=megabytes)

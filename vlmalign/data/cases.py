@@ -9,8 +9,8 @@ from typing import Any, Literal
 from PIL import Image
 
 from vlmalign.data.datasets import DataSource
-from vlmalign.data.prompt_cache import PromptCache
-from vlmalign.data.prompts import Prompt, check_places, encode_prompt, prompt_text
+from vlmalign.data.prompt_cache import PromptCache, naming_folder
+from vlmalign.data.prompts import Prompt, check_places, prompt_text
 from vlmalign.records import Case, DataError, RecordFolder
 
 
@@ -83,7 +83,8 @@ class CasePrompts:
                     field="split",
                 )
             text = prompt_text(self.processor, case.messages)  # what cannot be rendered is refused before training
-            check_places(self.processor, case.messages, len(case.images), text, record=case.id)
+            with naming_folder(folder.path):
+                check_places(self.processor, case.messages, len(case.images), text, record=case.id)
             self._cases.append((folder, case))
         if len(self._cases) == first:
             raise DataError("the folder has no records", "Leave it out.", file=folder.path)
@@ -96,12 +97,8 @@ class CasePrompts:
         """The case at a place of the epoch (repeats count)."""
         folder, case = self._cases[self._order[index]]
         images = tuple(folder.image(ref, record=case.id) for ref in case.images)
-        pictures = tuple(ref.sha256 for ref in case.images)
         text = prompt_text(self.processor, case.messages)
-        prompt = self._cache.get(text, pictures)
-        if prompt is None:
-            prompt = encode_prompt(self.processor, case.messages, images, record=case.id)
-            prompt = self._cache.put(text, pictures, prompt)
+        prompt = self._cache.read(self.processor, folder, case, case.messages, text)
         length = prompt["input_ids"].shape[1]
         if self.max_length is not None and length > self.max_length:
             raise DataError(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from vlmalign.data.encode import EncodedResponse, Example, encode_demonstration, encode_preference
-from vlmalign.data.prompt_cache import PromptCache
-from vlmalign.data.prompts import Prompt, encode_prompt, prompt_text
+from vlmalign.data.prompt_cache import PromptCache, naming_folder
+from vlmalign.data.prompts import Prompt, prompt_text
 from vlmalign.records import DataError, Demonstration, Preference, RecordFolder
 
 R = TypeVar("R", Demonstration, Preference)
@@ -89,7 +87,7 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
             self.records.append(record)
             self._folder_of.append(len(self.folders))
             self._weights.append(source.weight)
-            with _of_file(folder.path):
+            with naming_folder(folder.path):
                 self._encoded.append(_ENCODERS[record_type](self.processor, record, {}, stops))
         if len(self.records) == first:
             raise DataError("the folder has no records", "Leave it out.", file=folder.path)
@@ -131,15 +129,8 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
 
     def _prompt(self, number: int) -> Prompt:
         record, folder = self.records[number], self.folder(number)
-        pictures = tuple(ref.sha256 for ref in record.images)
         text = prompt_text(self.processor, record.prompt)
-        prompt = self._cache.get(text, pictures)
-        if prompt is None:
-            pictures_seen = [folder.image(ref, record=record.id) for ref in record.images]
-            with _of_file(folder.path):
-                prompt = encode_prompt(self.processor, record.prompt, pictures_seen, record=record.id)
-            prompt = self._cache.put(text, pictures, prompt)
-        return prompt
+        return self._cache.read(self.processor, folder, record, record.prompt, text)
 
     def _check_length(self, prompt: int, record: int) -> None:
         longest = prompt + max(len(response) for response in self._encoded[record].responses)
@@ -150,12 +141,3 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
                 file=self.folder(record).path,
                 record=self.records[record].id,
             )
-
-
-@contextmanager
-def _of_file(path: Path) -> Iterator[None]:
-    """Name the folder in the errors of a record."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(error.rule, error.remedy, file=path, record=error.record, field=error.field) from error
