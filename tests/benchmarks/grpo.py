@@ -117,9 +117,9 @@ class OurGrpo:
     def loss(self, pairs: Sequence[Pair], experience: Experience) -> Tensor:
         """The loss of the update, with gradient."""
         updater, rollout = self.open(pairs).updater, experience.rollout
-        cases, tokens = range(len(pairs)), float(experience.mask.sum())
-        beta = self.config.kl.coefficient
-        return updater._loss(experience, cases, tokens, len(rollout.candidates), beta)[0]
+        batch, rows = rollout.batch(range(len(pairs)))
+        tokens, beta = float(experience.mask.sum()), self.config.kl.coefficient
+        return updater._loss(experience, batch, rows, tokens, len(rollout.candidates), beta)[0]
 
 
 class PeerGrpo:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlmalign.losses.advantages import Moments, gae, group_advantages, leave_one_out_advantages, whiten
 from vlmalign.losses.kl import kl_estimate
+from vlmalign.models import batch_flops
 from vlmalign.models.actor_critic import ActorCriticOutput
 from vlmalign.training.naming import naming_records
 from vlmalign.training.ppo_config import Gae, Group, PpoConfig
@@ -21,10 +22,14 @@ Forward = Callable[..., ActorCriticOutput]
 
 
 class TokenScores(NamedTuple):
-    """Of a round's tokens: log-probabilities, and values where there is a critic; (N, T), 0 where not real."""
+    """Of a round's tokens: log-probabilities, and values where there is a critic; (N, T), 0 where not real.
+
+    `flops` are the floating point operations that they took.
+    """
 
     logps: Tensor
     values: Tensor | None
+    flops: float
 
 
 @dataclass(frozen=True)
@@ -52,20 +57,23 @@ class Experience:
 
 @torch.no_grad()
 def token_scores(
-    rollout: Rollout, forward: Forward, parts: Sequence[Sequence[int]], device: torch.device
+    rollout: Rollout, model: nn.Module, forward: Forward, parts: Sequence[Sequence[int]], device: torch.device
 ) -> TokenScores:
     """Score a round's tokens, some cases at a time.
 
     Args:
         rollout: the answers.
+        model: the policy, for what a pass costs.
         forward: batch -> log-probabilities and values.
         parts: which cases are run together.
         device: of the model.
     """
     logps = torch.zeros(rollout.shape)
     values: Tensor | None = None
+    flops = 0.0
     for cases in parts:
         batch, rows = rollout.batch(cases)
+        flops += batch_flops(model, batch, training=False)
         with naming_records([rollout.items[b].case.id for b in cases]):
             output = forward(batch.to(device))
         width = output.logps.shape[1]
@@ -73,7 +81,7 @@ def token_scores(
         if output.values is not None:
             values = torch.zeros(rollout.shape) if values is None else values
             values[rows, :width] = output.values.float().cpu()
-    return TokenScores(logps, values)
+    return TokenScores(logps, values, flops)
 
 
 def chunks(cases: Sequence[int], size: int) -> list[Sequence[int]]:

@@ -124,7 +124,7 @@ class OnlineLoop:
         self.actor = ActorCritic(vlm.model, critic=bool(critic), detach=bool(critic and critic.detach))
         self.optimizer = torch.optim.AdamW(parameter_groups(self.actor, config.weight_decay), lr=0.0)
         self.model, self.optimizer = accelerator.prepare(self.actor, self.optimizer)
-        self.updater = Updater(config, accelerator, self.model, self.optimizer, self.features)
+        self.updater = Updater(config, accelerator, self.model, vlm.model, self.optimizer, self.features)
         self.shaper = Shaper(reward, config.shaping, vlm.tokenizer)
         self.signals = Signals()
         self.state = OnlineState(kl_coefficient=config.kl.coefficient)
@@ -215,19 +215,19 @@ class OnlineLoop:
         # 3. Log-probabilities of the policy and of the reference, and values.
         pulled = bool(state.kl_coefficient or config.kl.stop)
         old = self._scores(rollout, self._policy) if config.needs_old(pulled) else None
-        reference = self._scores(rollout, self.reference).logps if pulled else None
-        kl = self._watch(rollout, shaped, old, reference)
+        reference = self._scores(rollout, self.reference) if pulled else None
+        pull_to = None if reference is None else reference.logps
+        kl = self._watch(rollout, shaped, old, pull_to)
         if gold is not None:
             self.signals.add(gold_signals(gold))
-        scored = (old is not None) + (reference is not None)
-        once = rollout.cost(self.vlm.model, self._parts(range(len(items))), training=False)
-        flops = {"sampling": rollout.flops, "reward": shaped.flops, "scoring": scored * once, "training": 0.0}
+        scoring = sum(scores.flops for scores in (old, reference) if scores is not None)
+        flops = {"sampling": rollout.flops, "reward": shaped.flops, "scoring": scoring, "training": 0.0}
 
         # 4. Advantages, and updates.
         if config.kl.stop and kl is not None and kl > config.kl.stop:
             state.stopped = f"kl: {kl:.3g} nats per answer, kl.stop is {config.kl.stop:g}"
         else:
-            experience = make_experience(config, rollout, shaped, old, reference, state.kl_coefficient, self._join)
+            experience = make_experience(config, rollout, shaped, old, pull_to, state.kl_coefficient, self._join)
             self.signals.add(critic_signals(experience))
             flops["training"] = self._updates(experience)
         logs = {**self.signals.read(self.accelerator), **self.updater.signals.read(self.accelerator)}
@@ -250,7 +250,8 @@ class OnlineLoop:
 
     def _scores(self, rollout: Rollout, forward: Callable[..., ActorCriticOutput]) -> TokenScores:
         with self.accelerator.autocast():
-            return token_scores(rollout, forward, self._parts(range(len(rollout.items))), self.accelerator.device)
+            parts = self._parts(range(len(rollout.items)))
+            return token_scores(rollout, self.vlm.model, forward, parts, self.accelerator.device)
 
     def _updates(self, experience: Experience) -> float:
         """Passes over the round's answers; returns what they cost."""
@@ -265,7 +266,7 @@ class OnlineLoop:
             for cases in chunks(order, size):
                 result = self.updater.update(experience, cases, state.kl_coefficient)
                 state.updates += result.stepped
-                cost += experience.rollout.cost(self.vlm.model, self._parts(cases), training=True)
+                cost += result.flops
                 self.signals.add({"update_kl": (result.kl, 1)})
                 if config.kl.update is not None and result.kl > config.kl.update:
                     self.signals.add({"updates_cut_short": (1, 1)})

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vlmalign.losses.kl import kl_estimate
 from vlmalign.losses.ppo import policy_loss, value_loss
-from vlmalign.models import FeatureCache
+from vlmalign.models import FeatureCache, PromptBatch, batch_flops
 from vlmalign.models.actor_critic import ActorCriticOutput
 from vlmalign.training.experience import Experience, chunks
 from vlmalign.training.ppo_config import Gae, PpoConfig
@@ -25,11 +25,13 @@ class UpdateResult(NamedTuple):
         stepped: whether the policy moved; without any valid answer, in any process, it does not.
         kl: mean estimate per token of the KL between the policy that sampled and the one before the step.
         grad_norm: before it was clipped.
+        flops: floating point operations of this process.
     """
 
     stepped: bool
     kl: float
     grad_norm: float
+    flops: float
 
 
 class Updater:
@@ -38,7 +40,8 @@ class Updater:
     Args:
         config: settings.
         accelerator: prepared the two below.
-        model: the policy with its critic.
+        model: the policy with its critic, as the accelerator wraps it.
+        policy: the policy itself.
         optimizer: of what is trained.
         features: see `forward_responses`.
     """
@@ -48,12 +51,14 @@ class Updater:
         config: PpoConfig,
         accelerator: Accelerator,
         model: nn.Module,
+        policy: nn.Module,
         optimizer: Any,
         features: FeatureCache | None,
     ) -> None:
         self.config = config
         self.accelerator = accelerator
         self.model = model
+        self.policy = policy
         self.optimizer = optimizer
         self.features = features
         self.signals = Signals()
@@ -70,12 +75,13 @@ class Updater:
         counts = torch.tensor([float(mask.sum()), float(mask.any(1).sum())], device=self.accelerator.device)
         tokens, answers = self.accelerator.reduce(counts).tolist()
         if not tokens:
-            return UpdateResult(False, 0.0, 0.0)
-        away = torch.zeros((), device=self.accelerator.device)
+            return UpdateResult(False, 0.0, 0.0, 0.0)
+        away, flops = torch.zeros((), device=self.accelerator.device), 0.0
         for number, part in enumerate(passes):
             last = number == len(passes) - 1
             with torch.enable_grad() if last else self.accelerator.no_sync(self.model):
-                total, kl = self._loss(experience, part, tokens, answers, kl_coefficient)
+                batch, rows = experience.rollout.batch(part)
+                total, kl = self._loss(experience, batch, rows, tokens, answers, kl_coefficient)
                 if not torch.isfinite(total):
                     names = [experience.rollout.items[b].case.id for b in part][:8]
                     raise FloatingPointError(
@@ -84,10 +90,11 @@ class Updater:
                     )
                 self.accelerator.backward(total * self.accelerator.num_processes)
             away += kl
+            flops += batch_flops(self.policy, batch, training=True)
         norm = self._step()
         kl_mean = float(self.accelerator.reduce(away)) / tokens
         self.signals.add({"grad_norm": (norm, 1)})
-        return UpdateResult(True, kl_mean, norm)
+        return UpdateResult(True, kl_mean, norm, flops)
 
     def _step(self) -> float:
         trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -100,11 +107,16 @@ class Updater:
         return norm
 
     def _loss(
-        self, experience: Experience, cases: Sequence[int], tokens: float, answers: float, kl_coefficient: float
+        self,
+        experience: Experience,
+        batch: PromptBatch,
+        rows: Tensor,
+        tokens: float,
+        answers: float,
+        kl_coefficient: float,
     ) -> tuple[Tensor, Tensor]:
         """This part's share of the update's loss, and the sum over tokens of the KL to the policy that sampled."""
         config, device = self.config, self.accelerator.device
-        batch, rows = experience.rollout.batch(cases)
         output: ActorCriticOutput = self.model(
             batch.to(device), features=self.features, temperature=config.temperature
         )

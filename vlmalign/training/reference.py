@@ -158,8 +158,7 @@ def _compute(
     def keep(item: PairItem, logps: Tensor) -> None:
         found.update(zip(item.keys, logps[torch.tensor(item.pairs)], strict=True))
 
-    def score(items: list[tuple[PairItem, list[str]]]) -> None:
-        inputs = collator([item for item, _ in items])
+    def score(items: list[tuple[PairItem, list[str]]], inputs: PairBatch) -> None:
         batch = inputs["batch"].to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast), naming_records(inputs["ids"]):
             output = forward_responses(model, batch, features=features)
@@ -168,19 +167,23 @@ def _compute(
             keep(item, logps if cache is None else cache.add(names, logps))
 
     for items in _batches(datasets, batch_size, processes.process_index, processes.num_processes):
-        flops += batch_flops(model, collator(items)["batch"], training=False)
+        inputs = collator(items)
+        flops += batch_flops(model, inputs["batch"], training=False)
+        if cache is None:
+            score([(item, []) for item in items], inputs)
+            continue
         for item in items:
-            names = [] if cache is None else answer_keys(item.example)
-            known = None if cache is None else cache.find(names)
+            names = answer_keys(item.example)
+            known = cache.find(names)
             if known is None:
                 waiting.append((item, names))
             else:
                 keep(item, known)
         while len(waiting) >= batch_size:
-            score(waiting[:batch_size])
+            score(waiting[:batch_size], collator([item for item, _ in waiting[:batch_size]]))
             del waiting[:batch_size]
     if waiting:
-        score(waiting)
+        score(waiting, collator([item for item, _ in waiting]))
     if processes.num_processes > 1:
         shares = gather_object([({key: logps.tolist() for key, logps in found.items()}, flops)])
         found = {key: torch.tensor(logps) for share, _ in shares for key, logps in share.items()}

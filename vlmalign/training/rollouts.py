@@ -9,10 +9,10 @@ from typing import Protocol
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from vlmalign.data import CasePrompt, EncodedResponse, Example, collate, collate_prompts, pad_token
-from vlmalign.models import VLM, FeatureCache, PromptBatch, batch_flops, sample_responses, sampling_flops
+from vlmalign.models import VLM, FeatureCache, PromptBatch, sample_responses, sampling_flops
 from vlmalign.models.sampling import Sample
 from vlmalign.records import Candidate, Case, Sampling, assistant
 from vlmalign.records.hashing import derive_seed
@@ -81,10 +81,6 @@ class Rollout:
             examples.append(Example(self.items[b].key, self.items[b].prompt, answers))
         rows = torch.cat([(self.prompt_of == b).nonzero()[:, 0] for b in cases])
         return collate(examples, self.pad)["batch"], rows
-
-    def cost(self, model: nn.Module, parts: Sequence[Sequence[int]], *, training: bool) -> float:
-        """Floating point operations of running some cases with their answers, part by part."""
-        return sum(batch_flops(model, self.batch(cases)[0], training=training) for cases in parts)
 
     def _answers(self) -> zip[tuple[CasePrompt, tuple[Sample, ...]]]:
         return zip(self.items, self.samples, strict=True)
