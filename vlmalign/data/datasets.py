@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
@@ -118,9 +119,7 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
         encoded = self._encoded[record]
         prompt = self._prompt(record)
         self._check_length(prompt["input_ids"].shape[1], record)
-        return Example(
-            self.key(record), prompt, encoded.responses, encoded.weight * self._weights[record], encoded.margin
-        )
+        return replace(encoded, id=self.key(record), prompt=prompt, weight=encoded.weight * self._weights[record])
 
     def check_all(self) -> None:
         """Read every example once, so that a long or damaged one is refused before training."""

@@ -41,6 +41,8 @@ class Example:
         responses: one for a demonstration, (chosen, rejected) for a pair.
         weight: factor of the example's loss.
         margin: score(chosen) - score(rejected) where it is known.
+        ratings: of the responses, None where one has none; () where nothing is rated.
+        group: of the record.
     """
 
     id: str
@@ -48,6 +50,8 @@ class Example:
     responses: tuple[EncodedResponse, ...]
     weight: float = 1.0
     margin: float | None = None
+    ratings: tuple[float | None, ...] = ()
+    group: str = ""
 
 
 def stop_tokens(vlm: Any) -> frozenset[int]:
@@ -206,7 +210,15 @@ def encode_preference(
         encode_response(processor, record.prompt, turns, record=record.id, stops=stops)
         for turns in (record.chosen, record.rejected)
     )
-    return Example(record.id, prompt, responses, weight=record.weight, margin=record.margin)
+    return Example(
+        record.id,
+        prompt,
+        responses,
+        weight=record.weight,
+        margin=record.margin,
+        ratings=(record.chosen_rating, record.rejected_rating),
+        group=record.group_id,
+    )
 
 
 def encode_candidate(

@@ -44,7 +44,15 @@ class Preference(Record):
     prompt: tuple[Message, ...] = Field(min_length=1)
     chosen: tuple[Message, ...] = Field(min_length=1)
     rejected: tuple[Message, ...] = Field(min_length=1)
-    margin: float | None = Field(None, description="score(chosen) - score(rejected), in the judge's units")
+    margin: float | None = Field(
+        None, allow_inf_nan=False, description="score(chosen) - score(rejected), in the judge's units"
+    )
+    chosen_rating: float | None = Field(
+        None, allow_inf_nan=False, description="the judge's score of the chosen answer alone"
+    )
+    rejected_rating: float | None = Field(
+        None, allow_inf_nan=False, description="that of the rejected one, in the same units"
+    )
     weight: float = Field(1.0, ge=0)
     chosen_critique: str | None = None
     rejected_critique: str | None = None

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
-from vlmalign.records import Candidate, Case, DatasetBuild, Message, Preference, RecordFolder, Sampling
-from vlmalign.rewards.protocol import Reward
+from PIL import Image
+
+from vlmalign.records import (
+    Candidate,
+    Case,
+    DatasetBuild,
+    Judgement,
+    Message,
+    Preference,
+    RecordFolder,
+    Sampling,
+)
+from vlmalign.rewards.protocol import MarginReward, Reward, RewardOutput
 from vlmalign.rewards.scoring import commit_judgements
 
 SIDES = ("chosen", "rejected")
+MARGIN_STD = "margin_std"
 
 
 def score_pairs(
@@ -22,7 +36,8 @@ def score_pairs(
 ) -> Path:
     """Write a judgement of the chosen and of the rejected answer of every pair. Resumable.
 
-    The judgements' candidate ids are `<pair id>/chosen` and `<pair id>/rejected`.
+    The judgements' candidate ids are `<pair id>/chosen` and `<pair id>/rejected`. Of a reward that knows the doubt
+    in a difference (`MarginReward`), both have the component `margin_std`.
 
     Args:
         reward: what scores; it never learns which side was chosen.
@@ -51,7 +66,7 @@ def score_pairs(
     with DatasetBuild(out, "judgement", config, overwrite=overwrite, data_use=data_use) as build:
         if not build.finished:
             commit_judgements(
-                build, reward, criterion, folder, pairs_per_batch,
+                build, _PairReward.around(reward), criterion, folder, pairs_per_batch,
                 lambda pair: [(pair_case(pair), side_candidate(pair, side)) for side in SIDES],
             )  # fmt: skip
     return Path(out)
@@ -82,3 +97,44 @@ def side_candidate(pair: Preference, side: str) -> Candidate:
         sampling=Sampling(max_new_tokens=1),
         seed=0,
     )
+
+
+class _PairReward:
+    """Scores both sides of pairs, which stand beside each other, as pairs."""
+
+    def __init__(self, reward: MarginReward) -> None:
+        self.reward, self.name, self.needs_images = reward, reward.name, reward.needs_images
+
+    @classmethod
+    def around(cls, reward: Reward) -> Reward:
+        """The reward itself where it knows nothing of differences."""
+        return cls(reward) if isinstance(reward, MarginReward) else reward
+
+    def score(
+        self,
+        cases: Sequence[Case],
+        candidates: Sequence[Candidate],
+        images: Sequence[Sequence[Image.Image]] | None = None,
+    ) -> RewardOutput:
+        """Scores in the order of the candidates."""
+        shown = None if images is None else images[::2]
+        found = self.reward.score_margins(cases[::2], candidates[::2], candidates[1::2], shown)
+        stds = [std for std in found.std for _ in SIDES]
+        return found.firsts.interleaved(found.seconds).with_component(MARGIN_STD, stds)
+
+
+def margin_std(chosen: Judgement, rejected: Judgement) -> float | None:
+    """Standard deviation of the difference between the two judgements of a pair; None where it is not known.
+
+    What the reward said of the difference (component `margin_std`), or else that of two independent answers.
+
+    Example:
+        >>> fields = {"id": "a", "case_id": "c", "candidate_ids": ("p/chosen",), "criterion": "x", "judge": "j@1"}
+        >>> margin_std(*(Judgement(**fields, score=1.0, std=std) for std in (3.0, 4.0)))
+        5.0
+    """
+    if MARGIN_STD in chosen.components:
+        return chosen.components[MARGIN_STD]
+    if chosen.std is None or rejected.std is None:
+        return None
+    return math.hypot(chosen.std, rejected.std)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
@@ -127,6 +127,39 @@ class RewardOutput:
             flops=self.flops,
         )
 
+    def interleaved(self, other: RewardOutput) -> RewardOutput:
+        """These scores and another N by turns: 0 here, 0 there, 1 here ...; operations add up.
+
+        Example:
+            >>> one, two = (RewardOutput.of([score, score], reasons=[None, None]) for score in (1.0, 2.0))
+            >>> one.interleaved(two).mean
+            (1.0, 2.0, 1.0, 2.0)
+        """
+
+        def turns(mine: Sequence[Any], theirs: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(value for both in zip(mine, theirs, strict=True) for value in both)
+
+        nan = (float("nan"),) * len(self)
+        return RewardOutput(
+            mean=turns(self.mean, other.mean),
+            std=turns(self.std, other.std),
+            valid=turns(self.valid, other.valid),
+            reasons=turns(self.reasons, other.reasons),
+            components={
+                name: turns(self.components.get(name, nan), other.components.get(name, nan))
+                for name in dict.fromkeys((*self.components, *other.components))
+            },
+            critiques=None
+            if self.critiques is None or other.critiques is None
+            else turns(self.critiques, other.critiques),
+            steps=None if self.steps is None or other.steps is None else turns(self.steps, other.steps),
+            flops=self.flops + other.flops,
+        )
+
+    def with_component(self, name: str, values: Sequence[float]) -> RewardOutput:
+        """The same with one more component."""
+        return replace(self, components={**self.components, name: tuple(values)})
+
 
 @runtime_checkable
 class Reward(Protocol):
@@ -153,6 +186,36 @@ class Reward(Protocol):
             candidates: N answers.
             images: the images of each candidate's case, N; None for rewards that look at none.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class MarginOutput:
+    """Scores of both answers of N pairs, and the doubt in their differences.
+
+    Attributes:
+        firsts: scores of the first answers.
+        seconds: those of the second ones.
+        std: standard deviation of each difference, NaN where it is not known, (N,).
+    """
+
+    firsts: RewardOutput
+    seconds: RewardOutput
+    std: tuple[float, ...]
+
+
+@runtime_checkable
+class MarginReward(Reward, Protocol):
+    """A reward whose doubt in a difference is not that of two answers apart, as they share what is doubted."""
+
+    def score_margins(
+        self,
+        cases: Sequence[Case],
+        firsts: Sequence[Candidate],
+        seconds: Sequence[Candidate],
+        images: Sequence[Sequence[Image.Image]] | None = None,
+    ) -> MarginOutput:
+        """Score N pairs of candidates to N cases; arguments as for `Reward.score`."""
         ...
 
 

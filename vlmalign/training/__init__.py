@@ -3,7 +3,6 @@
 from vlmalign.training.config import (
     DpoConfig,
     Lora,
-    RewardConfig,
     SftConfig,
     StageConfig,
     make_config,
@@ -12,6 +11,7 @@ from vlmalign.training.dpo import train_dpo
 from vlmalign.training.ppo import train_ppo
 from vlmalign.training.ppo_config import PpoConfig
 from vlmalign.training.reward import train_reward
+from vlmalign.training.reward_config import RewardConfig
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.sft import train_sft
 from vlmalign.training.tower import TowerConfig, pretrain_tower

@@ -107,6 +107,11 @@ class StageConfig(BaseModel):
     def _paths_are_text(cls, value: Any) -> Any:
         return str(value) if isinstance(value, Path) else value
 
+    @property
+    def adapts(self) -> bool:
+        """Whether only adapters are trained."""
+        return self.lora is not None
+
     @model_validator(mode="after")
     def _no_contradictions(self) -> StageConfig:
         lengths = {name: getattr(self, name) for name in ("epochs", "max_steps", "max_flops")}
@@ -120,7 +125,7 @@ class StageConfig(BaseModel):
             raise ValueError("lora already freezes all weights but its own: drop freeze")
         if len(set(self.freeze)) == 3:
             raise ValueError("freeze names all three parts, so nothing is trained: leave one out")
-        if self.feature_cache is not None and not self.lora and not {"vision", "projector"} <= set(self.freeze):
+        if self.feature_cache is not None and not self.adapts and not {"vision", "projector"} <= set(self.freeze):
             raise ValueError(
                 "feature_cache is set and vision or projector is trained, so features change with every step: "
                 "freeze both, or use lora, or drop feature_cache"
@@ -132,15 +137,6 @@ class StageConfig(BaseModel):
 
 class SftConfig(StageConfig):
     """Supervised fine-tuning on demonstrations."""
-
-
-class RewardConfig(StageConfig):
-    """A scalar reward model, from preferences by Bradley-Terry."""
-
-    use_margin: bool = Field(False, description="require r(chosen) - r(rejected) to exceed the pair's margin")
-    centring: float = Field(
-        0.0, ge=0, description="factor of (r(chosen) + r(rejected))^2, which keeps rewards near zero"
-    )
 
 
 class DpoConfig(StageConfig):

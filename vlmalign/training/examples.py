@@ -107,3 +107,42 @@ def check_margins(needed_by: str, *datasets: ExampleDataset[Preference] | None) 
                     record=record.id,
                     field="margin",
                 )
+
+
+def check_ratings(needed_by: str, *datasets: ExampleDataset[Preference] | None) -> None:
+    """Require a rating of one answer at least on every pair.
+
+    Args:
+        needed_by: the setting that needs them, for the message.
+        datasets: pairs.
+
+    Raises:
+        DataError: naming the first pair that has none.
+    """
+    for data in datasets:
+        for number, record in enumerate(data.records if data is not None else ()):
+            if record.chosen_rating is None and record.rejected_rating is None:
+                assert data is not None
+                raise DataError(
+                    f"{needed_by} learns ratings and neither answer of the pair has one",
+                    "Build the pairs with ratings, or use a loss of pairs alone.",
+                    file=data.folder(number).path,
+                    record=record.id,
+                    field="chosen_rating",
+                )
+
+
+def check_ties(data: ExampleDataset[Preference]) -> None:
+    """Where pairs of margin 0 are ties, require margins, and a pair that is none.
+
+    Raises:
+        DataError: naming the first pair without a margin, or the folder in which all are ties.
+    """
+    check_margins("tie_weight", data)
+    if all(record.margin == 0 for record in data.records):
+        raise DataError(
+            f"all {len(data.records)} pairs are ties (margin 0): equal answers do not say which are better",
+            "Add pairs with a preference, or drop tie_weight.",
+            file=data.folder(0).path,
+            field="margin",
+        )

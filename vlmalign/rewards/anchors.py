@@ -1,0 +1,103 @@
+"""Anchors: one fixed answer to each case, which rewards are differences to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from vlmalign.records import Candidate, Case, DataError, RecordFolder
+from vlmalign.rewards.belief import Belief
+from vlmalign.rewards.protocol import RewardOutput
+
+Believe = Callable[[Sequence[Case], Sequence[Candidate], Sequence[Sequence[Image.Image]]], tuple[Belief, float]]
+WITHOUT = "no anchor: the folder of anchors has no answer to this case"
+
+
+class Anchors:
+    """The reference policy's greedy answers, by case.
+
+    Args:
+        folder: of candidates, one for each case; `vlmalign generate MODEL CASES OUT --temperature 0` makes it.
+
+    Raises:
+        DataError: two answers to one case, or one that was not greedy.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        answers = RecordFolder(folder, Candidate)
+        self.sha256 = answers.sha256
+        self._answers: dict[str, Candidate] = {}
+        for answer in answers:
+            if answer.sampling.temperature != 0:
+                raise DataError(
+                    f"the anchor was sampled at temperature {answer.sampling.temperature}: another draw would "
+                    "move all "
+                    "scores",
+                    "Generate anchors with temperature 0 and one sample.",
+                    file=answers.path,
+                    record=answer.id,
+                    field="sampling",
+                )
+            if answer.case_id in self._answers:
+                raise DataError(
+                    f"case {answer.case_id!r} has two anchors",
+                    "Keep one answer for each case.",
+                    file=answers.path,
+                    record=answer.id,
+                    field="case_id",
+                )
+            self._answers[answer.case_id] = answer
+        self._beliefs: dict[str, Belief] = {}
+
+    def beliefs(
+        self, cases: Sequence[Case], images: Sequence[Sequence[Image.Image]], believe: Believe
+    ) -> tuple[list[Belief | None], float]:
+        """What a model holds possible of the anchor of each of N cases, None where there is none; and operations.
+
+        Each case's anchor is computed when it is first asked for.
+        """
+        new = {
+            case.id: i for i, case in enumerate(cases) if case.id in self._answers and case.id not in self._beliefs
+        }
+        flops = 0.0
+        if new:
+            places = list(new.values())
+            found, flops = believe(
+                [cases[i] for i in places],
+                [self._answers[cases[i].id] for i in places],
+                [images[i] for i in places],
+            )
+            self._beliefs |= {name: found.at([row]) for row, name in enumerate(new)}
+        return [self._beliefs.get(case.id) for case in cases], flops
+
+
+def anchored_output(belief: Belief, anchors: Sequence[Belief | None], flops: float) -> RewardOutput:
+    """Differences to the anchors' rewards, with the standard deviation of the difference.
+
+    Args:
+        belief: of N candidates.
+        anchors: of the N cases; None makes a candidate invalid.
+        flops: operations that all of this took.
+    """
+    scores: list[float | None] = []
+    stds: list[float] = []
+    reasons: list[str | None] = []
+    components: list[dict[str, float]] = []
+    for row, anchor in enumerate(anchors):
+        own = belief.at([row])
+        if anchor is None:
+            scores.append(None)
+            reasons.append(WITHOUT)
+            stds.append(math.nan)
+            components.append({})
+            continue
+        difference = float(own.mean - anchor.mean)
+        finite = math.isfinite(difference)
+        scores.append(difference if finite else None)
+        reasons.append(None if finite else "the model's score is not finite")
+        stds.append(float(own.std_against(anchor)) if finite else math.nan)
+        components.append({"anchor": float(anchor.mean)} if finite else {})
+    return RewardOutput.of(scores, reasons=reasons, std=stds, components=components, flops=flops)
