@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from PIL import Image
 
-from vlmalign.data.blank import blank_image
 from vlmalign.data.collate import collate, pad_token
-from vlmalign.data.encode import Example, candidate_prompt, encode_candidate, stop_tokens
-from vlmalign.data.prompts import encode_prompt
+from vlmalign.data.encode import stop_tokens
 from vlmalign.models import VLM, RewardModel, batch_flops
-from vlmalign.records import Candidate, Case, Message
+from vlmalign.records import Candidate, Case
 from vlmalign.records.hashing import config_hash, sha256_file
+from vlmalign.rewards.prompt_groups import answers_of, shared_prompts
 from vlmalign.rewards.protocol import RewardOutput, check_aligned
 
 
@@ -81,30 +80,9 @@ class ScalarReward:
         candidates: Sequence[Candidate],
         images: Sequence[Sequence[Image.Image]],
     ) -> tuple[list[float | None], float]:
-        examples = list(self._shared_prompts(cases, candidates, images))
+        encode = answers_of(self.processor, self._stops)
+        examples = list(shared_prompts(self.processor, cases, candidates, images, encode, blank=self.blank_images))
         batch = collate(examples, pad_token(self.processor))["batch"].to(self.device)
         values = self.model(batch, mode="cached").tolist()
         flops = batch_flops(self.model.backbone, batch, training=False, mode="cached")
         return [value if math.isfinite(value) else None for value in values], flops
-
-    def _shared_prompts(
-        self,
-        cases: Sequence[Case],
-        candidates: Sequence[Candidate],
-        images: Sequence[Sequence[Image.Image]],
-    ) -> Iterator[Example]:
-        """One example per run of candidates to the same prompt, so that the prompt is computed once."""
-        current: Example | None = None
-        last: tuple[str, tuple[Message, ...]] | None = None
-        for case, candidate, pictures in zip(cases, candidates, images, strict=True):
-            messages = candidate_prompt(case, candidate)
-            if current is None or last != (case.id, messages):
-                if current is not None:
-                    yield current
-                shown = [blank_image(picture) for picture in pictures] if self.blank_images else pictures
-                current = Example(case.id, encode_prompt(self.processor, messages, shown, record=case.id), ())
-                last = (case.id, messages)
-            answer = encode_candidate(self.processor, case, candidate, current.prompt, self._stops)
-            current = Example(current.id, current.prompt, (*current.responses, *answer.responses))
-        if current is not None:
-            yield current
