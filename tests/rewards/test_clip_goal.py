@@ -197,7 +197,7 @@ def test_a_folder_that_is_no_clip_is_refused(tmp_path):
 
 
 def test_an_architecture_is_read_from_a_checkpoint_with_its_usual_preparation(
-    folder, tmp_path, monkeypatch, three
+    folder, architecture, tmp_path, monkeypatch, three
 ):
     """The tiny architecture, known by a name, gives what its folder gives."""
     import open_clip
