@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from vlmalign.rewards import Reward, load_reward
-from vlmalign.rewards.clip_goal import NO_TEXT, SAME_AS_BASELINE, ClipGoalReward
+from vlmalign.rewards.clip_goal import NO_IMAGE, NO_TEXT, SAME_AS_BASELINE, ClipGoalReward
 
 RED, BLUE = (Image.new("RGB", (40, 32), colour) for colour in ((220, 30, 30), (20, 30, 200)))
 FIELD = ["A blood smear field."]
@@ -127,8 +127,8 @@ def test_what_cannot_be_read_whole_is_invalid_with_the_reason_and_not_cut(folder
     assert output.reasons[1].startswith("a text has 17 tokens and the model reads 16")
     assert output.reasons[2] == NO_TEXT and output.reasons[4] == SAME_AS_BASELINE
     assert output.reasons[3].startswith("a text spells a special token")
-    nothing = reward.score([make.case()], answers[2:3], [[RED]])
-    assert nothing.valid == (False,) and nothing.flops == 0
+    nothing = reward.score([make.case()] * 2, [answers[2], answers[0]], [[RED], []])
+    assert nothing.reasons == (NO_TEXT, NO_IMAGE) and nothing.flops == 0
 
 
 @pytest.mark.parametrize(
@@ -209,3 +209,65 @@ def test_an_architecture_is_read_from_a_checkpoint_with_its_usual_preparation(
     open_clip.add_model_config(path)
     named = ClipGoalReward("tiny-clip", checkpoint=folder / "open_clip_model.safetensors")
     assert named.score(*three).mean == pytest.approx(ClipGoalReward(folder).score(*three).mean)
+
+
+@pytest.fixture
+def hub(folder, monkeypatch):
+    """Pretend that the Hub holds these files of the tiny model, under the name lab/tiny."""
+    import huggingface_hub
+    import open_clip
+    from huggingface_hub.errors import EntryNotFoundError
+
+    held = {"open_clip_config.json"}
+
+    def download(repo_id, filename, **kwargs):
+        if repo_id != "lab/tiny":
+            raise ConnectionError("no network")
+        if filename not in held:
+            raise EntryNotFoundError(filename)
+        return str(folder / filename)
+
+    for module in (huggingface_hub, open_clip.pretrained):
+        monkeypatch.setattr(module, "hf_hub_download", download)
+    return held
+
+
+def test_a_model_of_the_hub_is_read_from_its_safetensors_and_no_other_file(folder, hub, three):
+    hub.add("open_clip_pytorch_model.bin")
+    with pytest.raises(
+        ValueError, match="holds no open_clip_model.safetensors, at most a .bin, which may be pickled"
+    ):
+        ClipGoalReward("hf-hub:lab/tiny")
+    hub.add("open_clip_model.safetensors")
+    assert ClipGoalReward("hf-hub:lab/tiny").score(*three).mean == ClipGoalReward(folder).score(*three).mean
+    with pytest.raises(
+        FileNotFoundError, match=r"hf-hub:lab/other cannot be fetched \(ConnectionError: no network"
+    ):
+        ClipGoalReward("hf-hub:lab/other")
+
+
+def test_a_models_own_tokenizer_is_asked_how_long_a_text_is_before_it_cuts(folder, architecture, tmp_path, make):
+    """As of a biomedical CLIP, whose text tower has the tokenizer of a BERT."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(
+        models.WordLevel({"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "cell": 4}, unk_token="[UNK]")
+    )
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    marks = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=words, **marks).save_pretrained(tmp_path)
+    text = {**architecture["text_cfg"], "hf_tokenizer_name": "its/own"}
+    config = {"model_cfg": {**architecture, "text_cfg": text}, "preprocess_cfg": {}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").symlink_to(folder / "open_clip_model.safetensors")
+    reward = ClipGoalReward(tmp_path)
+    answers = [make.candidate(" ".join(["cell"] * n), n=n) for n in (14, 15)]
+    answers += [make.candidate("Strange words.", n=1), make.candidate("One [SEP] two.", n=2)]
+    output = reward.score([make.case()] * 4, answers, [[RED]] * 4)
+    assert output.valid == (True, False, True, False)
+    assert output.reasons[1].startswith("a text has 17 tokens and the model reads 16")
+    assert output.reasons[3].startswith("a text spells a special token")

@@ -86,22 +86,24 @@ def _fetch(repository: str) -> tuple[Path, Path]:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+    unreached: list[Exception] = []
+
     def fetch(name: str) -> Path | None:
         try:
             return Path(hf_hub_download(repository, name))
-        except LocalEntryNotFoundError:  # is an EntryNotFoundError, though only the network is missing
-            raise
-        except EntryNotFoundError:
+        except Exception as error:  # of whichever library speaks HTTP; a copy of another name may still be here
+            if not isinstance(error, EntryNotFoundError) or isinstance(error, LocalEntryNotFoundError):
+                unreached.append(error)
             return None
 
-    try:
-        config = fetch(CONFIG)
-        weights = next((path for name in WEIGHTS if (path := fetch(name)) is not None), None)
-    except Exception as error:  # of whichever library speaks HTTP
-        why = (str(error).splitlines() or [""])[0].rstrip(".")
+    config = fetch(CONFIG)
+    weights = next((path for name in WEIGHTS if (path := fetch(name)) is not None), None)
+    if unreached and (config is None or weights is None):
+        why = (str(unreached[0]).splitlines() or [""])[0].rstrip(".")
         raise FileNotFoundError(
-            f"{HUB}{repository} cannot be fetched ({type(error).__name__}: {why}): check the name and the network."
-        ) from None
+            f"{HUB}{repository} cannot be fetched ({type(unreached[0]).__name__}: {why}): check the name and the "
+            "network."
+        )
     if config is None:
         raise FileNotFoundError(f"{HUB}{repository} has no {CONFIG}, expected an open_clip model: use another.")
     if weights is None:

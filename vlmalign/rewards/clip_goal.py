@@ -19,7 +19,7 @@ from vlmalign.rewards.clip_baseline import NEGATION, ClipBaseline, prompt_list
 from vlmalign.rewards.goal_baseline import check_alpha, goal_baseline_reward, prompt_mean, same_direction
 from vlmalign.rewards.protocol import RewardOutput, check_aligned
 
-NO_TEXT = "the answer has no text"
+NO_TEXT, NO_IMAGE = "the answer has no text", "the case has no image"
 SAME_AS_BASELINE = (
     "the answer's texts and the baseline are equal in the model: there is no direction to project on"
 )
@@ -164,7 +164,7 @@ class ClipGoalReward:
             raise ValueError("alphas is empty: give one or more strengths of the projection")
         for alpha in alphas:
             self._check_alpha(alpha)
-        asked = [self._ask(*pair) for pair in zip(cases, candidates, strict=True)]
+        asked = [self._ask(*each) for each in zip(cases, candidates, images, strict=True)]
         able = [i for i, each in enumerate(asked) if each.reason is None]
         if not able:
             nothing = RewardOutput.of([None] * len(asked), reasons=[each.reason for each in asked])
@@ -174,7 +174,9 @@ class ClipGoalReward:
         embedded = dict(zip(able, zip(pictures, texts, strict=True), strict=True))
         return {alpha: self._output(asked, embedded, alpha, flops + cost) for alpha in alphas}
 
-    def _ask(self, case: Case, candidate: Candidate) -> _Asked:
+    def _ask(self, case: Case, candidate: Candidate, images: Sequence[Image.Image]) -> _Asked:
+        if not images:
+            return _Asked(reason=NO_IMAGE)
         turns = [message.text for message in candidate.messages if message.role == "assistant"]
         sentences = tuple(sentence for turn in turns for sentence in split_sentences(turn))
         if not sentences:

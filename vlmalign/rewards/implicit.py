@@ -39,7 +39,7 @@ class ImplicitReward:
         beta: that of the policy's training, > 0; it scales all scores alike.
         per_token: divide score and steps by the number of tokens.
         blank_images: show a grey picture instead of the case's images.
-        batch_size: candidates per forward pass.
+        batch_size: candidates per forward pass, which holds a logit of every token of them for the whole vocabulary.
         dtype: in which both compute: "float32", "bfloat16" or "float16".
         device: where both run; "auto": the accelerator, if there is one.
 
@@ -59,7 +59,7 @@ class ImplicitReward:
         beta: float = 0.1,
         per_token: bool = False,
         blank_images: bool = False,
-        batch_size: int = 32,
+        batch_size: int = 8,
         dtype: str = "float32",
         device: str = "auto",
     ) -> None:
