@@ -39,7 +39,7 @@ class ImplicitReward:
         beta: that of the policy's training, > 0; it scales all scores alike.
         per_token: divide score and steps by the number of tokens.
         blank_images: show a grey picture instead of the case's images.
-        batch_size: candidates per forward pass, which holds a logit of every token of them for the whole vocabulary.
+        batch_size: candidates per forward pass, with a logit of the whole vocabulary per token.
         dtype: in which both compute: "float32", "bfloat16" or "float16".
         device: where both run; "auto": the accelerator, if there is one.
 
