@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -299,6 +301,24 @@ def strong(vlm: VLM, seed: int = 0) -> VLM:
                 parameter.normal_(std=parameter[0].numel() ** -0.5, generator=generator)
     vlm.model.eval()
     return vlm
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny CLIP with random weights, as open_clip saves one; it reads texts of 16 tokens."""
+    from open_clip.model import CLIP
+    from safetensors.torch import save_file
+
+    architecture = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }
+    folder = tmp_path_factory.mktemp("clip")
+    torch.manual_seed(0)
+    save_file(CLIP(**architecture).state_dict(), folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": architecture, "preprocess_cfg": {}}))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,11 @@
 
 from vlmalign.rewards.best_of_n import BestOfN, best_of_n
 from vlmalign.rewards.claims import ClaimWeights, claim_score
+from vlmalign.rewards.clip_goal import ClipGoalReward
 from vlmalign.rewards.confidence import stated_confidence
 from vlmalign.rewards.expert_verified import ExpertVerifiedReward
+from vlmalign.rewards.follow_up import FollowUpReward
+from vlmalign.rewards.implicit import ImplicitReward
 from vlmalign.rewards.pair_scoring import score_pairs
 from vlmalign.rewards.protocol import Reward, RewardOutput
 from vlmalign.rewards.registry import list_rewards, load_reward
@@ -14,7 +17,10 @@ from vlmalign.rewards.symbolic import SymbolicReward
 __all__ = [
     "BestOfN",
     "ClaimWeights",
+    "ClipGoalReward",
     "ExpertVerifiedReward",
+    "FollowUpReward",
+    "ImplicitReward",
     "Reward",
     "RewardOutput",
     "ScalarReward",

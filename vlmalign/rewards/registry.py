@@ -6,7 +6,10 @@ import inspect
 from typing import Any
 
 from vlmalign.records.plugins import Plugins
+from vlmalign.rewards.clip_goal import ClipGoalReward
 from vlmalign.rewards.expert_verified import ExpertVerifiedReward
+from vlmalign.rewards.follow_up import FollowUpReward
+from vlmalign.rewards.implicit import ImplicitReward
 from vlmalign.rewards.protocol import Reward
 from vlmalign.rewards.scalar import ScalarReward
 from vlmalign.rewards.symbolic import SymbolicReward
@@ -15,7 +18,14 @@ GROUP = "vlmalign.rewards"
 REWARDS = Plugins(
     "reward",
     GROUP,
-    {"expert_verified": ExpertVerifiedReward, "scalar": ScalarReward, "symbolic": SymbolicReward},
+    {
+        "clip": ClipGoalReward,
+        "expert_verified": ExpertVerifiedReward,
+        "follow_up": FollowUpReward,
+        "implicit": ImplicitReward,
+        "scalar": ScalarReward,
+        "symbolic": SymbolicReward,
+    },
     ours_first=True,
 )
 
@@ -25,7 +35,7 @@ def list_rewards() -> list[str]:
 
     Example:
         >>> list_rewards()[:3]
-        ['expert_verified', 'scalar', 'symbolic']
+        ['clip', 'expert_verified', 'follow_up']
     """
     return REWARDS.names()
 

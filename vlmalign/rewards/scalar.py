@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
 from PIL import Image
 
-from vlmalign.data.blank import blank_image
 from vlmalign.data.collate import collate, pad_token
-from vlmalign.data.encode import Example, candidate_prompt, encode_candidate, stop_tokens
-from vlmalign.data.prompts import encode_prompt
+from vlmalign.data.encode import stop_tokens
 from vlmalign.losses.uncertain_rewards import reward_moments
 from vlmalign.models import VLM, PromptBatch, RewardModel
 from vlmalign.models.reward_head import DropoutMasks
-from vlmalign.records import Candidate, Case, Message
+from vlmalign.records import Candidate, Case
 from vlmalign.records.hashing import config_hash, sha256_file
 from vlmalign.rewards.anchors import Anchors, anchored_output
 from vlmalign.rewards.belief import Belief
+from vlmalign.rewards.prompt_groups import answers_of, shared_prompts
 from vlmalign.rewards.protocol import MarginOutput, RewardOutput, check_aligned
 
 Uncertainty = Literal["auto", "none", "members", "head", "dropout", "laplace"]
@@ -134,7 +133,9 @@ class ScalarReward:
         parts, flops = [], 0.0
         for start in range(0, len(cases), self.batch_size):
             part = slice(start, start + self.batch_size)
-            examples = list(self._shared_prompts(cases[part], candidates[part], images[part]))
+            encode = answers_of(self.processor, self._stops)
+            shown = cases[part], candidates[part], images[part]
+            examples = list(shared_prompts(self.processor, *shown, encode, blank=self.blank_images))
             batch = collate(examples, pad_token(self.processor))["batch"].to(self.device)
             parts.append(self._read(batch))
             flops += self.model.flops(batch, training=False, mode="cached")
@@ -151,28 +152,6 @@ class ScalarReward:
         laplace = self.model.laplace if self.uncertainty == "laplace" else None
         features = head.features(states)[0].cpu() if laplace is not None else None
         return Belief(draws, None if own is None else own.mean(1).cpu(), features, laplace)
-
-    def _shared_prompts(
-        self,
-        cases: Sequence[Case],
-        candidates: Sequence[Candidate],
-        images: Sequence[Sequence[Image.Image]],
-    ) -> Iterator[Example]:
-        """One example per run of candidates to the same prompt, so that the prompt is computed once."""
-        current: Example | None = None
-        last: tuple[str, tuple[Message, ...]] | None = None
-        for case, candidate, pictures in zip(cases, candidates, images, strict=True):
-            messages = candidate_prompt(case, candidate)
-            if current is None or last != (case.id, messages):
-                if current is not None:
-                    yield current
-                shown = [blank_image(picture) for picture in pictures] if self.blank_images else pictures
-                current = Example(case.id, encode_prompt(self.processor, messages, shown, record=case.id), ())
-                last = (case.id, messages)
-            answer = encode_candidate(self.processor, case, candidate, current.prompt, self._stops)
-            current = Example(current.id, current.prompt, (*current.responses, *answer.responses))
-        if current is not None:
-            yield current
 
 
 _NO_IMAGES = "images is None: a scalar reward looks at the images, give those of every case"
