@@ -193,6 +193,25 @@ def best_of_n(pairs: Path, out: Path, overwrite: bool = False) -> None:
     build_best_of_n(pairs, out, overwrite=overwrite)
 
 
+@stage_command(app, "critiques")
+def critiques(
+    pairs: Path,
+    cases: Path,
+    out: Path,
+    logic: str,
+    findings: Sequence[Path] = (),
+    min_probability: float = 0.8,
+    overwrite: bool = False,
+) -> None:
+    """Critiques of both answers of pairs by clinical logic, from an expert's findings or reference findings."""
+    from data_builders import build_critiques
+
+    build_critiques(
+        pairs, cases, out, logic=_logic(logic), answers=list(findings) or "reference",
+        min_probability=min_probability, overwrite=overwrite,
+    )  # fmt: skip
+
+
 @stage_command(app, "shuffled-pairs")
 def shuffled_pairs(pairs: Path, out: Path, seed: int = 0, overwrite: bool = False) -> None:
     """Negative control: the same pairs with their images permuted among groups."""
