@@ -19,7 +19,9 @@ from vlmalign.models.forward import Mode, forward_responses
 from vlmalign.models.image_token import check_image_token
 from vlmalign.models.laplace import LastLayerLaplace
 from vlmalign.models.loading import (
+    REWARD_CONFIG,
     REWARD_HEAD,
+    SCALAR,
     VLM,
     LoraSettings,
     add_lora,
@@ -29,12 +31,12 @@ from vlmalign.models.loading import (
     load_processor,
     merged_state_dict,
     quantize_model,
+    reward_kind,
 )
 from vlmalign.models.member_lora import MemberLora, add_member_lora, for_members, split_members
 from vlmalign.models.reward_head import HeadSettings, RewardHead, pool
 from vlmalign.models.sharding import is_main_process, whole_tensors
 
-_CONFIG = "reward_head.json"
 _MEMBERS = "member_lora.safetensors"
 _LAPLACE = "laplace.safetensors"
 FORMAT = 2
@@ -138,7 +140,7 @@ class RewardModel(nn.Module):
             if self.laplace is None
             else {"precision": self.laplace.precision, "pairs": self.laplace.pairs},
         }
-        (path / _CONFIG).write_text(json.dumps(config, sort_keys=True) + "\n", encoding="utf-8")
+        (path / REWARD_CONFIG).write_text(json.dumps(config, sort_keys=True) + "\n", encoding="utf-8")
 
     @classmethod
     def load(
@@ -172,10 +174,10 @@ class RewardModel(nn.Module):
         processor = load_processor(path)
         check_image_token(backbone.config, processor, path)
         reward = cls(VLM(model=backbone, processor=processor), HeadSettings(**config["head"]), member_lora=members)
-        _load_exactly(reward.head, load_file(path / REWARD_HEAD), path / REWARD_HEAD)
+        load_exactly(reward.head, load_file(path / REWARD_HEAD), path / REWARD_HEAD)
         if members is not None:
             own = {name for name, _ in reward.backbone.named_parameters() if ".member_" in name}
-            _load_exactly(reward.backbone, load_file(path / _MEMBERS), path / _MEMBERS, own)
+            load_exactly(reward.backbone, load_file(path / _MEMBERS), path / _MEMBERS, own)
         if config["laplace"] is not None:
             reward.laplace = LastLayerLaplace(load_file(path / _LAPLACE)["factor"].to(device), **config["laplace"])
         return reward.eval()
@@ -186,11 +188,15 @@ def is_reward_model(path: str | Path) -> bool:
     return (Path(path) / REWARD_HEAD).is_file()
 
 
-def read_head_config(path: str | Path) -> dict[str, Any]:
+def read_head_config(path: str | Path, kind: str = SCALAR) -> dict[str, Any]:
     """What a reward model's folder says of its head.
 
+    Args:
+        path: the folder.
+        kind: which kind of reward model is wanted.
+
     Raises:
-        ValueError: no reward model, one of an earlier format, or pickled weights.
+        ValueError: no reward model, one of another kind or of an earlier format, or pickled weights.
     """
     path = Path(path)
     pickled = sorted(
@@ -206,10 +212,17 @@ def read_head_config(path: str | Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} has no {REWARD_HEAD}, expected a reward model: train one, or give the folder of its run."
         )
-    config = json.loads((path / _CONFIG).read_text(encoding="utf-8"))
+    config = json.loads((path / REWARD_CONFIG).read_text(encoding="utf-8"))
     if config.get("format") != FORMAT:
         raise ValueError(
-            f"{path / _CONFIG} is of format {config.get('format', 1)}, expected {FORMAT}: train the model again."
+            f"{path / REWARD_CONFIG} is of format {config.get('format', 1)}, expected {FORMAT}: train the model "
+            "again."
+        )
+    if reward_kind(path) != kind:
+        found = reward_kind(path)
+        raise ValueError(
+            f"{path} holds a {found} reward model, expected a {kind} one: read it as what it is (reward "
+            f"`{found}`), or name another."
         )
     return config
 
@@ -218,7 +231,7 @@ def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 
-def _load_exactly(module: nn.Module, state: dict[str, Tensor], file: Path, wanted: set[str] | None = None) -> None:
+def load_exactly(module: nn.Module, state: dict[str, Tensor], file: Path, wanted: set[str] | None = None) -> None:
     """Fill parameters, refusing any that are missing, left over or of another shape."""
     own = {name: value for name, value in module.named_parameters() if wanted is None or name in wanted}
     shapes = {name: tuple(value.shape) for name, value in own.items()}
