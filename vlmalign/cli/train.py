@@ -1,4 +1,4 @@
-"""`vlmalign sft | reward | dpo | ppo CONFIG.yaml`: the training stages."""
+"""`vlmalign sft | reward | critique | dpo | ppo CONFIG.yaml`: the training stages."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ Overwrite = Annotated[
 
 
 def _config_type(verb: str) -> Any:
-    from vlmalign.training import DpoConfig, PpoConfig, RewardConfig, SftConfig
+    from vlmalign.training import CritiqueConfig, DpoConfig, PpoConfig, RewardConfig, SftConfig
 
-    return {"sft": SftConfig, "reward": RewardConfig, "dpo": DpoConfig, "ppo": PpoConfig}[verb]
+    types = {"sft": SftConfig, "reward": RewardConfig, "critique": CritiqueConfig, "dpo": DpoConfig}
+    return {**types, "ppo": PpoConfig}[verb]
 
 
 def _config(verb: str, settings: Mapping[str, Any]) -> Any:
@@ -80,6 +81,14 @@ def run_reward(overwrite: bool = False, **config: Any) -> None:
     from vlmalign.training import train_reward
 
     train_reward(_config("reward", config), overwrite=overwrite)
+
+
+@stage("critique")
+def run_critique(overwrite: bool = False, **config: Any) -> None:
+    """Train a model that writes a critique of an answer and scores after it."""
+    from vlmalign.training import train_critique
+
+    train_critique(_config("critique", config), overwrite=overwrite)
 
 
 @stage("dpo")
@@ -157,6 +166,18 @@ reward = _command(
     run=runs/mine/reward --pairs PAIRS --out OUT
 
     The same command continues a stopped run and does nothing when it is complete.
+    """,
+)
+critique = _command(
+    "critique",
+    """Train a reward model that writes a critique of an answer and scores after it.
+
+    For example: vlmalign critique smear-critique --var root=runs/mine, then: vlmalign score critique --set
+    run=runs/mine/critique --pairs PAIRS --out OUT, and see with vlmalign evaluate critique-gate whether
+    critiques help.
+
+    Reads pairs with critiques (vlmalign build critiques). The same command continues a stopped run and does
+    nothing when it is complete.
     """,
 )
 dpo = _command(

@@ -81,6 +81,11 @@ class CritiqueModel(nn.Module):
         self.head.to(next(self.model.parameters()).device)
 
     @property
+    def backbone(self) -> nn.Module:
+        """What the head reads, as of other reward models; here it has its output layer."""
+        return self.model
+
+    @property
     def vlm(self) -> VLM:
         """The model that writes, with its processor."""
         return VLM(self.model, self.processor)

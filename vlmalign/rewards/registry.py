@@ -7,6 +7,7 @@ from typing import Any
 
 from vlmalign.records.plugins import Plugins
 from vlmalign.rewards.clip_goal import ClipGoalReward
+from vlmalign.rewards.critique import CritiqueReward
 from vlmalign.rewards.expert_verified import ExpertVerifiedReward
 from vlmalign.rewards.follow_up import FollowUpReward
 from vlmalign.rewards.implicit import ImplicitReward
@@ -20,6 +21,7 @@ REWARDS = Plugins(
     GROUP,
     {
         "clip": ClipGoalReward,
+        "critique": CritiqueReward,
         "expert_verified": ExpertVerifiedReward,
         "follow_up": FollowUpReward,
         "implicit": ImplicitReward,
@@ -35,7 +37,7 @@ def list_rewards() -> list[str]:
 
     Example:
         >>> list_rewards()[:3]
-        ['clip', 'expert_verified', 'follow_up']
+        ['clip', 'critique', 'expert_verified']
     """
     return REWARDS.names()
 

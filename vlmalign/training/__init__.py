@@ -7,6 +7,8 @@ from vlmalign.training.config import (
     StageConfig,
     make_config,
 )
+from vlmalign.training.critique import train_critique
+from vlmalign.training.critique_config import CritiqueConfig
 from vlmalign.training.dpo import train_dpo
 from vlmalign.training.ppo import train_ppo
 from vlmalign.training.ppo_config import PpoConfig
@@ -17,6 +19,7 @@ from vlmalign.training.sft import train_sft
 from vlmalign.training.tower import TowerConfig, pretrain_tower
 
 __all__ = [
+    "CritiqueConfig",
     "DpoConfig",
     "Lora",
     "PpoConfig",
@@ -27,6 +30,7 @@ __all__ = [
     "TowerConfig",
     "make_config",
     "pretrain_tower",
+    "train_critique",
     "train_dpo",
     "train_ppo",
     "train_reward",

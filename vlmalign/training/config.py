@@ -94,7 +94,7 @@ class StageConfig(BaseModel):
     eval_steps: int | None = Field(None, ge=1, description="steps between evaluations; default: at the end only")
     report_to: tuple[Literal["tensorboard", "wandb"], ...] = Field((), description="also log there")
 
-    @field_validator("data", "eval_data", "anchor_data", mode="before", check_fields=False)
+    @field_validator("data", "eval_data", "anchor_data", "own_data", mode="before", check_fields=False)
     @classmethod
     def _paths_are_sources(cls, value: Any) -> Any:
         items = [value] if isinstance(value, (str, Path, Mapping)) else value

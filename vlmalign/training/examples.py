@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from vlmalign.data import CasePairs, DataSource, ExampleDataset, stop_tokens
+from vlmalign.data import CasePairs, DataSource, Example, ExampleDataset, stop_tokens
 from vlmalign.models import VLM
 from vlmalign.records import DataError, Demonstration, Preference
 from vlmalign.training.config import DpoConfig, StageConfig
@@ -15,11 +15,15 @@ R = TypeVar("R", Demonstration, Preference)
 
 
 def training_examples(
-    config: StageConfig, sources: Sequence[DataSource], record_type: type[R], vlm: VLM
+    config: StageConfig,
+    sources: Sequence[DataSource],
+    record_type: type[R],
+    vlm: VLM,
+    encoder: Callable[..., Example] | None = None,
 ) -> ExampleDataset[R]:
     """Examples to train on; with `max_length`, every one of them is read once to find those that are too long."""
     data = ExampleDataset(
-        sources, record_type, vlm.processor, stops=stop_tokens(vlm), max_length=config.max_length
+        sources, record_type, vlm.processor, stops=stop_tokens(vlm), max_length=config.max_length, encoder=encoder
     )
     if config.max_length is not None:
         data.check_all()
@@ -27,7 +31,9 @@ def training_examples(
     return data
 
 
-def evaluation_examples(config: StageConfig, record_type: type[R], vlm: VLM) -> ExampleDataset[R] | None:
+def evaluation_examples(
+    config: StageConfig, record_type: type[R], vlm: VLM, encoder: Callable[..., Example] | None = None
+) -> ExampleDataset[R] | None:
     """Examples to report the loss on, None if the configuration names no folder."""
     if not config.eval_data:
         return None
@@ -37,6 +43,7 @@ def evaluation_examples(config: StageConfig, record_type: type[R], vlm: VLM) -> 
         vlm.processor,
         stops=stop_tokens(vlm),
         max_length=config.max_length,
+        encoder=encoder,
         purpose="evaluation",
     )
     check_alike(data)

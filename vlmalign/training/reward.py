@@ -12,12 +12,7 @@ from transformers import set_seed
 
 from vlmalign.data import collate, pad_token
 from vlmalign.data.nuisance import perturb_pixels
-from vlmalign.losses.reward import (
-    centring_penalty,
-    disagreement_weighted,
-    tie_loss,
-    verdict_disagreement,
-)
+from vlmalign.losses.reward import disagreement_weighted, verdict_disagreement
 from vlmalign.models import VLM, RewardModel
 from vlmalign.models.member_lora import MemberLora
 from vlmalign.models.reward_model import is_reward_model, read_head_config
@@ -43,7 +38,7 @@ from vlmalign.training.policy import (
 )
 from vlmalign.training.resampling import GroupResampling
 from vlmalign.training.reward_config import Head, Nuisance, RewardConfig
-from vlmalign.training.reward_loss import PairOutputs
+from vlmalign.training.reward_loss import PairOutputs, losses_of_pairs
 from vlmalign.training.runs import RunFolder, model_folder
 from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
 
@@ -211,13 +206,7 @@ class RewardTrainer(StageTrainer):
 
     def _losses(self, pairs: PairOutputs) -> Tensor:
         config = self.reward_config
-        losses = config.loss.of(pairs).losses
-        chosen, rejected = (each.mean for each in pairs.moments())
-        if config.tie_weight is not None:
-            losses = torch.where(pairs.margins == 0, config.tie_weight * tie_loss(chosen, rejected), losses)
-        if config.centring:
-            losses = losses + config.centring * centring_penalty(chosen, rejected)
-        return losses
+        return losses_of_pairs(config.loss, pairs, centring=config.centring, tie_weight=config.tie_weight)
 
     def _disagreement(self, model: nn.Module, batch: Batch, differences: Tensor, nuisance: Nuisance) -> Tensor:
         """How far the verdicts change with the pictures, (B K,)."""

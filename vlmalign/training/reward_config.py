@@ -62,6 +62,14 @@ class Nuisance(_Settings):
         return self
 
 
+def without_freeze_where_adapted(values: Any) -> Any:
+    """A stage's settings, in which `freeze` is empty by default where adapters freeze the rest already."""
+    if not isinstance(values, Mapping):
+        return values
+    adapted = values.get("lora") is not None or values.get("member_lora") is not None
+    return {"freeze": (), **values} if adapted else values
+
+
 class RewardConfig(StageConfig):
     """A reward model, from preferences and ratings."""
 
@@ -98,10 +106,7 @@ class RewardConfig(StageConfig):
     @model_validator(mode="before")
     @classmethod
     def _adapters_freeze_already(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping):
-            return values
-        adapted = values.get("lora") is not None or values.get("member_lora") is not None
-        return {"freeze": (), **values} if adapted else values
+        return without_freeze_where_adapted(values)
 
     @field_validator("loss", mode="before")
     @classmethod

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, NamedTuple, get_args
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from vlmalign.losses.reward import (
     RewardLoss,
     bradley_terry_loss,
+    centring_penalty,
     rating_loss,
     scaled_bradley_terry_loss,
+    tie_loss,
 )
 from vlmalign.losses.uncertain_rewards import (
     RewardMoments,
@@ -145,3 +148,23 @@ RewardLossSettings = Annotated[BradleyTerry | Margin | Scaled | Regression | Com
 LOSSES: dict[str, type[BaseModel]] = {
     get_args(kind.model_fields["name"].annotation)[0]: kind for kind in get_args(get_args(RewardLossSettings)[0])
 }
+
+
+def losses_of_pairs(
+    loss: RewardLossSettings, pairs: PairOutputs, *, centring: float, tie_weight: float | None
+) -> Tensor:
+    """The loss of each pair, ties and centring included, (B,).
+
+    Args:
+        loss: what pairs that are no ties cost.
+        pairs: B pairs.
+        centring: factor of the penalty that keeps rewards near zero.
+        tie_weight: factor of the loss of pairs of margin 0; None: they are pairs as any other.
+    """
+    losses = loss.of(pairs).losses
+    chosen, rejected = (each.mean for each in pairs.moments())
+    if tie_weight is not None:
+        losses = torch.where(pairs.margins == 0, tie_weight * tie_loss(chosen, rejected), losses)
+    if centring:
+        losses = losses + centring * centring_penalty(chosen, rejected)
+    return losses
