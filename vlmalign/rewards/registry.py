@@ -10,6 +10,7 @@ from vlmalign.rewards.clip_goal import ClipGoalReward
 from vlmalign.rewards.expert_verified import ExpertVerifiedReward
 from vlmalign.rewards.follow_up import FollowUpReward
 from vlmalign.rewards.implicit import ImplicitReward
+from vlmalign.rewards.nuisance import NuisanceReward
 from vlmalign.rewards.protocol import Reward
 from vlmalign.rewards.scalar import ScalarReward
 from vlmalign.rewards.symbolic import SymbolicReward
@@ -23,6 +24,7 @@ REWARDS = Plugins(
         "expert_verified": ExpertVerifiedReward,
         "follow_up": FollowUpReward,
         "implicit": ImplicitReward,
+        "nuisance": NuisanceReward,
         "scalar": ScalarReward,
         "symbolic": SymbolicReward,
     },
