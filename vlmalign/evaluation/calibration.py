@@ -1,4 +1,4 @@
-"""Are probabilities what they say: calibration error, Brier score and the reliability table, clustered by group."""
+"""Are probabilities what they say: calibration error, Brier score, reliability table, each by group."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ class CalibrationFigures:
 def confidences(p: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
     """Probabilities of pairs as confidences in the likelier answer, and whether that is the better one.
 
-    In which order a pair stands means nothing, and where the better answer always stands first all labels are 1, to
-    which any overconfident score would look calibrated. A pair at one half counts as half right.
+    In which order a pair stands means nothing, and where the better answer always stands first all labels are 1:
+    whatever says 1 everywhere would look calibrated. A pair at one half counts as half right.
 
     Args:
         p: (N,) probability that the first answer is better.
@@ -118,12 +118,11 @@ def calibration_figures(
     values, truth = _checked(p, labels, groups, n_bins)
     brier = cluster_estimate(((values - truth) ** 2).tolist(), groups, seeds=seeds, proportion=True)
     equal_width = bin_numbers(values, n_bins, "width")
-    errors = [
-        _ece(values, truth, numbers, groups, seeds) for numbers in (equal_width, bin_numbers(values, n_bins, "mass"))
-    ]
+    equal_mass = bin_numbers(values, n_bins, "mass")
+    errors = [_ece(values, truth, numbers, groups, seeds) for numbers in (equal_width, equal_mass)]
     bins = []
     for number in np.unique(equal_width):
-        here = np.flatnonzero(equal_width == number)
+        here = np.flatnonzero(equal_width == number).tolist()
         own_seeds = None if seeds is None else [seeds[i] for i in here]
         accuracy = cluster_estimate(
             truth[here].tolist(), [groups[i] for i in here], seeds=own_seeds, proportion=True
@@ -218,11 +217,11 @@ def _ece_statistic(p: Array, labels: Array, numbers: NDArray[np.int64], cells: N
 def _checked(p: ArrayLike, labels: ArrayLike, groups: Sequence[Hashable], n_bins: int) -> tuple[Array, Array]:
     values, truth = np.asarray(p, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if not len(values) == len(truth) == len(groups):
-        raise ValueError(f"p, labels, groups have {len(values)}, {len(truth)}, {len(groups)} entries: one per item")
+        raise ValueError(f"p, labels, groups have {len(values)}, {len(truth)}, {len(groups)} entries: one each")
     if not len(values) or n_bins < 1:
         raise ValueError(f"{len(values)} items and {n_bins} bins: give one of each at least")
     for name, array in (("p", values), ("labels", truth)):
         bad = array[~((array >= 0) & (array <= 1))]
         if len(bad):
-            raise ValueError(f"{name} has the value {bad[0]}: give numbers from 0 to 1, leave out what is unscored")
+            raise ValueError(f"{name} has the value {bad[0]}: give numbers from 0 to 1")
     return values, truth

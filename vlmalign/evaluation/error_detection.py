@@ -1,8 +1,9 @@
-"""Does an uncertainty find the reward's own errors: AUROC, what to keep at which risk, and what the std adds."""
+"""Does an uncertainty find the reward's own errors: AUROC, and what the standard deviation adds to the margin."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,25 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import Array, Statistic, estimate_statistic, number_cells
+from vlmalign.evaluation.rare_events import one_sided_bound
 
 _CHUNK = 4_000_000  # numbers at once
-
-
-class RiskCoverage(NamedTuple):
-    """What is wrong among the kept, when the most uncertain are left out.
-
-    Attributes:
-        area: mean risk over all coverages (AURC, Geifman, Uziel & El-Yaniv 2019, arXiv:1805.08206); less is better.
-        points: per coverage in (0, 1] the risk with its interval.
-    """
-
-    area: Estimate
-    points: tuple[tuple[float, Estimate], ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The form in which results.json holds it."""
-        points = [{"coverage": coverage, **risk.to_dict()} for coverage, risk in self.points]
-        return {"area": self.area.to_dict(), "points": points}
 
 
 def error_auroc(
@@ -49,7 +34,9 @@ def error_auroc(
         seeds: (N,) training seed of each item.
 
     Returns:
-        `Estimate.nothing` if no item is wrong, or none right: there is no AUROC then.
+        `Estimate.nothing` if no item is wrong, or none right: there is no AUROC then. Where errors and right items
+        do not overlap a resample has no spread: there the interval is Clopper and Pearson's, with a trial per
+        group with errors (or with right items, if those are fewer).
 
     Raises:
         ValueError: lengths that differ, a value that is not finite, a `wrong` that is neither 0 nor 1.
@@ -58,76 +45,27 @@ def error_auroc(
         >>> error_auroc([0.9, 0.1, 0.5, 0.2], [1, 0, 1, 0], list("abcd")).mean
         1.0
     """
-    values, errors = _checked(uncertainty, wrong, groups)
+    values, errors = check_errors(uncertainty, wrong, groups)
     if errors.all() or not errors.any():
         return Estimate.nothing(len(errors))
     cells, cell_seeds, cell_groups = number_cells(groups, seeds, False)
     statistic = _auroc(values, errors, cells)
     if other is not None:
-        mine, its = statistic, _auroc(_checked(other, wrong, groups)[0], errors, cells)
+        mine, its = statistic, _auroc(check_errors(other, wrong, groups)[0], errors, cells)
 
         def statistic(weights: Array) -> Array:
             return mine(weights) - its(weights)
 
     found = estimate_statistic(statistic, cell_seeds, cell_groups, n=len(errors), excluded=0)
-    return found if other is not None else _within_one(found)
-
-
-def risk_coverage(
-    uncertainty: ArrayLike,
-    wrong: ArrayLike,
-    groups: Sequence[Hashable],
-    *,
-    coverages: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
-    seeds: Sequence[Hashable] | None = None,
-) -> RiskCoverage:
-    """Risk-coverage curve; items of equal uncertainty are kept or left out together, at the mean of all orders.
-
-    Args:
-        uncertainty: (N,) larger for what is less sure.
-        wrong: (N,) of 0 and 1.
-        groups: (N,) cluster of each item.
-        coverages: shares kept at which the risk is told.
-        seeds: (N,) training seed of each item.
-
-    Raises:
-        ValueError: as `error_auroc`, or a coverage outside (0, 1].
-
-    Example:
-        >>> found = risk_coverage([0.1, 0.2, 0.3, 0.4], [0, 0, 1, 1], list("abcd"), coverages=[0.5, 1.0])
-        >>> [risk.mean for _, risk in found.points], round(found.area.mean, 3)  # (0 + 0 + 1/3 + 2/4) / 4
-        ([0.0, 0.5], 0.208)
-    """
-    values, errors = _checked(uncertainty, wrong, groups)
-    if any(not 0 < c <= 1 for c in coverages):
-        raise ValueError(f"coverages are {list(coverages)}: each must lie in (0, 1]")
-    cells, cell_seeds, cell_groups = number_cells(groups, seeds, False)
-    sizes, events = _by_level(values, errors, cells)
-
-    def estimate(statistic: Statistic) -> Estimate:
-        found = estimate_statistic(_in_chunks(statistic, sizes.shape[1]), cell_seeds, cell_groups, n=len(errors), excluded=0)
-        return _within_one(found)
-
-    def area(weights: Array) -> Array:
-        kept, wrong_kept = np.cumsum(weights @ sizes, 1), np.cumsum(weights @ events, 1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            risk = np.where(kept > 0, wrong_kept / kept, 0.0)
-            return np.asarray(((weights @ sizes) * risk).sum(1) / kept[:, -1])
-
-    def risk_at(coverage: float) -> Statistic:
-        def risk(weights: Array) -> Array:
-            kept, wrong_kept = np.cumsum(weights @ sizes, 1), np.cumsum(weights @ events, 1)
-            wanted = coverage * kept[:, -1]
-            rows = np.arange(len(kept))
-            at = np.minimum((kept < wanted[:, None] - 1e-9).sum(1), kept.shape[1] - 1)
-            before, wrong_before = (np.where(at > 0, a[rows, at - 1], 0.0) for a in (kept, wrong_kept))
-            with np.errstate(invalid="ignore", divide="ignore"):
-                share = (wanted - before) / (kept[rows, at] - before)
-                return np.asarray((wrong_before + share * (wrong_kept[rows, at] - wrong_before)) / wanted)
-
-        return risk
-
-    return RiskCoverage(estimate(area), tuple((float(c), estimate(risk_at(c))) for c in coverages))
+    if other is not None or found.mean is None or found.low is None or found.high is None:
+        return found
+    low, high, method = max(0.0, found.low), min(1.0, found.high), found.method
+    if found.mean in (0.0, 1.0):
+        few = min(len(np.unique(cells[errors == label])) for label in (0, 1))
+        bound = one_sided_bound(few)
+        low, high = (0.0, max(high, bound)) if found.mean == 0 else (min(low, 1 - bound), 1.0)
+        method = f"{method}, widened as errors and right items do not overlap ({few} groups)"
+    return replace(found, low=low, high=high, method=method)
 
 
 class StdGain(NamedTuple):
@@ -175,14 +113,14 @@ def std_gain(
 
     m, v = np.asarray(margins, dtype=np.float64), np.asarray(stds, dtype=np.float64)
     if not len(m) == len(v) == len(groups):
-        raise ValueError(f"margins, stds, groups have {len(m)}, {len(v)}, {len(groups)} entries: give one per pair")
+        raise ValueError(f"margins, stds, groups have {len(m)}, {len(v)}, {len(groups)} entries: give as many")
     usable = np.isfinite(m) & np.isfinite(v) & (m != 0)
     excluded = int((~usable).sum())
     m, v = m[usable], v[usable]
-    names = [groups[i] for i in np.flatnonzero(usable)]
+    names = [groups[i] for i in np.flatnonzero(usable).tolist()]
     distinct = sorted(set(names), key=str)
     if len(distinct) < 2:
-        raise ValueError(f"{len(m)} pairs with a standard deviation come from {len(distinct)} groups: 2 are needed")
+        raise ValueError(f"{len(m)} pairs with a std come from {len(distinct)} groups: 2 are needed")
     order = np.random.default_rng(seed).permutation(len(distinct))
     fold_of = {distinct[place]: i % min(folds, len(distinct)) for i, place in enumerate(order)}
     fold = np.array([fold_of[name] for name in names])
@@ -205,7 +143,7 @@ def std_gain(
 
 def _auroc(values: Array, errors: Array, cells: NDArray[np.int64]) -> Statistic:
     """Weighted AUROC of cell weights (R, C)."""
-    sizes, events = _by_level(values, errors, cells)
+    sizes, events = by_level(values, errors, cells)
     others = sizes - events
 
     def statistic(weights: Array) -> Array:
@@ -215,10 +153,10 @@ def _auroc(values: Array, errors: Array, cells: NDArray[np.int64]) -> Statistic:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray((wrong * (below + 0.5 * right)).sum(1) / np.where(total > 0, total, np.nan))
 
-    return _in_chunks(statistic, sizes.shape[1])
+    return in_chunks(statistic, sizes.shape[1])
 
 
-def _by_level(values: Array, errors: Array, cells: NDArray[np.int64]) -> tuple[Array, Array]:
+def by_level(values: Array, errors: Array, cells: NDArray[np.int64]) -> tuple[Array, Array]:
     """Items and errors of each cell at each distinct uncertainty, ascending: (C, L) each."""
     levels, level = np.unique(values, return_inverse=True)
     shape = (int(cells.max()) + 1, len(levels))
@@ -228,7 +166,8 @@ def _by_level(values: Array, errors: Array, cells: NDArray[np.int64]) -> tuple[A
     return sizes, events
 
 
-def _in_chunks(statistic: Statistic, width: int) -> Statistic:
+def in_chunks(statistic: Statistic, width: int) -> Statistic:
+    """The same statistic, computed for some of the resamples at a time, as it takes `width` numbers for each."""
     rows = max(1, _CHUNK // max(1, width))
 
     def whole(weights: Array) -> Array:
@@ -237,7 +176,8 @@ def _in_chunks(statistic: Statistic, width: int) -> Statistic:
     return whole
 
 
-def _checked(uncertainty: ArrayLike, wrong: ArrayLike, groups: Sequence[Hashable]) -> tuple[Array, Array]:
+def check_errors(uncertainty: ArrayLike, wrong: ArrayLike, groups: Sequence[Hashable]) -> tuple[Array, Array]:
+    """The arrays, if they are what they should be."""
     values, errors = np.asarray(uncertainty, dtype=np.float64), np.asarray(wrong, dtype=np.float64)
     if not len(values) == len(errors) == len(groups) or not len(values):
         lengths = f"{len(values)}, {len(errors)}, {len(groups)}"
@@ -245,11 +185,3 @@ def _checked(uncertainty: ArrayLike, wrong: ArrayLike, groups: Sequence[Hashable
     if not np.isfinite(values).all() or not np.isin(errors, (0.0, 1.0)).all():
         raise ValueError("uncertainty must be finite and wrong 0 or 1: leave out what is unscored, and ties")
     return values, errors
-
-
-def _within_one(found: Estimate) -> Estimate:
-    if found.low is None or found.high is None:
-        return found
-    return Estimate(
-        found.mean, max(0.0, found.low), min(1.0, found.high), found.n, found.n_groups, found.excluded, found.method
-    )

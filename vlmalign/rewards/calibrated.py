@@ -38,10 +38,10 @@ class CalibratedReward:
     """A reward whose scores went through a calibration that was fitted to it.
 
     Fitted to answers, the score is the probability that the answer is right, with the components `raw`,
-    `probability`, `p0`, `p1` and, where there is a rule, `abstained`; so it can also be an invalid answer's that
-    the rule abstained on. Fitted to pairs, the probability is that of two answers (`prefer`); a single answer has a
-    score by temperature or Platt without standard deviations only: its log-odds, so that the difference of two is
-    the log-odds that the first is better.
+    `probability`, `p0`, `p1` and, where there is a rule, `abstained`, which an answer keeps that the rule made
+    invalid. Fitted to pairs, the probability is that of two answers (`prefer`); a single answer has a score by
+    temperature or Platt without standard deviations only: its log-odds, so that the difference of two is the
+    log-odds that the first is better.
 
     Args:
         reward: a reward, or the name of one.
@@ -163,13 +163,13 @@ class CalibratedReward:
         outputs = [self.reward.score(cases, side, images) for side in (first, second)]
         means = np.array([output.mean for output in outputs], dtype=np.float64).reshape(2, -1)
         stds = np.array([output.std for output in outputs], dtype=np.float64).reshape(2, -1)
-        scored = np.isfinite(means).all(0)
+        scored = np.asarray(np.isfinite(means).all(axis=0))
         margins, spreads = means[0] - means[1], np.sqrt((stds**2).sum(0))
         found = self.calibration.predict(margins[scored], spreads[scored])
         kept = self.calibration.keeps(found.p)
         results = []
         at = iter(range(len(found.p)))
-        for i, known in enumerate(scored):
+        for i, known in enumerate(scored.tolist()):
             if not known:
                 why = next(output.reasons[i] for output in outputs if not output.valid[i])
                 results.append(Preferred(math.nan, math.nan, math.nan, False, why))
@@ -195,6 +195,6 @@ class CalibratedReward:
             )
         if getattr(fitted, "slope", 1.0) == 0 and not self.raw:
             raise ValueError(
-                "the calibration's slope is 0: the reward ordered its pairs no better than a coin, and every answer "
-                "would score the same. Use another reward."
+                "the calibration's slope is 0: the reward ordered its pairs no better than a coin, and all "
+                "answers would score the same. Use another reward."
             )

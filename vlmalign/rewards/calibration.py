@@ -2,8 +2,8 @@
 
 All are antisymmetric on pairs: the probability that the first answer is better at margin m, and at -m, add up to
 one, as nobody asked which answer stands first. Temperature and Platt have no intercept there; isotonic and
-Venn-ABERS see every pair in both orders. All are monotone: a reward that orders the calibration data no better than
-a coin gets one half everywhere, never an inverted score.
+Venn-ABERS see every pair in both orders. All are monotone: a reward that orders the calibration data no better
+than a coin gets one half everywhere, never an inverted score.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class Platt(Part):
         if self.uses_std:
             spread = np.full(len(values), np.nan) if stds is None else np.asarray(stds, dtype=np.float64)
             if not np.isfinite(spread).all():
-                raise ValueError("this calibration uses standard deviations and one is not known: fit without them")
+                raise ValueError("the calibration uses standard deviations and one is not known")
         p = expit(self.slope * values / np.sqrt(1 + self.std_weight * spread**2) + self.intercept)
         return Probabilities(p, p, p)
 
@@ -280,7 +280,7 @@ class VennAbers(Part):
 
     def _fit_with(self, score: float, label: int) -> float:
         added = [(score, label), (-score, 1 - label)] if self.paired else [(score, label)]
-        levels, counts, ones = (np.asarray(values, dtype=np.float64) for values in (self.levels, self.counts, self.ones))
+        levels, counts, ones = (np.array(own, dtype=np.float64) for own in (self.levels, self.counts, self.ones))
         for where, what in added:
             at = int(np.searchsorted(levels, where))
             if at == len(levels) or levels[at] != where:

@@ -53,15 +53,15 @@ class Calibration(Part):
         """What is promised, with n; and where nothing is."""
         of = f"{self.n} items of {self.n_groups} groups"
         if self.calibrator.method == "venn_abers" and self.per_group == "one":
-            order = ", in a random order" if self.target == "pair" else ""
+            item = "pair (in a random order)" if self.target == "pair" else "answer"
             told = [
-                f"Venn-ABERS: of p0 and p1, the one of the true label is perfectly calibrated, for a random item{order}"
-                f" of a new group drawn like these (n = {self.n_groups} groups, one item each)."
+                f"Venn-ABERS: of p0 and p1, the one of the true label is perfectly calibrated, for a random "
+                f"{item} of a new group drawn like these (n = {self.n_groups} groups, one item of each)."
             ]
         elif self.calibrator.method == "venn_abers":
             told = [
-                f"Venn-ABERS on {of}: the items of a group are not exchangeable with a new one, so that its promise "
-                "holds only nearly; per_group=one makes it exact."
+                f"Venn-ABERS on {of}: no exact promise, as the items of a group are alike and those of a new "
+                "group are not like them; with one item per group there is one."
             ]
         else:
             told = [f"{self.calibrator.method} on {of}: no promise for any finite n; look at the figures."]
@@ -88,8 +88,8 @@ class Calibration(Part):
         """
         if name != self.judge:
             raise ValueError(
-                f"the calibration was fitted to {self.judge!r} and the scores are those of {name!r}: scales differ "
-                "from reward to reward. Calibrate this one (vlmalign calibrate)."
+                f"the calibration was fitted to {self.judge!r} and the scores are those of {name!r}: every reward "
+                "has its own scale. Calibrate this one (vlmalign calibrate)."
             )
 
     def save(self, path: str | Path) -> Path:
@@ -113,8 +113,8 @@ class Calibration(Part):
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
             first = error.errors()[0]
-            field = ".".join(map(str, first["loc"])) or None
-            raise DataError(first["msg"], "Make it again with vlmalign calibrate.", file=path, field=field) from None
+            remedy, field = "Make it again with vlmalign calibrate.", ".".join(map(str, first["loc"]))
+            raise DataError(first["msg"], remedy, file=path, field=field or None) from None
 
 
 def fit_calibration(
@@ -205,7 +205,8 @@ def cross_fit(items: ScoredItems, *, folds: int = 5, seed: int = 0, **settings: 
     """
     fold = items.folds(min(folds, items.n_groups), seed)
     n = len(items)
-    found = CrossFitted(*(np.full(n, np.nan) for _ in range(3)), np.ones(n, dtype=bool), np.full(n, np.nan))
+    p, p0, p1, losses = (np.full(n, np.nan) for _ in range(4))
+    found = CrossFitted(p, p0, p1, np.ones(n, dtype=bool), losses)
     for k in range(int(fold.max()) + 1):
         here = fold == k
         calibration = fit_calibration(items.take(~here), seed=seed, **settings)

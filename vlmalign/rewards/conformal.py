@@ -1,14 +1,15 @@
 """When to abstain, with a promise: marginal coverage, risk of a wrong answer kept, or risk among the kept ones.
 
-A calibrated probability p says of an item which label is likelier, and its confidence max(p, 1 - p). A rule keeps or
-abstains. The items of a patient are not exchangeable with those of another one, the patients are: losses are
-averaged within a group first, so that n is the number of groups and the promise is about a random item of a new
-group. It holds on average over calibration sets and new groups, drawn alike; not for a single group, and not for the
-answers of another policy.
+A calibrated probability p says of an item which label is likelier, and its confidence max(p, 1 - p). A rule keeps
+the item or abstains. The items of one patient are not exchangeable with those of another, the patients are: losses
+are averaged within a group first, so that n is the number of groups and the promise is about a random item of a
+new group. It holds on average over calibration sets and new groups, drawn alike; not for a single group, and not
+for the answers of another policy.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, Self
 
 import numpy as np
@@ -20,7 +21,7 @@ from vlmalign.records.base import Part
 from vlmalign.rewards.calibration_items import Array, ScoredItems
 
 Rule = Literal["coverage", "risk", "selective"]
-#: added to thresholds: what is equal in exact arithmetic shall not lie above one; a higher threshold is the safe side
+#: added to thresholds, to the safe side: what equals one in exact arithmetic shall not lie above it
 ROUNDING = 1e-12
 #: thresholds among which the selective rule chooses, fixed before any data are seen
 SELECTIVE_GRID = tuple(float(x) for x in np.round(np.arange(0.5, 1.0, 0.025), 3))
@@ -106,7 +107,7 @@ class Abstention(Part):
 
     @classmethod
     def _fit_selective(cls, p: Array, items: ScoredItems, alpha: float, delta: float, seed: int) -> Self:
-        index = ScoredItems.of(items.target, np.arange(len(items)), items.labels, items.groups).one_per_group(seed)
+        index = replace(items, scores=np.arange(len(items), dtype=np.float64)).one_per_group(seed)
         own = p[index.scores.astype(int)]
         confidence, wrong = np.maximum(own, 1 - own), is_wrong(own, index.labels)
         level = delta / len(SELECTIVE_GRID)
@@ -156,15 +157,17 @@ class Abstention(Part):
         """The promise in a few words."""
         if self.rule == "selective":
             return f"wrong among kept <= {self.alpha:g} with probability {1 - (self.delta or 0):g}"
-        return f"coverage >= {1 - self.alpha:g}" if self.rule == "coverage" else f"kept and wrong <= {self.alpha:g}"
+        if self.rule == "coverage":
+            return f"coverage >= {1 - self.alpha:g}"
+        return f"kept and wrong <= {self.alpha:g}"
 
     @property
     def guarantee(self) -> str:
         """The promise in full, with its n."""
         if self.rule == "selective":
             return (
-                f"Selective risk: with probability {1 - (self.delta or 0):g} over calibration sets, of the items that "
-                f"are kept at most {self.alpha:g} are wrong, one random item of each group (n = {self.n} groups)."
+                f"Selective risk: with probability {1 - (self.delta or 0):g} over calibration sets, of the kept "
+                f"items at most {self.alpha:g} are wrong, for a random item of a new group (n = {self.n} groups)."
             )
         what = {
             "coverage": f"Marginal coverage: the true label is in the conformal set with probability at least "
