@@ -12,6 +12,7 @@ from vlmalign import __version__
 from vlmalign.cli import build as build_verbs
 from vlmalign.cli import (
     cache,
+    calibrate,
     data,
     demo,
     evaluate,
@@ -68,6 +69,7 @@ app.command("reward")(train.reward)
 app.command("dpo")(train.dpo)
 app.command("ppo")(train.ppo)
 app.command("score")(score.score)
+app.command("calibrate")(calibrate.calibrate)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(cache.app, name="cache")
