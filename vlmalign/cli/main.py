@@ -15,6 +15,7 @@ from vlmalign.cli import (
     calibrate,
     data,
     demo,
+    elicit,
     evaluate,
     experts,
     export,
@@ -70,6 +71,7 @@ app.command("dpo")(train.dpo)
 app.command("ppo")(train.ppo)
 app.command("score")(score.score)
 app.command("calibrate")(calibrate.calibrate)
+app.command("elicit")(elicit.elicit)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(cache.app, name="cache")

@@ -35,7 +35,7 @@ class Abstention(Part):
             1 - alpha, and an item is kept where the set has one label (split conformal prediction, Vovk, Gammerman
             & Shafer 2005; Angelopoulos & Bates 2021, arXiv:2107.07511, sec. 1). "risk": an item is kept and wrong
             with probability at most alpha; kept where confidence > threshold (conformal risk control, Angelopoulos
-            et al. 2022, arXiv:2208.02814, eq. 4). "selective": of the kept ones at most alpha are wrong, with
+            et al. 2022, arXiv:2208.02814, theorem 1). "selective": of the kept ones at most alpha are wrong, with
             probability 1 - delta over calibration sets (Learn then Test, Angelopoulos et al. 2021,
             arXiv:2110.01052, with binomial tails and Bonferroni's correction).
         alpha: what is promised.
