@@ -49,8 +49,8 @@ class CalibrationFigures:
 
     Attributes:
         ece: expected calibration error in bins of equal width, sum over bins of n_b / n * |accuracy - mean
-            probability| (Guo et al. 2017, arXiv:1706.04599, sec. 2). Noise within bins makes it too large, the more
-            so the fewer items: compare it at the same items only, and trust the Brier score.
+            probability| (Guo et al. 2017, arXiv:1706.04599, sec. 2). Noise within bins makes it too large, more so
+            the fewer the items: compare it at the same items only, and trust the Brier score.
         ece_mass: the same in bins of equally many items (Nixon et al. 2019, arXiv:1904.01685, without classes).
         brier: mean of (p - label)^2.
         bins: the reliability table, bins of equal width that hold items.

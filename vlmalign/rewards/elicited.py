@@ -152,9 +152,10 @@ def elicit_confidence(
     opened = None if cases is None else RecordFolder(cases, Case)
     domain = None if logic is None else load_logic(logic)
     known = {} if opened is None else {case.id: case for case in opened}
-    judge = f"elicited_{method}@{config_hash([method, domain.domain if domain else None])[:8]}"
+    by = None if domain is None else domain.domain
+    judge = f"elicited_{method}@{config_hash([method, by])[:8]}"
     config = {
-        "stage": "elicit", "judge": judge, "candidates": answers.sha256, "logic": domain.domain if domain else None,
+        "stage": "elicit", "judge": judge, "candidates": answers.sha256, "logic": by,
         "cases": None if opened is None else opened.sha256,
     }  # fmt: skip
     together: dict[tuple[str, str], list[Candidate]] = defaultdict(list)

@@ -176,8 +176,8 @@ def _checked(
     x, own, others = np.asarray(features, dtype=np.float64), np.asarray(answers), np.asarray(sources)
     if x.ndim != 2 or own.shape != (len(x),) or others.ndim != 2 or len(others) != len(x):
         raise ValueError(
-            f"features, answers, sources have shapes {x.shape}, {own.shape}, {others.shape}: expected (N, D), (N,), "
-            "(N, M)"
+            f"features, answers, sources have shapes {x.shape}, {own.shape}, {others.shape}: expected (N, D), "
+            "(N,), (N, M)"
         )
     if not np.isfinite(x).all():
         raise ValueError("features has a value that is not finite: leave the example out")
