@@ -2,7 +2,8 @@
 
 A small model h, the harmoniser, learns from the model's own answer and from what experts, rules and judges say of
 the same question, none of which is taken for the truth. The risk of an answer is the probability that h gives to
-everything else (the POLAR score; Zhao et al. 2023, arXiv:2306.16564).
+everything else (the POLAR score; Zhao et al. 2023, arXiv:2306.16564). It orders answers by risk; as h is fitted to
+sources that err, it is nearer to one half than the share of wrong answers: calibrate it before reading it as one.
 """
 
 from __future__ import annotations
