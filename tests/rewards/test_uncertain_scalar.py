@@ -138,4 +138,5 @@ def test_judged_pairs_carry_the_deviation_of_their_margin(make_run, pair_folder,
     chosen, rejected = judged[:2]
     members = [chosen.components[f"member_{k}"] - rejected.components[f"member_{k}"] for k in range(3)]
     assert margin_std(chosen, rejected) == pytest.approx(torch.tensor(members).std().item(), abs=1e-5)
+    assert chosen.components["margin_std"] == pytest.approx(margin_std(chosen, rejected), abs=1e-5)
     assert chosen.std is None

@@ -12,8 +12,10 @@ from vlmalign import __version__
 from vlmalign.cli import build as build_verbs
 from vlmalign.cli import (
     cache,
+    calibrate,
     data,
     demo,
+    elicit,
     evaluate,
     experts,
     export,
@@ -68,6 +70,8 @@ app.command("reward")(train.reward)
 app.command("dpo")(train.dpo)
 app.command("ppo")(train.ppo)
 app.command("score")(score.score)
+app.command("calibrate")(calibrate.calibrate)
+app.command("elicit")(elicit.elicit)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(cache.app, name="cache")

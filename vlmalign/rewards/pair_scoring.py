@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from vlmalign.rewards.scoring import commit_judgements
 
 SIDES = ("chosen", "rejected")
 MARGIN_STD = "margin_std"
+MEMBER = "member_"
 
 
 def score_pairs(
@@ -123,18 +125,28 @@ class _PairReward:
         return found.firsts.interleaved(found.seconds).with_component(MARGIN_STD, stds)
 
 
-def margin_std(chosen: Judgement, rejected: Judgement) -> float | None:
-    """Standard deviation of the difference between the two judgements of a pair; None where it is not known.
+def margin_std(first: Judgement, second: Judgement) -> float | None:
+    """Standard deviation of the difference between two scores of one judge; None where it is not known.
 
-    What the reward said of the difference (component `margin_std`), or else that of two independent answers.
+    That over members (components `member_0` ...), whose shifts fall out; else what the reward said of this pair
+    (component `margin_std`); else that of two independent answers.
 
     Example:
         >>> fields = {"id": "a", "case_id": "c", "candidate_ids": ("p/chosen",), "criterion": "x", "judge": "j@1"}
         >>> margin_std(*(Judgement(**fields, score=1.0, std=std) for std in (3.0, 4.0)))
         5.0
     """
-    if MARGIN_STD in chosen.components:
-        return chosen.components[MARGIN_STD]
-    if chosen.std is None or rejected.std is None:
+    members = [
+        [value for name, value in sorted(j.components.items()) if name.startswith(MEMBER)] for j in (first, second)
+    ]
+    if len(members[0]) == len(members[1]) > 1:
+        return statistics.stdev(a - b for a, b in zip(*members, strict=True))
+    if MARGIN_STD in first.components and _pair_of(first) == _pair_of(second):
+        return first.components[MARGIN_STD]
+    if first.std is None or second.std is None:
         return None
-    return math.hypot(chosen.std, rejected.std)
+    return math.hypot(first.std, second.std)
+
+
+def _pair_of(judgement: Judgement) -> str:
+    return judgement.candidate_ids[0].rpartition("/")[0]

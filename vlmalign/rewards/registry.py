@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from vlmalign.records.plugins import Plugins
+from vlmalign.rewards.calibrated import CalibratedReward
 from vlmalign.rewards.clip_goal import ClipGoalReward
 from vlmalign.rewards.expert_verified import ExpertVerifiedReward
 from vlmalign.rewards.follow_up import FollowUpReward
@@ -20,6 +21,7 @@ REWARDS = Plugins(
     "reward",
     GROUP,
     {
+        "calibrated": CalibratedReward,
         "clip": ClipGoalReward,
         "expert_verified": ExpertVerifiedReward,
         "follow_up": FollowUpReward,
@@ -36,8 +38,8 @@ def list_rewards() -> list[str]:
     """Names that `load_reward` knows, sorted.
 
     Example:
-        >>> list_rewards()[:3]
-        ['clip', 'expert_verified', 'follow_up']
+        >>> [name for name in list_rewards() if name in ("scalar", "symbolic")]
+        ['scalar', 'symbolic']
     """
     return REWARDS.names()
 
