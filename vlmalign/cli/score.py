@@ -12,7 +12,7 @@ from vlmalign.cli.stages import parse_settings, stage
 
 
 def score(
-    reward: Annotated[str, typer.Argument(help="scalar, symbolic, expert_verified, or an installed reward")],
+    reward: Annotated[str, typer.Argument(help="scalar, symbolic, expert_verified, mixture, or an installed one")],
     out: Annotated[Path, typer.Option(help="folder of judgements to write")],
     cases: Annotated[Path | None, typer.Option(help="folder of cases")] = None,
     candidates: Annotated[Path | None, typer.Option(help="folder of candidates to these cases")] = None,

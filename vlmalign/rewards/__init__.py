@@ -4,6 +4,7 @@ from vlmalign.rewards.best_of_n import BestOfN, best_of_n
 from vlmalign.rewards.claims import ClaimWeights, claim_score
 from vlmalign.rewards.confidence import stated_confidence
 from vlmalign.rewards.expert_verified import ExpertVerifiedReward
+from vlmalign.rewards.mixture import MixtureReward
 from vlmalign.rewards.pair_scoring import score_pairs
 from vlmalign.rewards.protocol import Reward, RewardOutput
 from vlmalign.rewards.registry import list_rewards, load_reward
@@ -15,6 +16,7 @@ __all__ = [
     "BestOfN",
     "ClaimWeights",
     "ExpertVerifiedReward",
+    "MixtureReward",
     "Reward",
     "RewardOutput",
     "ScalarReward",

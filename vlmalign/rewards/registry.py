@@ -7,6 +7,7 @@ from typing import Any
 
 from vlmalign.records.plugins import Plugins
 from vlmalign.rewards.expert_verified import ExpertVerifiedReward
+from vlmalign.rewards.mixture import MixtureReward
 from vlmalign.rewards.protocol import Reward
 from vlmalign.rewards.scalar import ScalarReward
 from vlmalign.rewards.symbolic import SymbolicReward
@@ -15,7 +16,12 @@ GROUP = "vlmalign.rewards"
 REWARDS = Plugins(
     "reward",
     GROUP,
-    {"expert_verified": ExpertVerifiedReward, "scalar": ScalarReward, "symbolic": SymbolicReward},
+    {
+        "expert_verified": ExpertVerifiedReward,
+        "mixture": MixtureReward,
+        "scalar": ScalarReward,
+        "symbolic": SymbolicReward,
+    },
     ours_first=True,
 )
 
@@ -24,8 +30,8 @@ def list_rewards() -> list[str]:
     """Names that `load_reward` knows, sorted.
 
     Example:
-        >>> list_rewards()[:3]
-        ['expert_verified', 'scalar', 'symbolic']
+        >>> {"expert_verified", "scalar", "symbolic"} <= set(list_rewards())
+        True
     """
     return REWARDS.names()
 
