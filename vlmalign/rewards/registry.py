@@ -8,6 +8,7 @@ from typing import Any
 from vlmalign.records.plugins import Plugins
 from vlmalign.rewards.expert_verified import ExpertVerifiedReward
 from vlmalign.rewards.mixture import MixtureReward
+from vlmalign.rewards.process import ProcessReward
 from vlmalign.rewards.protocol import Reward
 from vlmalign.rewards.scalar import ScalarReward
 from vlmalign.rewards.symbolic import SymbolicReward
@@ -19,6 +20,7 @@ REWARDS = Plugins(
     {
         "expert_verified": ExpertVerifiedReward,
         "mixture": MixtureReward,
+        "process": ProcessReward,
         "scalar": ScalarReward,
         "symbolic": SymbolicReward,
     },
@@ -51,17 +53,22 @@ def load_reward(name: str, **settings: Any) -> Reward:
             is no `Reward`.
     """
     maker, origin = REWARDS.get(name)
-    reward = _make(name, maker, settings)
+    reward = make(f"reward {name!r}", maker, settings)
     if not isinstance(reward, Reward):
         raise ValueError(f"{origin} made a {type(reward).__name__}, which has no name, needs_images and score")
     return reward
 
 
-def _make(name: str, maker: Any, settings: dict[str, Any]) -> Any:
+def make(what: str, maker: Any, settings: dict[str, Any]) -> Any:
+    """Call `maker` with settings.
+
+    Raises:
+        ValueError: a setting that it does not know or lacks, naming all that it has.
+    """
     signature = inspect.signature(maker)
     try:
         signature.bind(**settings)
     except TypeError as error:
         known = ", ".join(signature.parameters)
-        raise ValueError(f"reward {name!r}: {error}. Its settings are: {known}.") from None
+        raise ValueError(f"{what}: {error}. Its settings are: {known}.") from None
     return maker(**settings)

@@ -89,7 +89,7 @@ class StageTrainer(Trainer):
         self._use_cache = getattr(self._config, "use_cache", None)
         config = run.config
         assert isinstance(config, StageConfig)
-        self.settings = config
+        self.stage_config = config
         super().__init__(
             model,
             training_arguments(config, run.path, steps),
@@ -203,7 +203,7 @@ class StageTrainer(Trainer):
         return self._filled(range(len(eval_dataset)))
 
     def _filled(self, order: Any) -> FilledOrder:
-        return FilledOrder(order, self.settings.batch_size * self.accelerator.num_processes)
+        return FilledOrder(order, self.stage_config.batch_size * self.accelerator.num_processes)
 
     def _items_of(self, batch: Batch) -> Tensor | int:
         return 0 if batch[FILLER] else self.count_items(batch)
@@ -301,7 +301,7 @@ class StageTrainer(Trainer):
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.is_world_process_zero():
-            keep = self.settings.keep_checkpoints
+            keep = self.stage_config.keep_checkpoints
             checkpoints.place_checkpoint(self.run.checkpoints, self.state.global_step, keep)
         self.accelerator.wait_for_everyone()
 
