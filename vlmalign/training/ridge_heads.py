@@ -20,8 +20,9 @@ class RidgeHead(NamedTuple):
         weight: (H,).
         intercept: of the line.
         penalty: the one that was chosen.
-        validation_error: mean squared error of the held-out groups under it, in squared standard deviations: 1 is
-            what always answering the mean costs. It chose the penalty, so it is a little too low.
+        validation_error: mean squared error of the held-out groups under it, in squared standard deviations. It
+            chose the penalty, so it is a little too low.
+        mean_error: of the same groups, what always answering the mean of the fitted rows costs.
         mean: of the labels.
         std: of the labels.
         labelled: how many answers have a label.
@@ -31,6 +32,7 @@ class RidgeHead(NamedTuple):
     intercept: float
     penalty: float
     validation_error: float
+    mean_error: float
     mean: float
     std: float
     labelled: int
@@ -104,4 +106,7 @@ def fit_ridge_head(
         errors.append(float(np.mean((model.predict(states[held]) - target[held]) ** 2)))
     best = int(np.argmin(errors))
     model = Ridge(alpha=penalties[best]).fit(states[every], target[every])
-    return RidgeHead(model.coef_, float(model.intercept_), penalties[best], errors[best], mean, std, len(every))
+    plain = float(np.mean((target[held] - target[fit].mean()) ** 2))
+    return RidgeHead(
+        model.coef_, float(model.intercept_), penalties[best], errors[best], plain, mean, std, len(every)
+    )
