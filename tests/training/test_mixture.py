@@ -154,7 +154,13 @@ def test_bad_data_is_refused_with_what_is_wrong(config, judged, make_pairs, tmp_
           attributes=attribute(component="rigth"))  # fmt: skip
     fails(DataError, "criterion 'other' is of none", attributes=attribute(criterion="other"))
     fails(DataError, "attribute 'correct' is 1 of", attributes=attribute())  # all scores are 1
-    fails(DataError, "no factor brings the rank correlation", verbosity_bound=1e-6, verbosity_factors=[1e-9])
+    fails(
+        DataError,
+        "no factor brings the rank correlation",
+        verbosity_bound=1e-6,
+        verbosity_step=0.7,
+        verbosity_most=0.7,
+    )
     fails(DataError, "no pattern of tasks fits", tasks={"name": "question", "patterns": {"count": "how many"}})
     two = {"report": "describe", "count": "how many"}
     fails(DataError, "task 'count' has no pair", tasks={"name": "question", "patterns": two})
@@ -164,7 +170,7 @@ def test_bad_data_is_refused_with_what_is_wrong(config, judged, make_pairs, tmp_
 
 
 def test_a_bound_that_is_not_reached_is_written_down_where_that_was_chosen(config):
-    changes = {"verbosity_bound": 1e-6, "verbosity_factors": [1e-9], "verbosity_unmet": "record"}
+    changes = {"verbosity_bound": 1e-6, "verbosity_step": 0.7, "verbosity_most": 0.7, "verbosity_unmet": "record"}
     run = train_mixture(MixtureConfig(**{**config, **changes}))
     failed = summary_of(run)["not_decorrelated"]
     assert failed == json.loads((run / "model" / "mixture.json").read_text())["report"]["not_decorrelated"] != []
@@ -175,6 +181,7 @@ def test_a_bound_that_is_not_reached_is_written_down_where_that_was_chosen(confi
     [
         ({"verbosity": "length"}, "verbosity is 'length', expected one of the attributes correct, wrong, words"),
         ({"verbosity": None}, "verbosity_bound is set and verbosity is not"),
+        ({"verbosity_step": 2.0}, "lower the step"),
         ({"penalties": [1.0, 0.5]}, "numbers above 0 that ascend"),
         ({"attributes": {"a": {"words": True}, "b": {}}}, "set exactly one of them"),
         ({"attributes": {"a": {"words": True}, "task": {"words": True}}}, "'task' is used for another part"),

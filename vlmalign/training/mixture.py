@@ -154,7 +154,7 @@ def _decorrelate(config: MixtureConfig, mixture: MixtureHead, reference: AnswerS
             raise DataError(
                 f"no factor brings the rank correlation of {name!r} with verbosity to {config.verbosity_bound} or "
                 f"less: it is {found[name].before:.3f} before and {found[name].after:.3f} at best",
-                "Raise verbosity_bound, add verbosity_factors, drop the attribute or set verbosity_unmet: record.",
+                "Raise verbosity_bound, lower verbosity_step, drop the attribute or set verbosity_unmet: record.",
                 file=folders.candidates,
                 field=f"attributes.{name}",
             )

@@ -86,18 +86,22 @@ class MixtureConfig(RunConfig):
     """A gated mixture of objectives on a frozen model; `data` are the pairs that its gate learns from."""
 
     answers: AnswerFolders = Field(description="answers that the heads learn from")
-    attributes: dict[str, Attribute] = Field(min_length=2, description="name: what is learnt")
+    attributes: dict[str, Attribute] = Field(
+        min_length=2,
+        description="name: its source, {judgements, criterion, component, lower_is_better} or {words: true}",
+    )
     verbosity: str | None = Field(
         None, description="the attribute that is taken out of all others, and is no objective itself"
     )
     verbosity_bound: float = Field(
         0.03, gt=0, lt=1, description="largest rank correlation with it, either way, that is left"
     )
-    verbosity_factors: tuple[float, ...] = Field(
-        tuple(i / 100 for i in range(1, 151)),
-        min_length=1,
-        description="how much of it is tried, ascending, in units of std(objective) / std(verbosity)",
+    verbosity_step: float = Field(
+        0.01,
+        gt=0,
+        description="how much more of it is tried each time, in units of std(objective) / std(verbosity)",
     )
+    verbosity_most: float = Field(1.5, gt=0, description="how much of it is tried at most, in these units")
     verbosity_unmet: Literal["error", "record"] = Field(
         "error",
         description="where no factor reaches the bound: stop, or take the best one and write down that it fails",
@@ -119,7 +123,7 @@ class MixtureConfig(RunConfig):
     def _a_name_is_tasks(cls, value: Any) -> Any:
         return None if value is None else named_settings(value, "tasks", TASKS, default="question")
 
-    @field_validator("verbosity_factors", "penalties")
+    @field_validator("penalties")
     @classmethod
     def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if value[0] <= 0 or list(value) != sorted(set(value)):
@@ -138,10 +142,15 @@ class MixtureConfig(RunConfig):
     def _verbosity_is_an_attribute(self) -> MixtureConfig:
         if self.verbosity is None:
             given = sorted(
-                {"verbosity_bound", "verbosity_factors", "verbosity_unmet", "reference"} & self._given()
+                {"verbosity_bound", "verbosity_step", "verbosity_most", "verbosity_unmet", "reference"}
+                & self._given()
             )
             if given:
                 raise ValueError(f"{given[0]} is set and verbosity is not: name its attribute, or drop {given[0]}")
+        elif self.verbosity_step > self.verbosity_most:
+            raise ValueError(
+                f"verbosity_step is {self.verbosity_step} and verbosity_most {self.verbosity_most}: lower the step"
+            )
         elif self.verbosity not in self.attributes:
             raise ValueError(
                 f"verbosity is {self.verbosity!r}, expected one of the attributes {', '.join(self.attributes)}"
@@ -154,6 +163,13 @@ class MixtureConfig(RunConfig):
 
     def _given(self) -> set[str]:
         return {name for name in self.model_fields_set if getattr(self, name) is not None}
+
+    @property
+    def verbosity_factors(self) -> list[float]:
+        """Absolute values of lambda to try."""
+        return [
+            self.verbosity_step * i for i in range(1, int(self.verbosity_most / self.verbosity_step + 1e-9) + 1)
+        ]
 
     @property
     def objectives(self) -> list[str]:
