@@ -13,6 +13,7 @@ from PIL import Image
 from vlmalign.data.collate import encode_prompts
 from vlmalign.models import load_vlm, sample_conversations, sampling_flops
 from vlmalign.models.builtin import resolve_checkpoint
+from vlmalign.models.sampling import Sample
 from vlmalign.records import Message, assistant, user
 from vlmalign.records.hashing import config_hash, sha256_file
 
@@ -106,9 +107,9 @@ class PolicyCompletion:
         return found, flops
 
 
-def _messages(follow_ups: Sequence[str], turns: Sequence[object]) -> tuple[Message, ...] | None:
-    if not all(turn.finished for turn in turns):  # type: ignore[attr-defined]
+def _messages(follow_ups: Sequence[str], turns: Sequence[Sample]) -> tuple[Message, ...] | None:
+    if not all(turn.finished for turn in turns):
         return None
-    said = [assistant(turn.text) for turn in turns]  # type: ignore[attr-defined]
+    said = [assistant(turn.text) for turn in turns]
     rest = [message for q, a in zip(follow_ups, said[1:], strict=True) for message in (user(q), a)]
     return (said[0], *rest)
