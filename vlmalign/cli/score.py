@@ -14,7 +14,7 @@ from vlmalign.cli.stages import parse_settings, stage
 def score(
     reward: Annotated[
         str,
-        typer.Argument(help="scalar, implicit, clip, follow_up, symbolic, expert_verified, or an installed one"),
+        typer.Argument(help="scalar, critique, mixture, symbolic, expert_verified ...: `vlmalign score --list`"),
     ],
     out: Annotated[Path, typer.Option(help="folder of judgements to write")],
     cases: Annotated[Path | None, typer.Option(help="folder of cases")] = None,
@@ -23,6 +23,9 @@ def score(
     set_: Annotated[
         list[str], typer.Option("--set", help="a setting of the reward, e.g. --set run=runs/reward")
     ] = [],  # noqa: B006
+    steps: Annotated[
+        bool, typer.Option("--steps", help="of reward process: a judgement of every turn of a conversation")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a folder of other settings")] = False,
 ) -> None:
     """Score candidates (or pairs) with any reward. What cannot be scored is written as invalid, with why.
@@ -31,7 +34,7 @@ def score(
     the findings are known: vlmalign score symbolic --set logic=peripheral_smear --cases cases --candidates
     candidates --out judged
     """
-    run_score(reward, out, cases, candidates, pairs, parse_settings(set_), overwrite)
+    run_score(reward, out, cases, candidates, pairs, parse_settings(set_), overwrite, steps)
     console.print(f"wrote {out}", markup=False)
 
 
@@ -44,17 +47,21 @@ def run_score(
     pairs: Path | None = None,
     settings: dict[str, Any] | None = None,
     overwrite: bool = False,
+    steps: bool = False,
 ) -> None:
     """Score candidates or pairs; exactly one of (cases and candidates) and pairs is given."""
     if (pairs is None) == (cases is None or candidates is None):
         raise ValueError("give either --cases and --candidates, or --pairs")
     if pairs is not None and (cases is not None or candidates is not None):
         raise ValueError("--pairs is given with --cases or --candidates: drop one of the two")
-    from vlmalign.rewards import load_reward, score_candidates, score_pairs
+    if steps and (reward != "process" or pairs is not None):
+        raise ValueError("--steps is for reward process on --cases and --candidates: drop it, or give these")
+    from vlmalign.rewards import load_reward, score_candidates, score_pairs, score_steps
 
     scorer = load_reward(reward, **(settings or {}))
     if pairs is not None:
         score_pairs(scorer, pairs, out, overwrite=overwrite)
     else:
         assert cases is not None and candidates is not None
-        score_candidates(scorer, cases, candidates, out, overwrite=overwrite)
+        write: Any = score_steps if steps else score_candidates
+        write(scorer, cases, candidates, out, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""`vlmalign sft | reward | dpo | ppo CONFIG.yaml`: the training stages."""
+"""`vlmalign sft | reward | mixture | dpo | ppo CONFIG.yaml`: the training stages."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ Overwrite = Annotated[
 
 
 def _config_type(verb: str) -> Any:
-    from vlmalign.training import DpoConfig, PpoConfig, RewardConfig, SftConfig
+    from vlmalign.training import DpoConfig, MixtureConfig, PpoConfig, RewardConfig, SftConfig
 
-    return {"sft": SftConfig, "reward": RewardConfig, "dpo": DpoConfig, "ppo": PpoConfig}[verb]
+    kinds = {"sft": SftConfig, "reward": RewardConfig, "dpo": DpoConfig, "ppo": PpoConfig}
+    return {**kinds, "mixture": MixtureConfig}[verb]
 
 
 def _config(verb: str, settings: Mapping[str, Any]) -> Any:
@@ -80,6 +81,14 @@ def run_reward(overwrite: bool = False, **config: Any) -> None:
     from vlmalign.training import train_reward
 
     train_reward(_config("reward", config), overwrite=overwrite)
+
+
+@stage("mixture")
+def run_mixture(overwrite: bool = False, **config: Any) -> None:
+    """Train a gated mixture of objectives on a frozen model."""
+    from vlmalign.training import train_mixture
+
+    train_mixture(_config("mixture", config), overwrite=overwrite)
 
 
 @stage("dpo")
@@ -157,6 +166,16 @@ reward = _command(
     run=runs/mine/reward --pairs PAIRS --out OUT
 
     The same command continues a stopped run and does nothing when it is complete.
+    """,
+)
+mixture = _command(
+    "mixture",
+    """Train a gated mixture of objectives on a frozen model: heads from judged answers, gates from pairs.
+
+    For example: vlmalign recipes run smear-candidate-scores --var root=runs/mine, vlmalign mixture smear-mixture
+    --var root=runs/mine, then: vlmalign score mixture --set run=runs/mine/mixture --pairs PAIRS --out OUT
+
+    The same command starts a stopped run again and does nothing when it is complete.
     """,
 )
 dpo = _command(

@@ -8,6 +8,8 @@ from vlmalign.training.config import (
     make_config,
 )
 from vlmalign.training.dpo import train_dpo
+from vlmalign.training.mixture import train_mixture
+from vlmalign.training.mixture_config import MixtureConfig
 from vlmalign.training.ppo import train_ppo
 from vlmalign.training.ppo_config import PpoConfig
 from vlmalign.training.reward import train_reward
@@ -19,6 +21,7 @@ from vlmalign.training.tower import TowerConfig, pretrain_tower
 __all__ = [
     "DpoConfig",
     "Lora",
+    "MixtureConfig",
     "PpoConfig",
     "RewardConfig",
     "RunFolder",
@@ -28,6 +31,7 @@ __all__ = [
     "make_config",
     "pretrain_tower",
     "train_dpo",
+    "train_mixture",
     "train_ppo",
     "train_reward",
     "train_sft",
