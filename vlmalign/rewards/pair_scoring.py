@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vlmalign.records import Candidate, Case, DatasetBuild, Message, Preference, RecordFolder, Sampling
+from vlmalign.records import (
+    Candidate,
+    Case,
+    DatasetBuild,
+    Demonstration,
+    Message,
+    Preference,
+    RecordFolder,
+    Sampling,
+)
+from vlmalign.records.scores import SIDES, side_id
 from vlmalign.rewards.protocol import Reward
 from vlmalign.rewards.scoring import commit_judgements
-
-SIDES = ("chosen", "rejected")
 
 
 def score_pairs(
@@ -57,8 +65,8 @@ def score_pairs(
     return Path(out)
 
 
-def pair_case(pair: Preference) -> Case:
-    """The prompt of a pair as a case."""
+def pair_case(pair: Preference | Demonstration) -> Case:
+    """The prompt of a pair, or of a demonstration, as a case."""
     return Case(
         id=pair.case_id,
         images=pair.images,
@@ -74,7 +82,7 @@ def side_candidate(pair: Preference, side: str) -> Candidate:
     """One side of a pair as a candidate."""
     turns: tuple[Message, ...] = getattr(pair, side)
     return Candidate(
-        id=f"{pair.id}/{side}",
+        id=side_id(pair.id, side),
         case_id=pair.case_id,
         group_id=pair.group_id,
         messages=turns,
