@@ -40,9 +40,7 @@ def subset_of(key: str, logic: Logic | None = None) -> Callable[[Preference], st
         return lambda pair: question_kind(pair, logic)
     if key.startswith(PROVENANCE) and key != PROVENANCE:
         return lambda pair: _named(pair.provenance, key.removeprefix(PROVENANCE).split("."))
-    raise ValueError(
-        f"by is {key!r}, expected source, concept, question or provenance.NAME: choose one of these"
-    )
+    raise ValueError(f"by is {key!r}, expected source, concept, question or provenance.NAME: choose one of these")
 
 
 def question_kind(pair: Preference, logic: Logic | None = None) -> str:

@@ -95,6 +95,8 @@ def macro_mean(values: Values, subsets: Sequence[Hashable], groups: Sequence[Has
     known = np.array([values[i] for i in kept], dtype=float)
     of_subset = np.array([subsets[i] for i in kept], dtype=object)
     n_cells = len(cell_groups)
+    if len(set(of_subset)) == 1 or known.min() == known.max():  # the pooled mean, whose interval knows rare events
+        return cluster_estimate(values, groups, proportion=True)
     statistics = []
     for name in dict.fromkeys(of_subset):
         here = of_subset == name
@@ -108,8 +110,6 @@ def macro_mean(values: Values, subsets: Sequence[Hashable], groups: Sequence[Has
     estimate = estimate_statistic(statistic, cell_seeds, cell_groups, n=len(kept), excluded=excluded)
     if estimate.low is None or estimate.high is None:
         return estimate
-    if known.min() == known.max():  # no spread to build an interval on: that of the pooled mean
-        return cluster_estimate(values, groups, proportion=True)
     return replace(estimate, low=max(0.0, estimate.low), high=min(1.0, estimate.high))
 
 

@@ -134,7 +134,9 @@ def _check(judgement: Judgement, first: Judgement, known: Mapping[str, Judgement
     if len(judgement.candidate_ids) != 1 or judgement.verdict is not None:
         rule, field_, remedy = "it compares two candidates", "candidate_ids", "Give scores of single candidates."
     elif (judgement.judge, judgement.criterion) != (first.judge, first.criterion):
-        rule = f"it is by {judgement.judge} on {judgement.criterion}, the first by {first.judge} on {first.criterion}"
+        rule = (
+            f"it is by {judgement.judge} on {judgement.criterion}, the first by {first.judge} on {first.criterion}"
+        )
         field_, remedy = "judge", "Give the judgements of one judge on one criterion."
     elif judgement.candidate_ids[0] in known:
         rule = f"candidate {judgement.candidate_ids[0]!r} is judged twice"
