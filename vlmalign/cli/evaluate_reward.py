@@ -21,9 +21,7 @@ def evaluate_reward(
     pairs: Annotated[Path, typer.Option(help="the folder of preference pairs that was scored")],
     by: Annotated[
         list[str] | None,
-        typer.Option(
-            help="subsets: source, concept, question, provenance.NAME; repeat it [default: the first three]"
-        ),
+        typer.Option(help="subsets: source, concept, question (default: these three), provenance.NAME"),
     ] = None,
     logic: Annotated[
         str | None, typer.Option(help="clinical logic that recognises questions: a name or a YAML file")
@@ -41,8 +39,8 @@ def evaluate_reward(
     For example: vlmalign evaluate reward --pairs pairs --judged scalar=judged --judged clip=judged-clip
     --report reward.html
 
-    A tie is not a win: accuracy is told with ties as one half, and strictly. Of several rewards every two are compared
-    on the pairs that both could score.
+    A tie is not a win: accuracy is told with ties as one half, and strictly. Of several rewards every two are
+    compared on the pairs that both could score.
     """
     from vlmalign.clinical import load_logic
     from vlmalign.evaluation.judged_pairs import read_judged_pairs

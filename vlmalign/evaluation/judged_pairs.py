@@ -103,7 +103,7 @@ def read_judged_pairs(
     own = sum(scores.judge in pair.judge_ids for pair in records)
     if own and scores.judge not in own_labels and scores.judge.partition("@")[0] not in own_labels:
         raise DataError(
-            f"{scores.judge} decided {own} of these {len(records)} pairs itself: it would be measured by its own word",
+            f"{scores.judge} decided {own} of these {len(records)} pairs itself: that is its own word",
             f"Give pairs that others decided, or say so by name: --own-labels {scores.judge}.",
             file=pairs.path,
             field="judge_ids",

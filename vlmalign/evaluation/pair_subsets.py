@@ -18,8 +18,8 @@ def subset_of(key: str, logic: Logic | None = None) -> Callable[[Preference], st
     """The function that names the subset of a pair.
 
     Args:
-        key: `source`; `concept` (of the one changed claim); `question` (its kind: `report`, `conversation`, or with
-            a logic the concept that it asks, else `question` for a prompt that ends on a question mark); or
+        key: `source`; `concept` (of the one changed claim); `question` (its kind: `report`, `conversation`, or
+            with a logic the concept that it asks, else `question` for a prompt that ends on a question mark); or
             `provenance.NAME`, dots going deeper.
         logic: recognises the questions of its banks.
 

@@ -1,4 +1,4 @@
-"""What a reward is worth on labelled pairs: accuracy, ties, unscored pairs; by subset, and against another reward."""
+"""What a reward is worth on labelled pairs: accuracy, ties, unscored; by subset, and against another reward."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def reward_figures(judged: JudgedPairs, *, by: Sequence[str], logic: Logic | Non
 
 
 def compare_rewards(rewards: Mapping[str, JudgedPairs], *, margin: float) -> dict[str, dict[str, Any]]:
-    """Paired differences of accuracy (ties one half) between every two rewards, `a_minus_b`, each with a conclusion.
+    """Paired differences of accuracy (ties one half) of every two rewards, `a_minus_b`, each with a conclusion.
 
     A pair that either could not score leaves both sides and is counted.
 

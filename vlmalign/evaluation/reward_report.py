@@ -1,4 +1,4 @@
-"""The page on rewards: accuracy by subset, one against another, and the pairs they are most confidently wrong about."""
+"""The page on rewards: accuracy by subset, one against another, and their most confident mistakes."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def accuracy_table(rewards: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def subset_table(rewards: Mapping[str, Mapping[str, Any]], key: str) -> Table:
-    """Accuracy (ties one half) by subset; what each ties on or leaves unscored is in the cell's counts and in JSON."""
+    """Accuracy (ties one half) by subset; strict accuracy and ties of each are in the JSON file."""
     names = dict.fromkeys(name for reward in rewards.values() for name in reward["by"][key]["subsets"])
     rows, shown = [], []
     for name in names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from vlmalign.records.errors import DataError
@@ -78,7 +79,7 @@ class Scores:
         std = self.std(candidate)
         if std is None:
             raise DataError(
-                f"{self.judge} gives candidate {candidate!r} a score without a standard deviation, and {why} needs it",
+                f"{self.judge} scores candidate {candidate!r} without a standard deviation, which {why} needs",
                 "Score with a reward that tells its std (an ensemble), or leave that option out.",
                 file=self.source,
                 record=None if candidate not in self.judgements else self.judgements[candidate].id,
@@ -131,16 +132,15 @@ def read_scores(folder: str | Path, *, of: str | None = None, made_from: str = "
 
 
 def _check(judgement: Judgement, first: Judgement, known: Mapping[str, Judgement], path: Path) -> None:
+    name = judgement.candidate_ids[0]
+    mine, theirs = ((j.judge, j.criterion) for j in (judgement, first))
+    refuse = partial(DataError, file=path, record=judgement.id)
     if len(judgement.candidate_ids) != 1 or judgement.verdict is not None:
-        rule, field_, remedy = "it compares two candidates", "candidate_ids", "Give scores of single candidates."
-    elif (judgement.judge, judgement.criterion) != (first.judge, first.criterion):
-        rule = (
-            f"it is by {judgement.judge} on {judgement.criterion}, the first by {first.judge} on {first.criterion}"
-        )
-        field_, remedy = "judge", "Give the judgements of one judge on one criterion."
-    elif judgement.candidate_ids[0] in known:
-        rule = f"candidate {judgement.candidate_ids[0]!r} is judged twice"
-        field_, remedy = "candidate_ids", "Give one judgement of each candidate."
-    else:
-        return
-    raise DataError(rule, remedy, file=path, record=judgement.id, field=field_)
+        remedy = "Give scores of single candidates."
+        raise refuse("it compares two candidates", remedy, field="candidate_ids")
+    if mine != theirs:
+        rule = f"it is by {mine[0]} on {mine[1]}, the first one by {theirs[0]} on {theirs[1]}"
+        raise refuse(rule, "Give the judgements of one judge on one criterion.", field="judge")
+    if name in known:
+        remedy = "Give one judgement of each candidate."
+        raise refuse(f"candidate {name!r} is judged twice", remedy, field="candidate_ids")
