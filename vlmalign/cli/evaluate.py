@@ -11,6 +11,7 @@ import typer
 from vlmalign.cli import answers  # noqa: F401  - registers its stage
 from vlmalign.cli.console import console
 from vlmalign.cli.evaluate_reward import evaluate_reward
+from vlmalign.cli.evaluate_shortcuts import evaluate_shortcuts
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate answers and arms; every figure with n and an interval.")
 
@@ -86,6 +87,7 @@ def list_() -> None:
 
 
 app.command("reward")(evaluate_reward)
+app.command("shortcuts")(evaluate_shortcuts)
 
 
 def _give(results: dict[str, Any], path: Path | None) -> None:
