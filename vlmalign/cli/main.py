@@ -9,8 +9,8 @@ import warnings
 import typer
 
 from vlmalign import __version__
-from vlmalign.cli import build as build_verbs
 from vlmalign.cli import (
+    best_of_n,
     cache,
     data,
     demo,
@@ -25,6 +25,7 @@ from vlmalign.cli import (
     source,
     train,
 )
+from vlmalign.cli import build as build_verbs
 from vlmalign.cli.console import console, errors
 from vlmalign.cli.failures import describe
 
@@ -68,6 +69,7 @@ app.command("reward")(train.reward)
 app.command("dpo")(train.dpo)
 app.command("ppo")(train.ppo)
 app.command("score")(score.score)
+app.command("best-of-n")(best_of_n.command)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(cache.app, name="cache")
