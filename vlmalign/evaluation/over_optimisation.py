@@ -117,9 +117,9 @@ def over_optimisation(judged: JudgedCandidates, n_values: Sequence[int]) -> dict
     Returns:
         `points`: for each N its `kl` and the estimates `proxy`, `gold`, `random`, `oracle`, `gold_minus_random`,
         and `gold_step`, gold minus gold at the N before, paired. `peak`: the N of the highest gold.
-        `fall_from_peak`: gold at the largest N minus gold at the peak; `proxy_rise`: proxy at the largest N minus proxy at the
-        smallest. `verdict`: `over-optimised` where the fall lies below zero and the proxy still rose; `gold rises`
-        where gold at the largest N lies above gold at the smallest; else `undecided`. As the peak is chosen by the
+        `fall_from_peak`: gold at the largest N minus gold at the peak. `proxy_rise` and `gold_gain`: each at the
+        largest N minus at the smallest. `verdict`: `over-optimised` where the fall lies below zero and the proxy's
+        rise above; `gold rises` where gold's gain lies above zero; else `undecided`. As the peak is chosen by the
         same data, a fall from it is a little too easily found. `counts`: cases, and those with too few candidates.
 
     Raises:
