@@ -182,7 +182,8 @@ def _write(
     overwrite: bool,
 ) -> Path:
     """Write what is kept, and the list of what is not."""
-    folder, records, decisions, scores = decided.folder, decided.records, decided.decisions, decided.scores
+    folder, records, decisions = decided.folder, decided.records, decided.decisions
+    scores: Scores | None = decided.scores
     lines = [
         json.dumps({"id": record.id, "reasons": d.reasons, **d.figures}, sort_keys=True, ensure_ascii=False)
         for record, d in zip(records, decisions, strict=True)

@@ -111,7 +111,7 @@ def _choose(
     scored.sort(key=lambda item: (measure(item[1], by), derive_seed("uncertain", seed, item[0].id)))
     counts: Counter[str] = Counter(given=len(records), unscored=len(records) - len(scored))
     of_group: Counter[str] = Counter()
-    chosen = []
+    chosen: list[tuple[Preference, Margin]] = []
     for pair, margin in scored:
         if len(chosen) == n:
             counts["more_certain"] += 1

@@ -79,6 +79,8 @@ def evaluate_reward(
 
 
 def _show(results: Mapping[str, Any]) -> None:
+    from vlmalign.evaluation.reward_calibration import CALIBRATION_TITLES
+
     pairs = results["pairs"]
     console.print(
         f"{pairs['records']} pairs of {pairs['groups']} groups; shares in %, 95 % intervals", markup=False
@@ -94,6 +96,9 @@ def _show(results: Mapping[str, Any]) -> None:
             rows.append((f"average over {key}", figure(part["macro"])))
             if len(part["subsets"]) > 1:
                 rows += [(f"  {subset}", figure(found["accuracy"])) for subset, found in part["subsets"].items()]
+        for key, (title, _) in CALIBRATION_TITLES.items():
+            if key in reward["calibration"]:
+                rows.append((title.lower(), figure(reward["calibration"][key], share=False)))
         rows += [(f"unscored: {why}", str(n)) for why, n in sorted(reward["unscored_reasons"].items())]
         show_rows(f"{name} ({reward['judge']}, {reward['criterion']})", rows)
     if results["comparisons"]:

@@ -12,8 +12,10 @@ from vlmalign import __version__
 from vlmalign.cli import (
     best_of_n,
     cache,
+    calibrate,
     data,
     demo,
+    elicit,
     evaluate,
     experts,
     export,
@@ -70,6 +72,8 @@ app.command("dpo")(train.dpo)
 app.command("ppo")(train.ppo)
 app.command("score")(score.score)
 app.command("best-of-n")(best_of_n.command)
+app.command("calibrate")(calibrate.calibrate)
+app.command("elicit")(elicit.elicit)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(cache.app, name="cache")

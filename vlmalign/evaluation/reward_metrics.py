@@ -23,6 +23,7 @@ from vlmalign.evaluation.intervals import (
 )
 from vlmalign.evaluation.judged_pairs import JudgedPair, JudgedPairs
 from vlmalign.evaluation.pair_subsets import subset_of
+from vlmalign.evaluation.reward_calibration import margin_calibration
 
 Values = Sequence[float | None]
 
@@ -123,8 +124,8 @@ def reward_figures(judged: JudgedPairs, *, by: Sequence[str], logic: Logic | Non
 
     Returns:
         `judge`, `criterion`, `judged_sha256`, `counts` (pairs, scored, ties, unscored), `unscored_reasons`, the
-        micro figures (`accuracy`, `strict`, `ties`, `unscored`), and `by`: for each key `macro` and `macro_strict`
-        over subsets, and the figures of each of the `subsets`.
+        micro figures (`accuracy`, `strict`, `ties`, `unscored`), `by`: for each key `macro` and `macro_strict`
+        over subsets, and the figures of each of the `subsets`; and `calibration`, see `margin_calibration`.
     """
     pairs, groups = judged.pairs, judged.groups
     half = half_ties(pairs)
@@ -156,6 +157,7 @@ def reward_figures(judged: JudgedPairs, *, by: Sequence[str], logic: Logic | Non
         "unscored_reasons": dict(Counter(pair.reason for pair in pairs if pair.reason is not None)),
         **pair_figures(pairs).to_dict(),
         "by": found,
+        "calibration": margin_calibration(judged),
     }
 
 

@@ -15,6 +15,7 @@ from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.html_report import data_uri
 from vlmalign.evaluation.judged_pairs import JudgedPair
 from vlmalign.evaluation.report_view import Cell, Row, Table, cell_of, flat_rows, methods_of
+from vlmalign.evaluation.reward_calibration import CALIBRATION_TITLES
 from vlmalign.records import Message, Preference, RecordFolder
 from vlmalign.records.writing import write_atomic
 
@@ -127,16 +128,14 @@ def subset_table(rewards: Mapping[str, Mapping[str, Any]], key: str) -> Table:
 
 
 def calibration_table(rewards: Mapping[str, Mapping[str, Any]]) -> Table | None:
-    """Whatever figures the rewards' `calibration` sections hold; None where there are none."""
-    sections = [reward.get("calibration") or {} for reward in rewards.values()]
-    names = dict.fromkeys(name for section in sections for name, score in section.items() if _is_score(score))
-    if not names:
-        return None
-    rows = [
-        Row(name.replace("_", " "), "", [cell_of(section.get(name), share=False) for section in sections])
-        for name in names
-    ]
-    return Table(_columns(rewards), rows, methods_of(s[name] for s in sections for name in names if name in s))
+    """How far margins are what they say; None where nothing was scored."""
+    sections = [reward["calibration"] for reward in rewards.values()]
+    rows, shown = [], []
+    for name, (title, note) in CALIBRATION_TITLES.items():
+        if any(name in section for section in sections):
+            rows.append(Row(title, note, [cell_of(section.get(name), share=False) for section in sections]))
+            shown += [section[name] for section in sections if name in section]
+    return Table(_columns(rewards), rows, methods_of(shown)) if rows else None
 
 
 def show_mistakes(reward: str, pairs: Sequence[JudgedPair], folder: RecordFolder[Preference]) -> list[Mistake]:
@@ -177,10 +176,6 @@ def _text(turns: Sequence[Message]) -> str:
 
 def _columns(rewards: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
     return [(name, f"{reward['judge']}, {reward['criterion']}") for name, reward in rewards.items()]
-
-
-def _is_score(score: Any) -> bool:
-    return isinstance(score, Mapping) and {"mean", "low", "high"} <= set(score)
 
 
 def _difference(name: str, score: Mapping[str, Any]) -> Difference:

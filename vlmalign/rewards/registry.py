@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from vlmalign.records.plugins import Plugins
+from vlmalign.rewards.calibrated import CalibratedReward
 from vlmalign.rewards.expert_verified import ExpertVerifiedReward
 from vlmalign.rewards.protocol import Reward
 from vlmalign.rewards.scalar import ScalarReward
@@ -15,7 +16,12 @@ GROUP = "vlmalign.rewards"
 REWARDS = Plugins(
     "reward",
     GROUP,
-    {"expert_verified": ExpertVerifiedReward, "scalar": ScalarReward, "symbolic": SymbolicReward},
+    {
+        "calibrated": CalibratedReward,
+        "expert_verified": ExpertVerifiedReward,
+        "scalar": ScalarReward,
+        "symbolic": SymbolicReward,
+    },
     ours_first=True,
 )
 
@@ -24,8 +30,8 @@ def list_rewards() -> list[str]:
     """Names that `load_reward` knows, sorted.
 
     Example:
-        >>> list_rewards()[:3]
-        ['expert_verified', 'scalar', 'symbolic']
+        >>> [name for name in list_rewards() if name in ("scalar", "symbolic")]
+        ['scalar', 'symbolic']
     """
     return REWARDS.names()
 
