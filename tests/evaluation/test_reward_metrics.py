@@ -97,6 +97,20 @@ def test_both_pictures_of_a_role_swapped_item_are_in_one_cluster(judged):
     assert pair_figures(found.pairs).accuracy.n_groups == 1
 
 
+def test_two_blind_rewards_do_not_differ_by_item_and_the_interval_says_how_little_that_is(pair_folders):
+    fields, a, b = {}, {}, {}
+    for i in range(6):
+        for side, score in (("first", 1.0), ("second", 0.0)):
+            fields[f"{i}/{side}"] = {"provenance": {"item": i, "groups": [f"g{i}", f"h{i}"]}}
+            a[f"{i}/{side}"], b[f"{i}/{side}"] = (score, 0.5), (1 - score, 0.5)
+    folder = RecordFolder(pair_folders.pairs("pairs", fields), Preference)
+    rewards = {n: read_judged_pairs(folder, pair_folders.judged_pairs(n, s)) for n, s in (("a", a), ("b", b))}
+    difference = compare_rewards(rewards, margin=0.02)["a_minus_b"]
+    assert (difference["mean"], difference["n"], difference["conclusion"]) == (0.0, 6, "undecided")
+    swapped = reward_figures(rewards["a"], by=[])["role_swapped"]
+    assert (swapped["mean"], swapped["n"]) == (0.5, 6)
+
+
 def test_judgements_of_other_pairs_are_refused(pair_folders):
     folder = RecordFolder(pair_folders.pairs("pairs", {"a": {}}), Preference)
     other = pair_folders.judged_pairs("other", {"a": (1.0, 0.0)}, config={"pairs": "f" * 64})

@@ -92,6 +92,8 @@ def _show(results: Mapping[str, Any]) -> None:
             ("ties", figure(reward["ties"])),
             ("unscored", figure(reward["unscored"])),
         ]
+        if reward["role_swapped"] is not None:
+            rows.append(("role-swapped items", figure(reward["role_swapped"])))
         for key, part in reward["by"].items():
             rows.append((f"average over {key}", figure(part["macro"])))
             if len(part["subsets"]) > 1:

@@ -23,6 +23,7 @@ from vlmalign.evaluation.intervals import (
 )
 from vlmalign.evaluation.judged_pairs import JudgedPair, JudgedPairs
 from vlmalign.evaluation.pair_subsets import subset_of
+from vlmalign.evaluation.reward_accuracy import role_swapped_accuracy
 from vlmalign.evaluation.reward_calibration import margin_calibration
 
 Values = Sequence[float | None]
@@ -72,6 +73,50 @@ def pair_figures(pairs: Sequence[JudgedPair]) -> PairFigures:
         share([None if x is None else float(x == 0.5) for x in half]),
         share([float(x is None) for x in half]),
     )
+
+
+def accuracy_difference(a: JudgedPairs, b: JudgedPairs) -> Estimate:
+    """Paired difference of the accuracies (ties one half) of two sets of scores of the same pairs.
+
+    The pairs of a role-swapped item (`provenance["item"]`) are one value, their mean, and leave both sides
+    together where any is unscored: whatever goes by text alone has exactly one half on each, so that its pairs
+    are no independent evidence.
+
+    Raises:
+        ValueError: the two are of different pairs.
+    """
+    if [p.pair.id for p in a.pairs] != [p.pair.id for p in b.pairs]:
+        raise ValueError(f"{a.judge} and {b.judge} scored different pairs: give judgements of the same folder")
+    items = [item_of(pair) for pair in a.pairs]
+    group_of = dict(zip(items, a.groups, strict=True))
+    mine, its = (_by_item(half_ties(each.pairs), items) for each in (a, b))
+    return paired_difference(mine, its, list(group_of.values()))
+
+
+def item_of(pair: JudgedPair) -> Hashable:
+    """The role-swapped item that a pair belongs to; else the pair itself."""
+    item = pair.pair.provenance.get("item")
+    return ("pair", pair.pair.id) if item is None else ("item", str(item))
+
+
+def _by_item(values: Values, items: Sequence[Hashable]) -> list[float | None]:
+    found: dict[Hashable, list[float | None]] = {}
+    for item, value in zip(items, values, strict=True):
+        found.setdefault(item, []).append(value)
+    means: list[float | None] = []
+    for some in found.values():
+        known = [value for value in some if value is not None]
+        means.append(sum(known) / len(known) if len(known) == len(some) else None)
+    return means
+
+
+def _role_swapped(judged: JudgedPairs) -> dict[str, Any] | None:
+    """Accuracy by item, where all pairs are role-swapped."""
+    if not judged.pairs or any("item" not in pair.pair.provenance for pair in judged.pairs):
+        return None
+    right, wrong = [pair.chosen for pair in judged.pairs], [pair.rejected for pair in judged.pairs]
+    items = [item_of(pair) for pair in judged.pairs]
+    return role_swapped_accuracy(right, wrong, items, judged.groups).to_dict()
 
 
 def macro_mean(values: Values, subsets: Sequence[Hashable], groups: Sequence[Hashable]) -> Estimate:
@@ -125,7 +170,8 @@ def reward_figures(judged: JudgedPairs, *, by: Sequence[str], logic: Logic | Non
     Returns:
         `judge`, `criterion`, `judged_sha256`, `counts` (pairs, scored, ties, unscored), `unscored_reasons`, the
         micro figures (`accuracy`, `strict`, `ties`, `unscored`), `by`: for each key `macro` and `macro_strict`
-        over subsets, and the figures of each of the `subsets`; and `calibration`, see `margin_calibration`.
+        over subsets, and the figures of each of the `subsets`; `calibration`, see `margin_calibration`; and
+        `role_swapped`, accuracy by item where all pairs are role-swapped, else None.
     """
     pairs, groups = judged.pairs, judged.groups
     half = half_ties(pairs)
@@ -157,6 +203,7 @@ def reward_figures(judged: JudgedPairs, *, by: Sequence[str], logic: Logic | Non
         "unscored_reasons": dict(Counter(pair.reason for pair in pairs if pair.reason is not None)),
         **pair_figures(pairs).to_dict(),
         "by": found,
+        "role_swapped": _role_swapped(judged),
         "calibration": margin_calibration(judged),
     }
 
@@ -164,7 +211,7 @@ def reward_figures(judged: JudgedPairs, *, by: Sequence[str], logic: Logic | Non
 def compare_rewards(rewards: Mapping[str, JudgedPairs], *, margin: float) -> dict[str, dict[str, Any]]:
     """Paired differences of accuracy (ties one half) of every two rewards, `a_minus_b`, each with a conclusion.
 
-    A pair that either could not score leaves both sides and is counted.
+    See `accuracy_difference`; what either could not score leaves both sides and is counted.
 
     Args:
         rewards: name -> its scores of the same pairs, in the same order.
@@ -175,9 +222,7 @@ def compare_rewards(rewards: Mapping[str, JudgedPairs], *, margin: float) -> dic
     """
     found = {}
     for (one, a), (other, b) in combinations(rewards.items(), 2):
-        if [p.pair.id for p in a.pairs] != [p.pair.id for p in b.pairs]:
-            raise ValueError(f"{one!r} and {other!r} judged different pairs: give judgements of the same folder")
-        difference = paired_difference(half_ties(a.pairs), half_ties(b.pairs), a.groups)
+        difference = accuracy_difference(a, b)
         found[f"{one}_minus_{other}"] = {
             **difference.to_dict(),
             "conclusion": conclude(difference, margin),

@@ -108,6 +108,10 @@ def accuracy_table(rewards: Mapping[str, Mapping[str, Any]]) -> Table:
         for name, (title, note, tag) in ROWS.items()
     ]
     shown = [reward[name] for reward in rewards.values() for name in ROWS]
+    swapped = [reward["role_swapped"] for reward in rewards.values()]
+    if all(swapped):
+        rows.append(Row("Role-swapped items", "text alone gets exactly one half", [cell_of(s) for s in swapped]))
+        shown += swapped
     for key in next(iter(rewards.values()))["by"]:
         for name, (title, note, _) in zip(("macro", "macro_strict"), ROWS.values(), strict=False):
             scores = [reward["by"][key][name] for reward in rewards.values()]

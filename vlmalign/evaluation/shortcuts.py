@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.intervals import cluster_estimate, paired_difference
+from vlmalign.evaluation.intervals import cluster_estimate
 from vlmalign.evaluation.judged_pairs import JudgedPair, JudgedPairs
 from vlmalign.evaluation.length_bias import as_dicts, length_figures, tokens, words
-from vlmalign.evaluation.reward_metrics import half_ties, pair_figures
+from vlmalign.evaluation.reward_metrics import accuracy_difference, pair_figures
 from vlmalign.evaluation.style_bias import STYLES, StyleFigures, style_figures
 from vlmalign.records.scores import SIDES
 
@@ -51,8 +51,6 @@ def shortcut_figures(variants: Mapping[str, JudgedPairs], *, takes_images: bool)
     seen = variants["seen"]
     of_variants: dict[str, dict[str, Any]] = {}
     for name, judged in variants.items():
-        if [p.pair.id for p in judged.pairs] != [p.pair.id for p in seen.pairs]:
-            raise ValueError(f"variant {name!r} is of other pairs than 'seen': score the same pairs both times")
         of_variants[name] = pair_figures(judged.pairs).to_dict()
         if name != "seen":
             of_variants[name]["seen_minus"] = seen_minus(seen, judged).to_dict()
@@ -74,7 +72,7 @@ def shortcut_figures(variants: Mapping[str, JudgedPairs], *, takes_images: bool)
 
 def seen_minus(seen: JudgedPairs, other: JudgedPairs) -> Estimate:
     """Paired difference of accuracy (ties one half) with the pairs as they are and changed."""
-    return paired_difference(half_ties(seen.pairs), half_ties(other.pairs), seen.groups)
+    return accuracy_difference(seen, other)
 
 
 def share_changed(seen: JudgedPairs, other: JudgedPairs) -> Estimate:
