@@ -6,6 +6,7 @@ from PIL import Image
 
 from vlmalign.records import (
     Candidate,
+    Case,
     DatasetBuild,
     Judgement,
     Preference,
@@ -13,7 +14,7 @@ from vlmalign.records import (
     assistant,
     read_records,
     user,
-)
+)  # fmt: skip
 
 
 def write_pairs(folder, n_groups, per_group=3):
@@ -110,6 +111,47 @@ def test_answers_judged_by_another_reward_are_refused(refused, data, tmp_path):
         "c.json",
         says="fitted to 'scalar@1' and the scores are those of 'scalar@2'",
     )
+
+
+def test_answers_get_probabilities_from_a_calibration_against_gold_judgements(vlmalign, cases, tmp_path):
+    texts = ("A leukocyte is present.", "No leukocyte is seen.", "Lovely weather.")
+    with DatasetBuild(tmp_path / "answers", "candidate", {}) as build:
+        build.commit("0", [
+            Candidate(
+                id=f"{case.id}/{n}", case_id=case.id, messages=(assistant(text),), policy="p@1", seed=0,
+                sampling=Sampling(max_new_tokens=8),
+            )
+            for case in read_records(cases, Case) for n, text in enumerate(texts)
+        ])  # fmt: skip
+    on = ("--cases", cases, "--candidates", "answers")
+    settings = ("logic=peripheral_smear", "concepts=[leukocyte]")
+    reward = [part for setting in settings for part in ("--set", setting)]
+    assert vlmalign("score", "symbolic", *reward, *on, "--out", "judged").code == 0
+    assert vlmalign("score", "symbolic", *reward, "--set", "weights.wrong=2", *on, "--out", "gold").code == 0
+    made = vlmalign(
+        "calibrate", "--judged", "judged", "--gold", "gold", "--cases", cases, "--method", "temperature",
+        "--out", "c.json",
+    )  # fmt: skip
+    assert made.code == 0 and "gold unknown 6" in made.out, made.err
+    wrapped = [part for setting in settings for part in ("--set", f"settings.{setting}")]
+    found = vlmalign(
+        "score",
+        "calibrated",
+        "--set",
+        "reward=symbolic",
+        *wrapped,
+        "--set",
+        "calibration=c.json",
+        *on,
+        "--out",
+        "p",
+    )
+    assert found.code == 0, found.err
+    judged = read_records(tmp_path / "p", Judgement)
+    raw = read_records(tmp_path / "judged", Judgement)
+    assert [j.valid for j in judged] == [j.valid for j in raw]
+    assert all((j.score > 0.5) == (r.score > 0) for j, r in zip(judged, raw, strict=True) if j.valid)
+    assert judged[0].components["probability"] == judged[0].score and judged[0].components["raw"] == raw[0].score
 
 
 def test_confidence_is_elicited_and_what_is_missing_counted(vlmalign, tmp_path):

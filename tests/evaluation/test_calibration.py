@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vlmalign.evaluation.calibration import calibration_difference, calibration_figures, confidences
+from vlmalign.evaluation.calibration import calibration_difference, calibration_figures
 
 
 def drawn(n=2000, sharpen=1.0, seed=0):
@@ -39,18 +39,24 @@ def test_calibrated_probabilities_have_a_small_error_and_sharpened_ones_a_large_
 
 def test_a_pair_counts_the_same_in_either_order_and_saying_1_everywhere_is_not_calibrated():
     p, labels, groups = drawn(200, sharpen=3.0)
-    there = calibration_figures(*confidences(p, labels), groups)
-    back = calibration_figures(*confidences(1 - p, 1 - labels), groups)
+    there = calibration_figures(p, labels, groups, pairs=True)
+    back = calibration_figures(1 - p, 1 - labels, groups, pairs=True)
     assert there.ece.mean == pytest.approx(back.ece.mean) and there.brier.mean == pytest.approx(back.brier.mean)
     chosen_first = np.where(labels == 1, p, 1 - p)  # as preference pairs are stored
-    stored = calibration_figures(*confidences(chosen_first, np.ones(200)), groups)
+    stored = calibration_figures(chosen_first, np.ones(200), groups, pairs=True)
     assert stored.ece.mean == pytest.approx(there.ece.mean)
+    assert calibration_figures(np.ones(200), np.ones(200), groups).ece.mean == 0  # what `pairs` is for
+
+
+def test_a_pair_at_one_half_is_calibrated_and_costs_a_quarter():
+    found = calibration_figures([0.5, 0.5], [1, 1], ["a", "b"], pairs=True)
+    assert (found.ece.mean, found.brier.mean) == (0.0, 0.25)
 
 
 def test_the_difference_is_paired():
     p, labels, groups = drawn()
     sharp, _, _ = drawn(sharpen=3.0)
-    found = calibration_difference((p, labels), (sharp, labels), groups)
+    found = calibration_difference(p, sharp, labels, groups)
     before, after = (calibration_figures(x, labels, groups) for x in (sharp, p))
     assert found["brier"].mean == pytest.approx(after.brier.mean - before.brier.mean)
     assert found["ece"].mean == pytest.approx(after.ece.mean - before.ece.mean)
@@ -63,7 +69,7 @@ def test_the_difference_is_paired():
     [
         ([0.5, np.nan], [0, 1], ["a", "b"], "p has the value nan"),
         ([0.5, 1.2], [0, 1], ["a", "b"], "p has the value 1.2"),
-        ([0.5], [2], ["a"], "labels has the value 2"),
+        ([0.5], [0.5], ["a"], "labels has the value 0.5"),
         ([0.5], [1, 0], ["a"], "1, 2, 1 entries"),
         ([], [], [], "0 items"),
     ],

@@ -54,5 +54,5 @@ def test_data_that_tell_no_errors_apart_are_refused():
         std_gain([1.0, 2.0, 3.0], [0.1] * 3, list("abc"))
     with pytest.raises(ValueError, match="come from 1 groups"):
         std_gain([1.0, -2.0], [0.1] * 2, ["a", "a"])
-    with pytest.raises(ValueError, match="wrong 0 or 1"):
+    with pytest.raises(ValueError, match="wrong must be 0 or 1"):
         error_auroc([0.1], [0.5], ["a"])

@@ -89,6 +89,8 @@ def test_gold_judgements_label_answers_and_pairs_of_answers(write, make):
     assert answers.scores.tolist() == [3.0, 1.0, 2.0] and answers.labels.tolist() == [1, 0, 0]
     assert answers.counts == {"unscored": 1, "gold_unknown": 1} and answers.groups == ("g0",) * 3
     assert read_gold(*folders, cases, right_from=0.2).labels.tolist() == [1, 1, 1]
+    with pytest.raises(DataError, match="are by 'gold@1', the reward itself"):
+        read_gold(folders[1], folders[1], cases)
     margins = read_gold(*folders, cases, "pair")
     assert margins.scores.tolist() == [2.0, 1.0] and margins.labels.tolist() == [1, 1]
     assert margins.counts["gold_ties"] == 1 and margins.judge == "reward@1"

@@ -58,10 +58,11 @@ def calibrate(
 ) -> None:
     """Calibrate a reward by patient, say what is promised and with what n, and check it across groups.
 
-    For example: vlmalign score scalar --set run=runs/reward --pairs held_out --out judged, then: vlmalign
-    calibrate --judged judged --pairs held_out --target answer --out calibration.json, and to use it: vlmalign
-    score calibrated --set reward=scalar --set settings.run=runs/reward --set calibration=calibration.json --cases
-    cases --candidates candidates --out probabilities
+    For example: vlmalign calibrate --judged judged --pairs held_out --target answer --out calibration.json
+
+    Judge first: vlmalign score scalar --set run=runs/reward --pairs held_out --out judged. To use it afterwards:
+    vlmalign score calibrated --set reward=scalar --set settings.run=runs/reward --set calibration=calibration.json
+    --cases cases --candidates candidates --out probabilities
     """
     run_calibrate(
         judged=judged, out=out, pairs=pairs, gold=gold, cases=cases, right_from=right_from, target=target,

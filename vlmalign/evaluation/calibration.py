@@ -52,7 +52,7 @@ class CalibrationFigures:
             probability| (Guo et al. 2017, arXiv:1706.04599, sec. 2). Noise within bins makes it too large, more so
             the fewer the items: compare it at the same items only, and trust the Brier score.
         ece_mass: the same in bins of equally many items (Nixon et al. 2019, arXiv:1904.01685, without classes).
-        brier: mean of (p - label)^2.
+        brier: mean of (p - label)^2; of a pair the same in either order.
         bins: the reliability table, bins of equal width that hold items.
     """
 
@@ -95,20 +95,22 @@ def calibration_figures(
     labels: ArrayLike,
     groups: Sequence[Hashable],
     *,
+    pairs: bool = False,
     seeds: Sequence[Hashable] | None = None,
     n_bins: int = 10,
 ) -> CalibrationFigures:
     """Calibration error, Brier score and reliability table.
 
     Args:
-        p: (N,) probabilities.
-        labels: (N,) in [0, 1]; of pairs use what `confidences` returns, for both.
+        p: (N,) probability that the label is 1.
+        labels: (N,) of 0 and 1.
         groups: (N,) cluster of each item.
+        pairs: the items are pairs of answers: errors and bins are those of `confidences`.
         seeds: (N,) training seed of each item.
         n_bins: of both calibration errors.
 
     Raises:
-        ValueError: lengths that differ, no items, a probability or label outside [0, 1], no bin.
+        ValueError: lengths that differ, no items, a probability outside [0, 1], no bin.
 
     Example:
         >>> found = calibration_figures([0.8, 0.8, 0.3, 0.3], [1, 1, 1, 0], list("abcd"))
@@ -117,51 +119,59 @@ def calibration_figures(
     """
     values, truth = _checked(p, labels, groups, n_bins)
     brier = cluster_estimate(((values - truth) ** 2).tolist(), groups, seeds=seeds, proportion=True)
-    equal_width = bin_numbers(values, n_bins, "width")
-    equal_mass = bin_numbers(values, n_bins, "mass")
+    if pairs:
+        values, truth = confidences(values, truth)
+    equal_width, equal_mass = (bin_numbers(values, n_bins, binning) for binning in ("width", "mass"))
     errors = [_ece(values, truth, numbers, groups, seeds) for numbers in (equal_width, equal_mass)]
     bins = []
-    for number in np.unique(equal_width):
+    for number in np.unique(equal_width).tolist():
         here = np.flatnonzero(equal_width == number).tolist()
         own_seeds = None if seeds is None else [seeds[i] for i in here]
         accuracy = cluster_estimate(
             truth[here].tolist(), [groups[i] for i in here], seeds=own_seeds, proportion=True
         )
         low, high = number / n_bins, (number + 1) / n_bins
-        bins.append(ReliabilityBin(float(low), float(high), float(values[here].mean()), accuracy))
+        bins.append(ReliabilityBin(low, high, float(values[here].mean()), accuracy))
     return CalibrationFigures(errors[0], errors[1], brier, tuple(bins))
 
 
 def calibration_difference(
-    after: tuple[ArrayLike, ArrayLike],
-    before: tuple[ArrayLike, ArrayLike],
+    after: ArrayLike,
+    before: ArrayLike,
+    labels: ArrayLike,
     groups: Sequence[Hashable],
     *,
+    pairs: bool = False,
     n_bins: int = 10,
 ) -> dict[str, Estimate]:
     """Paired differences after - before of Brier score and calibration error on the same items.
 
     Args:
-        after: probabilities (N,) and labels (N,), as for `calibration_figures`.
-        before: the same items' (labels differ where confidences are meant, as the likelier answer may).
+        after: (N,) probabilities.
+        before: (N,) probabilities of the same items.
+        labels: (N,) of 0 and 1.
         groups: (N,) cluster of each item.
+        pairs: the items are pairs of answers; see `calibration_figures`.
         n_bins: of the calibration error.
 
     Returns:
         "brier" and "ece"; less is better.
 
     Example:
-        >>> sure, unsure = ([1.0] * 4, [1, 1, 0, 0]), ([0.5] * 4, [1, 1, 0, 0])
-        >>> found = calibration_difference(unsure, sure, list("abcd"))
+        >>> found = calibration_difference([0.5] * 4, [1.0] * 4, [1, 1, 0, 0], list("abcd"))
         >>> found["brier"].mean, found["ece"].mean
         (-0.25, -0.5)
     """
-    sides = [_checked(p, labels, groups, n_bins) for p, labels in (after, before)]
-    losses = [((p - labels) ** 2).tolist() for p, labels in sides]
     cells, cell_seeds, cell_groups = number_cells(groups, None, False)
-    parts = [_ece_statistic(p, labels, bin_numbers(p, n_bins, "width"), cells) for p, labels in sides]
+    losses, errors = [], []
+    for p in (after, before):
+        values, truth = _checked(p, labels, groups, n_bins)
+        losses.append(((values - truth) ** 2).tolist())
+        if pairs:
+            values, truth = confidences(values, truth)
+        errors.append(_ece_statistic(values, truth, bin_numbers(values, n_bins, "width"), cells))
     ece = estimate_statistic(
-        lambda weights: parts[0](weights) - parts[1](weights), cell_seeds, cell_groups, n=len(cells), excluded=0
+        lambda weights: errors[0](weights) - errors[1](weights), cell_seeds, cell_groups, n=len(cells), excluded=0
     )
     return {"brier": paired_difference(losses[0], losses[1], groups), "ece": ece}
 
@@ -220,8 +230,9 @@ def _checked(p: ArrayLike, labels: ArrayLike, groups: Sequence[Hashable], n_bins
         raise ValueError(f"p, labels, groups have {len(values)}, {len(truth)}, {len(groups)} entries: one each")
     if not len(values) or n_bins < 1:
         raise ValueError(f"{len(values)} items and {n_bins} bins: give one of each at least")
-    for name, array in (("p", values), ("labels", truth)):
-        bad = array[~((array >= 0) & (array <= 1))]
-        if len(bad):
-            raise ValueError(f"{name} has the value {bad[0]}: give numbers from 0 to 1")
+    bad, wrong = values[~((values >= 0) & (values <= 1))], truth[~np.isin(truth, (0.0, 1.0))]
+    if len(bad):
+        raise ValueError(f"p has the value {bad[0]}: give probabilities from 0 to 1")
+    if len(wrong):
+        raise ValueError(f"labels has the value {wrong[0]}: give 0 or 1, and leave out what is not known")
     return values, truth

@@ -28,7 +28,6 @@ from vlmalign.evaluation.rare_events import widen_if_rare
 from vlmalign.evaluation.risk_coverage import RiskCoverage, risk_coverage
 from vlmalign.rewards.calibration_file import Calibration, CrossFitted
 from vlmalign.rewards.calibration_items import ScoredItems
-from vlmalign.rewards.conformal import is_wrong
 
 NO_GUARANTEE = "no guarantee there"
 
@@ -48,7 +47,8 @@ class CalibrationReport:
         kept: share that the rule keeps; None without a rule.
         promised: mean over groups of what the rule bounds: share not covered, kept and wrong, or wrong among kept.
         wrong_kept: share of wrong ones among the kept.
-        std_gain: what the margin's standard deviation tells of errors; None where it is not known.
+        std_gain: what the margin's standard deviation tells of errors.
+        no_std_gain: why that is not known.
         counts: items that were left out, by reason.
     """
 
@@ -63,6 +63,7 @@ class CalibrationReport:
     promised: Estimate | None
     wrong_kept: Estimate | None
     std_gain: StdGain | None
+    no_std_gain: str | None
     counts: dict[str, int]
 
     def to_dict(self) -> dict[str, Any]:
@@ -105,33 +106,31 @@ def report_calibration(
         ValueError: no items.
     """
     before = uncalibrated(items)
-    sides = [_sides(items, p) for p in (found.p, before)]
-    groups = items.groups
-    wrong_after, wrong_before = (is_wrong(p, items.labels).astype(np.float64) for p in (found.p, before))
+    groups, pairs = items.groups, items.target == "pair"
     sureness = [-np.maximum(p, 1 - p) for p in (found.p, before)]
-    if items.target == "pair":
+    if pairs:
         sureness[1] = -np.abs(items.scores)  # the sigmoid of a large margin is 1, and would tie with others
+    gain, no_gain = _std_gain(items)
     kept = promised = wrong_kept = None
     if has_rule:
         kept = cluster_estimate(found.kept.astype(float).tolist(), groups, proportion=True)
         promised = promised_loss(found.losses, groups)
-        wrong_kept = cluster_estimate(
-            [w if k else None for w, k in zip(wrong_after.tolist(), found.kept, strict=True)],
-            groups,
-            proportion=True,
-        )
+        wrong = _wrong(found.p, items.labels).tolist()
+        of_kept = [w if k else None for w, k in zip(wrong, found.kept, strict=True)]
+        wrong_kept = cluster_estimate(of_kept, groups, proportion=True)
     return CalibrationReport(
         standing=standing,
-        before=calibration_figures(*sides[1], groups),
-        after=calibration_figures(*sides[0], groups),
-        difference=calibration_difference(sides[0], sides[1], groups),
-        curve_before=risk_coverage(sureness[1], wrong_before, groups),
-        curve_after=risk_coverage(sureness[0], wrong_after, groups),
+        before=calibration_figures(before, items.labels, groups, pairs=pairs),
+        after=calibration_figures(found.p, items.labels, groups, pairs=pairs),
+        difference=calibration_difference(found.p, before, items.labels, groups, pairs=pairs),
+        curve_before=risk_coverage(sureness[1], _wrong(before, items.labels), groups),
+        curve_after=risk_coverage(sureness[0], _wrong(found.p, items.labels), groups),
         width=cluster_estimate((found.p1 - found.p0).tolist(), groups, proportion=False),
         kept=kept,
         promised=promised,
         wrong_kept=wrong_kept,
-        std_gain=_std_gain(items),
+        std_gain=gain,
+        no_std_gain=no_gain,
         counts=dict(items.counts),
     )
 
@@ -184,17 +183,19 @@ def promised_loss(losses: Array, groups: Sequence[str]) -> Estimate:
     return widen_if_rare(found, events, others, 0.95)
 
 
-def _sides(items: ScoredItems, p: Array) -> tuple[Array, Array]:
-    return confidences(p, items.labels) if items.target == "pair" else (p, items.labels)
+def _wrong(p: Array, labels: Array) -> Array:
+    """Whether the likelier label is wrong; one half where neither is likelier."""
+    return 1 - confidences(p, labels)[1]
 
 
-def _std_gain(items: ScoredItems) -> StdGain | None:
-    """None where too little is known to tell."""
-    known = np.isfinite(items.stds) & (items.stds > 0)
-    if items.target != "pair" or not known.any():
-        return None
+def _std_gain(items: ScoredItems) -> tuple[StdGain | None, str | None]:
+    """The gain, or why there is none."""
+    if items.target != "pair":
+        return None, "single answers have no margin"
+    if not (items.stds > 0).any():
+        return None, "the reward gives no standard deviation"
     margins = np.where(items.labels == 1, items.scores, -items.scores)
     try:
-        return std_gain(margins, items.stds, items.groups)
-    except ValueError:
-        return None
+        return std_gain(margins, items.stds, items.groups), None
+    except ValueError as error:
+        return None, str(error)

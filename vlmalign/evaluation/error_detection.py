@@ -176,12 +176,16 @@ def in_chunks(statistic: Statistic, width: int) -> Statistic:
     return whole
 
 
-def check_errors(uncertainty: ArrayLike, wrong: ArrayLike, groups: Sequence[Hashable]) -> tuple[Array, Array]:
+def check_errors(
+    uncertainty: ArrayLike, wrong: ArrayLike, groups: Sequence[Hashable], *, binary: bool = True
+) -> tuple[Array, Array]:
     """The arrays, if they are what they should be."""
     values, errors = np.asarray(uncertainty, dtype=np.float64), np.asarray(wrong, dtype=np.float64)
     if not len(values) == len(errors) == len(groups) or not len(values):
         lengths = f"{len(values)}, {len(errors)}, {len(groups)}"
         raise ValueError(f"uncertainty, wrong, groups have {lengths} entries: give one per item, and one at least")
-    if not np.isfinite(values).all() or not np.isin(errors, (0.0, 1.0)).all():
-        raise ValueError("uncertainty must be finite and wrong 0 or 1: leave out what is unscored, and ties")
+    if not np.isfinite(values).all():
+        raise ValueError("uncertainty has a value that is not finite: leave out what is unscored")
+    if not (np.isin(errors, (0.0, 1.0)) if binary else (errors >= 0) & (errors <= 1)).all():
+        raise ValueError(f"wrong must be {'0 or 1: leave out ties' if binary else 'from 0 to 1'}")
     return values, errors

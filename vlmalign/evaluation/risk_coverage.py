@@ -46,7 +46,7 @@ def risk_coverage(
 
     Args:
         uncertainty: (N,) larger for what is less sure.
-        wrong: (N,) of 0 and 1.
+        wrong: (N,) loss in [0, 1], e.g. 1 for an error and 0.5 for a tie.
         groups: (N,) cluster of each item.
         coverages: shares kept at which the risk is told.
         seeds: (N,) training seed of each item.
@@ -59,7 +59,7 @@ def risk_coverage(
         >>> [risk.mean for _, risk in found.points], round(found.area.mean, 3)  # (0 + 0 + 1/3 + 2/4) / 4
         ([0.0, 0.5], 0.208)
     """
-    values, errors = check_errors(uncertainty, wrong, groups)
+    values, errors = check_errors(uncertainty, wrong, groups, binary=False)
     if any(not 0 < c <= 1 for c in coverages):
         raise ValueError(f"coverages are {list(coverages)}: each must lie in (0, 1]")
     cells, cell_seeds, cell_groups = number_cells(groups, seeds, False)
@@ -85,7 +85,7 @@ def _of_kept(found: Estimate, kept: NDArray[np.bool_], errors: Array, cells: NDA
     if found.mean is None or found.low is None or found.high is None:
         return found
     groups = len(np.unique(cells[kept]))
-    wrong, right = (len(np.unique(cells[kept & (errors == label)])) for label in (1, 0))
+    wrong, right = (len(np.unique(cells[kept & (errors != label)])) for label in (0, 1))
     found = replace(found, n=int(kept.sum()), n_groups=groups, excluded=int((~kept).sum()))
     if wrong and right:
         return widen_if_rare(found, wrong, right, 0.95)

@@ -1,6 +1,7 @@
 """Rewards: one protocol, and what scores answers by it."""
 
 from vlmalign.rewards.best_of_n import BestOfN, best_of_n
+from vlmalign.rewards.calibrated import CalibratedReward
 from vlmalign.rewards.claims import ClaimWeights, claim_score
 from vlmalign.rewards.confidence import stated_confidence
 from vlmalign.rewards.expert_verified import ExpertVerifiedReward
@@ -13,6 +14,7 @@ from vlmalign.rewards.symbolic import SymbolicReward
 
 __all__ = [
     "BestOfN",
+    "CalibratedReward",
     "ClaimWeights",
     "ExpertVerifiedReward",
     "Reward",

@@ -9,7 +9,7 @@ than a coin gets one half everywhere, never an inverted score.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, NamedTuple, Protocol, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,16 +39,6 @@ class Probabilities(NamedTuple):
     def confidence(self) -> Array:
         """(N,) probability of the likelier of the two labels."""
         return np.maximum(self.p, 1 - self.p)
-
-
-class Fitted(Protocol):
-    """A fitted calibrator: JSON numbers, and what they make of scores."""
-
-    method: str
-
-    def predict(self, scores: ArrayLike, stds: ArrayLike | None = None) -> Probabilities:
-        """Probabilities of N scores (or margins), with their standard deviations where the fit used them."""
-        ...
 
 
 def check_fit(items: ScoredItems) -> None:

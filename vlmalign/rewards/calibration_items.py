@@ -175,9 +175,17 @@ def read_gold(
         right_from: least gold score of a right answer.
 
     Raises:
-        DataError: judgements of several rewards, a case that is not there, or nothing that both have scored.
+        DataError: judgements of several rewards, gold ones by the reward itself, a case that is not there, or
+            nothing that both have scored.
     """
     scored, truth = _read_scores(judged), _read_scores(gold)
+    if scored.judge == truth.judge:
+        raise DataError(
+            f"the gold judgements are by {truth.judge!r}, the reward itself: it is right wherever it says so",
+            "Give gold judgements by something else.",
+            file=truth.path,
+            field="judge",
+        )
     group_of = {case.id: case.group_id for case in RecordFolder(cases, Case)}
     rows: list[tuple[float, float, str, float]] = []
     counts: Counter[str] = Counter(unscored=0)

@@ -103,7 +103,10 @@ class Abstention(Part):
             losing, at = np.ones(len(items), dtype=bool), strangeness(values, items.labels)
         else:
             losing, at = is_wrong(values, items.labels), np.maximum(values, 1 - values)
-        return cls(rule=rule, alpha=alpha, threshold=_control(losing, at, items, alpha), n=items.n_groups)
+        threshold = _control(losing, at, items, alpha)
+        if rule == "risk":
+            threshold = max(threshold, 0.5)  # of a confidence of one half nothing could be kept
+        return cls(rule=rule, alpha=alpha, threshold=threshold, n=items.n_groups)
 
     @classmethod
     def _fit_selective(cls, p: Array, items: ScoredItems, alpha: float, delta: float, seed: int) -> Self:
