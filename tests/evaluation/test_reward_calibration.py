@@ -20,10 +20,9 @@ def judged(pair_folders):
     return make
 
 
-def test_brier_is_that_of_the_sigmoid_of_the_margin_and_a_tie_is_half_right(judged):
+def test_brier_is_that_of_the_sigmoid_of_the_margin_and_a_tie_is_one_half(judged):
     found = margin_calibration(judged([0.0, 1e9, -1e9, None]))
-    # confidences 0.5, 1, 1; right 0.5, 1, 0
-    assert found["brier"]["mean"] == pytest.approx((0.0 + 0.0 + 1.0) / 3)
+    assert found["brier"]["mean"] == pytest.approx((0.5**2 + 0.0 + 1.0) / 3)
     assert found["counts"] == {"unscored": 1, "ties": 1}
     assert found["error_auroc"]["mean"] == 0.5  # both margins are as wide
 

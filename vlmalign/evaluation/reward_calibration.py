@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from vlmalign.evaluation.calibration import calibration_figures, confidences
+from vlmalign.evaluation.calibration import calibration_figures
 from vlmalign.evaluation.error_detection import error_auroc, std_gain
 from vlmalign.evaluation.judged_pairs import JudgedPairs
 from vlmalign.evaluation.risk_coverage import risk_coverage
@@ -27,7 +27,7 @@ def margin_calibration(judged: JudgedPairs) -> dict[str, Any]:
 
     The probability that the chosen answer is better is taken as sigmoid(margin), the Bradley-Terry model that
     rewards are trained with; a reward in units of its own (a share, a count) claims no such thing, and needs
-    `vlmalign calibrate` first. Ties are half right in `ece` and `brier`, and left out of the figures on errors.
+    `vlmalign calibrate` first. A tie is a probability of one half, and left out of the figures on errors.
 
     Args:
         judged: pairs with scores; those without are left out and counted.
@@ -46,7 +46,7 @@ def margin_calibration(judged: JudgedPairs) -> dict[str, Any]:
         return {}
     margins = np.array([pair.margin for pair in scored], dtype=np.float64)
     groups = [pair.group for pair in scored]
-    found = calibration_figures(*confidences(expit(margins), np.ones(len(margins))), groups).to_dict()
+    found = calibration_figures(expit(margins), np.ones(len(margins)), groups, pairs=True).to_dict()
     decided = np.flatnonzero(margins != 0)
     counts = {"unscored": len(judged.pairs) - len(scored), "ties": len(scored) - len(decided)}
     result: dict[str, Any] = {**found, "counts": counts}
