@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from data_builders.loop import commit_each
-from vlmalign.records import DataError, DatasetBuild, Judgement, Preference, RecordFolder
+from data_builders.reward_scores import margin_of
+from vlmalign.records import DatasetBuild, Preference, RecordFolder
+from vlmalign.records.scores import read_scores
 
 Rule = Literal["probability", "exp", "inverse_variance"]
-MARGIN_STD = "margin_std"
 
 
 def sureness(rule: Rule, margin: float, std: float) -> float:
@@ -57,30 +58,22 @@ def weigh_pairs(
         The folder; its manifest counts `unscored` and `dropped` pairs.
 
     Raises:
-        DataError: a pair was not judged, or its judgements know no standard deviation.
+        DataError: judgements of other pairs, or ones that know no standard deviation.
     """
-    folder, scores = RecordFolder(preferences, Preference), RecordFolder(judged, Judgement)
-    by_candidate = {judgement.candidate_ids[0]: judgement for judgement in scores}
+    folder = RecordFolder(preferences, Preference)
+    scores = read_scores(judged, of=folder.sha256, made_from="pairs")
     config = {
         "builder": "pair_weights@1", "preferences": folder.sha256, "judged": scores.sha256, "rule": rule,
         "unscored": unscored,
     }  # fmt: skip
 
     def weighted(pair: Preference) -> tuple[list[Preference], dict[str, int]]:
-        found = [by_candidate.get(f"{pair.id}/{side}") for side in ("chosen", "rejected")]
-        chosen, rejected = found
-        if chosen is None or rejected is None:
-            raise DataError(
-                f"pair {pair.id!r} of {folder.path} was not judged",
-                "Score the same pairs: vlmalign score REWARD --pairs PAIRS.",
-                file=scores.path,
-            )
-        if chosen.score is None or rejected.score is None:
+        margin = margin_of(pair, scores, std_for=f"rule {rule!r}")
+        if margin.value is None or margin.std is None:
             dropped = unscored == "drop"
             return ([] if dropped else [pair]), {"unscored": 1, "dropped": int(dropped)}
-        std = _margin_std(chosen, rejected, scores.path)
-        weight = pair.weight * sureness(rule, chosen.score - rejected.score, std)
-        note = {"weighted_by": {"judge": chosen.judge, "rule": rule, "margin_std": std}}
+        weight = pair.weight * sureness(rule, margin.value, margin.std)
+        note = {"weighted_by": {"judge": scores.judge, "rule": rule, "margin_std": margin.std}}
         return [pair.model_copy(update={"weight": weight, "provenance": {**pair.provenance, **note}})], {}
 
     each: Callable[[Preference], tuple[list[Preference], dict[str, int]]] = weighted
@@ -89,18 +82,3 @@ def weigh_pairs(
         if not build.finished:
             commit_each(build, folder, each)
     return build.path
-
-
-def _margin_std(chosen: Judgement, rejected: Judgement, path: Path) -> float:
-    """What the reward says of the difference, or else of two independent answers."""
-    if MARGIN_STD in chosen.components:
-        return chosen.components[MARGIN_STD]
-    if chosen.std is None or rejected.std is None:
-        raise DataError(
-            f"{chosen.judge} gave no standard deviation of the pair's difference",
-            "Score with an uncertainty-aware reward: an ensemble, or one with a head of its own doubt.",
-            file=path,
-            record=chosen.id,
-            field="std",
-        )
-    return math.hypot(chosen.std, rejected.std)

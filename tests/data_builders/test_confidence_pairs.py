@@ -93,11 +93,10 @@ def test_the_rules_by_hand():
 
 def test_a_reward_without_a_deviation_cannot_weigh(pairs, judge, tmp_path):
     judged = judge([[(1.0, {}), (0.0, {})]] * 4)
-    with pytest.raises(DataError, match="gave no standard deviation"):
+    with pytest.raises(DataError, match="without a standard deviation, which rule 'probability' needs"):
         weigh_pairs(pairs, judged, tmp_path / "out")
 
 
-def test_a_pair_that_was_not_judged_is_named(pairs, judge, tmp_path):
-    judged = judge([[(1.0, {"std": 1.0}), (0.0, {"std": 1.0})]])
-    with pytest.raises(DataError, match="pair 'p1' of .* was not judged"):
-        weigh_pairs(pairs, judged, tmp_path / "out")
+def test_a_pair_that_was_not_judged_counts_as_unscored(pairs, judge, tmp_path):
+    out = weigh_pairs(pairs, judge([[(1.0, {"std": 1.0}), (0.0, {"std": 1.0})]]), tmp_path / "out")
+    assert read_manifest(out).counts["unscored"] == 3

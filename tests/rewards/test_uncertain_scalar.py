@@ -9,9 +9,9 @@ from vlmalign.models.laplace import LastLayerLaplace
 from vlmalign.models.member_lora import MemberLora
 from vlmalign.models.reward_head import HeadSettings
 from vlmalign.records import DataError, DatasetBuild, Judgement, RecordFolder
+from vlmalign.records.scores import margin_std
 from vlmalign.rewards import ScalarReward, score_pairs
 from vlmalign.rewards.anchors import Anchors
-from vlmalign.rewards.pair_scoring import margin_std
 
 RED, BLUE = (Image.new("RGB", (32, 32), colour) for colour in ((220, 30, 30), (20, 30, 200)))
 

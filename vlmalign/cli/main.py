@@ -9,8 +9,8 @@ import warnings
 import typer
 
 from vlmalign import __version__
-from vlmalign.cli import build as build_verbs
 from vlmalign.cli import (
+    best_of_n,
     cache,
     calibrate,
     data,
@@ -27,6 +27,7 @@ from vlmalign.cli import (
     source,
     train,
 )
+from vlmalign.cli import build as build_verbs
 from vlmalign.cli.console import console, errors
 from vlmalign.cli.failures import describe
 
@@ -71,6 +72,7 @@ app.command("mixture")(train.mixture)
 app.command("dpo")(train.dpo)
 app.command("ppo")(train.ppo)
 app.command("score")(score.score)
+app.command("best-of-n")(best_of_n.command)
 app.command("calibrate")(calibrate.calibrate)
 app.command("elicit")(elicit.elicit)
 app.add_typer(evaluate.app, name="evaluate")

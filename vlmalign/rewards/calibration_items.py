@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmalign.records import Case, DataError, Judgement, Preference, RecordFolder
-from vlmalign.rewards.pair_scoring import margin_std
+from vlmalign.records.scores import margin_std
 
 Array = NDArray[np.float64]
 Target = Literal["pair", "answer"]

@@ -10,13 +10,22 @@ from typing import TypeVar
 
 from PIL import Image
 
-from vlmalign.records import Candidate, Case, DataError, DatasetBuild, Judgement, Preference, RecordFolder
+from vlmalign.records import (
+    Candidate,
+    Case,
+    DataError,
+    DatasetBuild,
+    Demonstration,
+    Judgement,
+    Preference,
+    RecordFolder,
+)
 from vlmalign.records.manifest import strictest
 from vlmalign.rewards.protocol import Reward, RewardOutput
 
 CUT = "unfinished: cut by the token limit"
 
-Asked = TypeVar("Asked", Case, Preference)
+Asked = TypeVar("Asked", Case, Preference, Demonstration)
 #: reward, criterion, cases, candidates, images -> judgements, and how many are invalid
 Judge = Callable[
     [Reward, str, list[Case], list[Candidate], list[list[Image.Image]] | None], tuple[list[Judgement], int]
