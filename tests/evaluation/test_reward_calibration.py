@@ -12,7 +12,7 @@ def judged(pair_folders):
     def make(margins, std=None):
         image = ImageRef(path="images/x.png", sha256="0" * 64)
         pairs = [
-            JudgedPair(pair_folders.pair(f"p{i}", image), m, None if m is None else 0.0, std, std)
+            JudgedPair(pair_folders.pair(f"p{i}", image), m, None if m is None else 0.0, std, std, margin_std=std)
             for i, m in enumerate(margins)
         ]
         return JudgedPairs(pairs, "r@1", "r", "0")
