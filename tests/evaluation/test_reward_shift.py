@@ -2,15 +2,14 @@ import numpy as np
 import pytest
 
 from vlmalign.evaluation import paired_difference
-from vlmalign.evaluation.judged_pairs import JudgedPairs
-from vlmalign.evaluation.reward_shift import reward_shift
+from vlmalign.evaluation.reward_shift import PairScores, reward_shift
 
 
 def judged(judge, right, groups, names=None):
     """Pairs of which `right` says 1, 0, None (unscored) or 0.5 (a tie)."""
     scores = [None if r is None else float(r) for r in right]
     names = tuple(names or range(len(right)))
-    return JudgedPairs(judge, scores, [0.5] * len(right), tuple(groups), names)
+    return PairScores(judge, scores, [0.5] * len(right), tuple(groups), names)
 
 
 def share(n, of, every=1):

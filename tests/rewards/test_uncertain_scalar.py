@@ -9,9 +9,9 @@ from vlmalign.models.laplace import LastLayerLaplace
 from vlmalign.models.member_lora import MemberLora
 from vlmalign.models.reward_head import HeadSettings
 from vlmalign.records import DataError, DatasetBuild, Judgement, RecordFolder
+from vlmalign.records.scores import margin_std
 from vlmalign.rewards import ScalarReward, score_pairs
 from vlmalign.rewards.anchors import Anchors
-from vlmalign.rewards.pair_scoring import margin_std
 
 RED, BLUE = (Image.new("RGB", (32, 32), colour) for colour in ((220, 30, 30), (20, 30, 200)))
 
@@ -138,4 +138,5 @@ def test_judged_pairs_carry_the_deviation_of_their_margin(make_run, pair_folder,
     chosen, rejected = judged[:2]
     members = [chosen.components[f"member_{k}"] - rejected.components[f"member_{k}"] for k in range(3)]
     assert margin_std(chosen, rejected) == pytest.approx(torch.tensor(members).std().item(), abs=1e-5)
+    assert chosen.components["margin_std"] == pytest.approx(margin_std(chosen, rejected), abs=1e-5)
     assert chosen.std is None

@@ -220,6 +220,29 @@ def shuffled_pairs(pairs: Path, out: Path, seed: int = 0, overwrite: bool = Fals
     build_shuffled(pairs, out, seed=seed, overwrite=overwrite)
 
 
+@stage_command(app, "confidence-pairs")
+def confidence_pairs(pairs: Path, out: Path, plain: bool = True, seed: int = 0, overwrite: bool = False) -> None:
+    """Pairs that differ in stated confidence alone: sure is better where right, unsure where wrong (PPO-M)."""
+    from data_builders.confidence_pairs import build_confidence_pairs
+
+    build_confidence_pairs(pairs, out, plain=plain, seed=seed, overwrite=overwrite)
+
+
+@stage_command(app, "weigh-pairs")
+def weigh_pairs(
+    pairs: Path,
+    judged: Path,
+    out: Path,
+    rule: Literal["probability", "exp", "inverse_variance"] = "probability",
+    unscored: Literal["keep", "drop"] = "keep",
+    overwrite: bool = False,
+) -> None:
+    """Pairs weighted by how sure a reward is of them, from judgements with a standard deviation."""
+    from data_builders.pair_weights import weigh_pairs as run
+
+    run(pairs, judged, out, rule=rule, unscored=unscored, overwrite=overwrite)
+
+
 @stage_command(app, "role-swapped")
 def role_swapped(
     cases: Path,

@@ -143,7 +143,19 @@ def run_recipe_stage(stage: str, config: Mapping[str, Any], *, name: str) -> Any
 
 def load_stages() -> None:
     """Import the modules that define stages."""
-    from vlmalign.cli import build, evaluate, experts, generate, score, source, train  # noqa: F401
+    from vlmalign.cli import (  # noqa: F401
+        best_of_n,
+        build,
+        calibrate,
+        data_filters,
+        elicit,
+        evaluate,
+        experts,
+        generate,
+        score,
+        source,
+        train,
+    )
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`vlmalign sft | reward | critique | dpo | ppo CONFIG.yaml`: the training stages."""
+"""`vlmalign sft | reward | critique | mixture | dpo | ppo CONFIG.yaml`: the training stages."""
 
 from __future__ import annotations
 
@@ -23,10 +23,17 @@ Overwrite = Annotated[
 
 
 def _config_type(verb: str) -> Any:
-    from vlmalign.training import CritiqueConfig, DpoConfig, PpoConfig, RewardConfig, SftConfig
+    from vlmalign.training import (
+        CritiqueConfig,
+        DpoConfig,
+        MixtureConfig,
+        PpoConfig,
+        RewardConfig,
+        SftConfig,
+    )
 
-    types = {"sft": SftConfig, "reward": RewardConfig, "critique": CritiqueConfig, "dpo": DpoConfig}
-    return {**types, "ppo": PpoConfig}[verb]
+    kinds = {"sft": SftConfig, "reward": RewardConfig, "critique": CritiqueConfig, "dpo": DpoConfig}
+    return {**kinds, "ppo": PpoConfig, "mixture": MixtureConfig}[verb]
 
 
 def _config(verb: str, settings: Mapping[str, Any]) -> Any:
@@ -89,6 +96,14 @@ def run_critique(overwrite: bool = False, **config: Any) -> None:
     from vlmalign.training import train_critique
 
     train_critique(_config("critique", config), overwrite=overwrite)
+
+
+@stage("mixture")
+def run_mixture(overwrite: bool = False, **config: Any) -> None:
+    """Train a gated mixture of objectives on a frozen model."""
+    from vlmalign.training import train_mixture
+
+    train_mixture(_config("mixture", config), overwrite=overwrite)
 
 
 @stage("dpo")
@@ -178,6 +193,16 @@ critique = _command(
 
     Reads pairs with critiques (vlmalign build critiques). The same command continues a stopped run and does
     nothing when it is complete.
+    """,
+)
+mixture = _command(
+    "mixture",
+    """Train a gated mixture of objectives on a frozen model: heads from judged answers, gates from pairs.
+
+    For example: vlmalign recipes run smear-candidate-scores --var root=runs/mine, vlmalign mixture smear-mixture
+    --var root=runs/mine, then: vlmalign score mixture --set run=runs/mine/mixture --pairs PAIRS --out OUT
+
+    The same command starts a stopped run again and does nothing when it is complete.
     """,
 )
 dpo = _command(

@@ -1,61 +1,129 @@
-"""The judgements of one reward on pairs whose better answer is known, side by side."""
+"""Preference pairs with what a reward said of their two sides."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from vlmalign.evaluation.reward_accuracy import PairAccuracy, Scores, pair_accuracy
-from vlmalign.records import Judgement, Preference
-from vlmalign.rewards.pair_scoring import SIDES
+from vlmalign.records import DataError, Preference, RecordFolder
+from vlmalign.records.scores import SIDES, Scores, read_scores, side_id
 
 
-class JudgedPairs(NamedTuple):
-    """n pairs as one reward scored them.
+@dataclass(frozen=True)
+class JudgedPair:
+    """One pair, scored or not.
 
     Attributes:
-        judge: which reward, with its version.
-        right: (n,) score of the better answer, None where it could not be scored.
-        wrong: (n,) score of the other.
-        groups: (n,) cluster of each pair.
-        names: (n,) what each pair is called; a name comes once.
+        pair: the pair; its label says that `chosen` is better.
+        chosen: score of the chosen answer; None: unscored.
+        rejected: score of the rejected answer; None: unscored.
+        chosen_std: standard deviation of the score; None: not known.
+        rejected_std: the same of the rejected answer.
+        reason: why the pair is unscored; None where both sides have a score.
+        margin_std: standard deviation of the margin, see `margin_std`; None: not known.
     """
 
+    pair: Preference
+    chosen: float | None
+    rejected: float | None
+    chosen_std: float | None = None
+    rejected_std: float | None = None
+    reason: str | None = None
+    margin_std: float | None = None
+
+    @property
+    def margin(self) -> float | None:
+        """score(chosen) - score(rejected); None: unscored."""
+        return None if self.chosen is None or self.rejected is None else self.chosen - self.rejected
+
+    @property
+    def group(self) -> str:
+        """The cluster that the pair belongs to.
+
+        A role-swapped pair depends on two groups; both of its pictures' pairs are in one cluster.
+        """
+        groups = self.pair.provenance.get("groups")
+        return " + ".join(sorted(map(str, groups))) if isinstance(groups, list) else self.pair.group_id
+
+
+@dataclass(frozen=True)
+class JudgedPairs:
+    """All pairs of a folder, in its order, with one reward's scores.
+
+    Attributes:
+        pairs: each pair, scored or not.
+        judge: the reward, id and version.
+        criterion: what the scores are of.
+        sha256: hash of the judgements.
+    """
+
+    pairs: Sequence[JudgedPair]
     judge: str
-    right: Scores
-    wrong: Scores
-    groups: tuple[Hashable, ...]
-    names: tuple[Hashable, ...]
+    criterion: str
+    sha256: str
 
-    def accuracy(self) -> PairAccuracy:
-        """How often the better answer scored higher."""
-        return pair_accuracy(self.right, self.wrong, self.groups)
+    @property
+    def groups(self) -> list[str]:
+        """The cluster of each pair."""
+        return [judged.group for judged in self.pairs]
 
 
-def judged_pairs(judgements: Iterable[Judgement], pairs: Iterable[Preference]) -> JudgedPairs:
-    """Bring the judgements that `score_pairs` wrote to their pairs.
+def read_judged_pairs(
+    pairs: RecordFolder[Preference],
+    judged: str | Path,
+    *,
+    own_labels: Collection[str] = (),
+) -> JudgedPairs:
+    """Join pairs with the judgements that `vlmalign score --pairs` made of them.
 
     Args:
-        judgements: by one judge, of both sides of every pair; those of other pairs are not allowed either.
-        pairs: the pairs, in the order wanted.
+        pairs: folder of preferences.
+        judged: folder of judgements with candidate ids `<pair id>/chosen` and `<pair id>/rejected`.
+        own_labels: judges, by name, that may be evaluated on pairs that they decided themselves.
 
     Raises:
-        ValueError: several judges, a side that is judged twice or not at all, or a judgement of no pair.
+        DataError: the judgements are of other pairs, or of none of these; or their judge decided some of the
+            pairs itself, which would measure only that it agrees with itself.
+
+    Example:
+        >>> read_judged_pairs(RecordFolder("/no/such", Preference), "/none")
+        Traceback (most recent call last):
+        ...
+        vlmalign.records.errors.DataError: /no/such: no such folder. Check the path.
     """
-    of_side: dict[str, float | None] = {}
-    judges = set()
-    for judgement in judgements:
-        side = judgement.candidate_ids[0]
-        if len(judgement.candidate_ids) != 1 or side in of_side:
-            raise ValueError(f"judgement {judgement.id!r} is not the one score of one answer: give one for each")
-        of_side[side] = judgement.score if judgement.valid else None
-        judges.add(judgement.judge)
-    if len(judges) != 1:
-        raise ValueError(f"judgements are by {sorted(judges)[:3]}: give those of one judge, at least one")
-    pairs = list(pairs)
-    wanted = {f"{pair.id}/{side}" for pair in pairs for side in SIDES}
-    for what, names in (("is not judged", wanted - of_side.keys()), ("is of no pair", of_side.keys() - wanted)):
-        if names:
-            raise ValueError(f"answer {min(names)!r} {what} (and {len(names) - 1} more): score these very pairs")
-    right, wrong = ([of_side[f"{pair.id}/{side}"] for pair in pairs] for side in SIDES)
-    return JudgedPairs(judges.pop(), right, wrong, tuple(p.group_id for p in pairs), tuple(p.id for p in pairs))
+    scores = read_scores(judged, of=pairs.sha256, made_from="pairs")
+    records = list(pairs)
+    names = [side_id(pair.id, side) for pair in records for side in SIDES]
+    if records and not any(name in scores.judgements for name in names):
+        raise DataError(
+            "no judgement is of a side of these pairs (candidate ids are <pair id>/chosen and <pair id>/rejected)",
+            "Score the pairs: `vlmalign score REWARD --pairs PAIRS --out JUDGED`.",
+            file=scores.source,
+            field="candidate_ids",
+        )
+    own = sum(scores.judge in pair.judge_ids for pair in records)
+    if own and scores.judge not in own_labels and scores.judge.partition("@")[0] not in own_labels:
+        raise DataError(
+            f"{scores.judge} decided {own} of these {len(records)} pairs itself: that is its own word",
+            f"Give pairs that others decided, or say so by name: --own-labels {scores.judge}.",
+            file=pairs.path,
+            field="judge_ids",
+        )
+    return JudgedPairs(
+        [join_pair(pair, scores) for pair in records], scores.judge, scores.criterion, scores.sha256
+    )
+
+
+def join_pair(pair: Preference, scores: Scores) -> JudgedPair:
+    """One pair with the scores of its sides."""
+    chosen, rejected = (side_id(pair.id, side) for side in SIDES)
+    return JudgedPair(
+        pair,
+        scores.score(chosen),
+        scores.score(rejected),
+        scores.std(chosen),
+        scores.std(rejected),
+        scores.reason(chosen) or scores.reason(rejected),
+        scores.margin_std(chosen, rejected),
+    )

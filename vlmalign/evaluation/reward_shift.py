@@ -17,9 +17,43 @@ from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import estimate_statistic, number_cells, paired_difference, ratio_statistic
 from vlmalign.evaluation.judged_pairs import JudgedPairs
 from vlmalign.evaluation.rare_events import FEW_GROUPS
-from vlmalign.evaluation.reward_accuracy import PairAccuracy
+from vlmalign.evaluation.reward_accuracy import PairAccuracy, pair_accuracy
 
 Items = Sequence[float | None]
+
+
+class PairScores(NamedTuple):
+    """n pairs as one reward scored them.
+
+    Attributes:
+        judge: which reward, with its version.
+        right: (n,) score of the better answer, None where it could not be scored.
+        wrong: (n,) score of the other.
+        groups: (n,) cluster of each pair.
+        names: (n,) what each pair is called; a name comes once.
+    """
+
+    judge: str
+    right: Items
+    wrong: Items
+    groups: tuple[Hashable, ...]
+    names: tuple[Hashable, ...]
+
+    @classmethod
+    def of(cls, judged: JudgedPairs) -> PairScores:
+        """Those of pairs that were read with their judgements."""
+        pairs = judged.pairs
+        return cls(
+            judged.judge,
+            [pair.chosen for pair in pairs],
+            [pair.rejected for pair in pairs],
+            tuple(judged.groups),
+            tuple(pair.pair.id for pair in pairs),
+        )
+
+    def accuracy(self) -> PairAccuracy:
+        """How often the better answer scored higher."""
+        return pair_accuracy(self.right, self.wrong, self.groups)
 
 
 class Place(NamedTuple):
@@ -75,9 +109,7 @@ class RewardShift:
         }  # fmt: skip
 
 
-def reward_shift(
-    held_out: tuple[JudgedPairs, JudgedPairs], shifted: tuple[JudgedPairs, JudgedPairs]
-) -> RewardShift:
+def reward_shift(held_out: tuple[PairScores, PairScores], shifted: tuple[PairScores, PairScores]) -> RewardShift:
     """Compare two rewards on held-out and on shifted pairs.
 
     Groups may recur in both places (the same cases, answered by another policy): drops are resampled by group over
@@ -94,7 +126,7 @@ def reward_shift(
         >>> held, far = ([str(i) for i in range(40)], [str(i) for i in range(40, 80)])
         >>> def judged(judge, names, right):
         ...     scores = [float(i < right) for i in range(40)]
-        ...     return JudgedPairs(judge, scores, [0.5] * 40, tuple(names), tuple(names))
+        ...     return PairScores(judge, scores, [0.5] * 40, tuple(names), tuple(names))
         >>> found = reward_shift((judged("implicit@1", held, 36), judged("scalar@1", held, 30)),
         ...                      (judged("implicit@1", far, 20), judged("scalar@1", far, 26)))
         >>> round(found.drop_a.mean, 2), round(found.drop_b.mean, 2), round(found.drop_a_minus_b.mean, 2)
@@ -120,7 +152,7 @@ def reward_shift(
     return RewardShift(names, *places, *drops)
 
 
-def _place(where: str, a: JudgedPairs, b: JudgedPairs) -> Place:
+def _place(where: str, a: PairScores, b: PairScores) -> Place:
     if (a.names, a.groups) != (b.names, b.groups):
         raise ValueError(
             f"{a.judge} and {b.judge} judged different {where} pairs: score the same ones, in the same order"

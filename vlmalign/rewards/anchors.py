@@ -13,6 +13,7 @@ from vlmalign.rewards.belief import Belief
 from vlmalign.rewards.protocol import RewardOutput
 
 Believe = Callable[[Sequence[Case], Sequence[Candidate], Sequence[Sequence[Image.Image]]], tuple[Belief, float]]
+Key = tuple[str, ...]  # a case and its pictures
 WITHOUT = "no anchor: the folder of anchors has no answer to this case"
 
 
@@ -50,7 +51,7 @@ class Anchors:
                     field="case_id",
                 )
             self._answers[answer.case_id] = answer
-        self._beliefs: dict[str, Belief] = {}
+        self._beliefs: dict[Key, Belief] = {}
 
     def beliefs(
         self, cases: Sequence[Case], images: Sequence[Sequence[Image.Image]], believe: Believe
@@ -59,9 +60,8 @@ class Anchors:
 
         Each case's anchor is computed when it is first asked for.
         """
-        new = {
-            case.id: i for i, case in enumerate(cases) if case.id in self._answers and case.id not in self._beliefs
-        }
+        keys = [(case.id, *(image.sha256 for image in case.images)) for case in cases]
+        new = {key: i for i, key in enumerate(keys) if key[0] in self._answers and key not in self._beliefs}
         flops = 0.0
         if new:
             places = list(new.values())
@@ -70,8 +70,8 @@ class Anchors:
                 [self._answers[cases[i].id] for i in places],
                 [images[i] for i in places],
             )
-            self._beliefs |= {name: found.at([row]) for row, name in enumerate(new)}
-        return [self._beliefs.get(case.id) for case in cases], flops
+            self._beliefs |= {key: found.at([row]) for row, key in enumerate(new)}
+        return [self._beliefs.get(key) for key in keys], flops
 
 
 def anchored_output(belief: Belief, anchors: Sequence[Belief | None], flops: float) -> RewardOutput:
@@ -99,5 +99,7 @@ def anchored_output(belief: Belief, anchors: Sequence[Belief | None], flops: flo
         scores.append(difference if finite else None)
         reasons.append(None if finite else "the model's score is not finite")
         stds.append(float(own.std_against(anchor)) if finite else math.nan)
-        components.append({"anchor": float(anchor.mean)} if finite else {})
+        apart = (own.draws - anchor.draws)[0].tolist()
+        members = {f"member_{k}": value for k, value in enumerate(apart)} if len(apart) > 1 else {}
+        components.append({"anchor": float(anchor.mean), **members} if finite else {})
     return RewardOutput.of(scores, reasons=reasons, std=stds, components=components, flops=flops)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,17 +11,15 @@ from vlmalign.records import (
     Candidate,
     Case,
     DatasetBuild,
-    Judgement,
+    Demonstration,
     Message,
     Preference,
     RecordFolder,
     Sampling,
 )
+from vlmalign.records.scores import MARGIN_STD, SIDES, side_id
 from vlmalign.rewards.protocol import MarginReward, Reward, RewardOutput
 from vlmalign.rewards.scoring import commit_judgements
-
-SIDES = ("chosen", "rejected")
-MARGIN_STD = "margin_std"
 
 
 def score_pairs(
@@ -72,8 +69,8 @@ def score_pairs(
     return Path(out)
 
 
-def pair_case(pair: Preference) -> Case:
-    """The prompt of a pair as a case."""
+def pair_case(pair: Preference | Demonstration) -> Case:
+    """The prompt of a pair, or of a demonstration, as a case."""
     return Case(
         id=pair.case_id,
         images=pair.images,
@@ -89,7 +86,7 @@ def side_candidate(pair: Preference, side: str) -> Candidate:
     """One side of a pair as a candidate."""
     turns: tuple[Message, ...] = getattr(pair, side)
     return Candidate(
-        id=f"{pair.id}/{side}",
+        id=side_id(pair.id, side),
         case_id=pair.case_id,
         group_id=pair.group_id,
         messages=turns,
@@ -121,20 +118,3 @@ class _PairReward:
         found = self.reward.score_margins(cases[::2], candidates[::2], candidates[1::2], shown)
         stds = [std for std in found.std for _ in SIDES]
         return found.firsts.interleaved(found.seconds).with_component(MARGIN_STD, stds)
-
-
-def margin_std(chosen: Judgement, rejected: Judgement) -> float | None:
-    """Standard deviation of the difference between the two judgements of a pair; None where it is not known.
-
-    What the reward said of the difference (component `margin_std`), or else that of two independent answers.
-
-    Example:
-        >>> fields = {"id": "a", "case_id": "c", "candidate_ids": ("p/chosen",), "criterion": "x", "judge": "j@1"}
-        >>> margin_std(*(Judgement(**fields, score=1.0, std=std) for std in (3.0, 4.0)))
-        5.0
-    """
-    if MARGIN_STD in chosen.components:
-        return chosen.components[MARGIN_STD]
-    if chosen.std is None or rejected.std is None:
-        return None
-    return math.hypot(chosen.std, rejected.std)

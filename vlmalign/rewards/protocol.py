@@ -156,6 +156,31 @@ class RewardOutput:
             flops=self.flops + other.flops,
         )
 
+    def without(self, places: Sequence[int], reasons: Sequence[str | None]) -> RewardOutput:
+        """The same with some candidates invalid, and why.
+
+        Example:
+            >>> RewardOutput.of([1.0, 2.0], reasons=[None, None]).without([0], ["too long"]).valid
+            (False, True)
+        """
+        why = dict(zip(places, reasons, strict=True))
+        kept = [i not in why for i in range(len(self))]
+        nan = float("nan")
+        return replace(
+            self,
+            mean=tuple(v if keep else nan for v, keep in zip(self.mean, kept, strict=True)),
+            std=tuple(v if keep else nan for v, keep in zip(self.std, kept, strict=True)),
+            valid=tuple(v and keep for v, keep in zip(self.valid, kept, strict=True)),
+            reasons=tuple(why.get(i, reason) for i, reason in enumerate(self.reasons)),
+            steps=None
+            if self.steps is None
+            else tuple(v if keep else None for v, keep in zip(self.steps, kept, strict=True)),
+        )
+
+    def costing(self, flops: float) -> RewardOutput:
+        """The same with other operations."""
+        return replace(self, flops=flops)
+
     def with_component(self, name: str, values: Sequence[float]) -> RewardOutput:
         """The same with one more component."""
         return replace(self, components={**self.components, name: tuple(values)})

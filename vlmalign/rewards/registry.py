@@ -6,11 +6,15 @@ import inspect
 from typing import Any
 
 from vlmalign.records.plugins import Plugins
+from vlmalign.rewards.calibrated import CalibratedReward
 from vlmalign.rewards.clip_goal import ClipGoalReward
 from vlmalign.rewards.critique import CritiqueReward
 from vlmalign.rewards.expert_verified import ExpertVerifiedReward
 from vlmalign.rewards.follow_up import FollowUpReward
 from vlmalign.rewards.implicit import ImplicitReward
+from vlmalign.rewards.mixture import MixtureReward
+from vlmalign.rewards.nuisance import NuisanceReward
+from vlmalign.rewards.process import ProcessReward
 from vlmalign.rewards.protocol import Reward
 from vlmalign.rewards.scalar import ScalarReward
 from vlmalign.rewards.symbolic import SymbolicReward
@@ -20,11 +24,15 @@ REWARDS = Plugins(
     "reward",
     GROUP,
     {
+        "calibrated": CalibratedReward,
         "clip": ClipGoalReward,
         "critique": CritiqueReward,
         "expert_verified": ExpertVerifiedReward,
         "follow_up": FollowUpReward,
         "implicit": ImplicitReward,
+        "nuisance": NuisanceReward,
+        "mixture": MixtureReward,
+        "process": ProcessReward,
         "scalar": ScalarReward,
         "symbolic": SymbolicReward,
     },
@@ -36,8 +44,8 @@ def list_rewards() -> list[str]:
     """Names that `load_reward` knows, sorted.
 
     Example:
-        >>> list_rewards()[:3]
-        ['clip', 'critique', 'expert_verified']
+        >>> {"expert_verified", "scalar", "symbolic"} <= set(list_rewards())
+        True
     """
     return REWARDS.names()
 
@@ -57,17 +65,22 @@ def load_reward(name: str, **settings: Any) -> Reward:
             is no `Reward`.
     """
     maker, origin = REWARDS.get(name)
-    reward = _make(name, maker, settings)
+    reward = make(f"reward {name!r}", maker, settings)
     if not isinstance(reward, Reward):
         raise ValueError(f"{origin} made a {type(reward).__name__}, which has no name, needs_images and score")
     return reward
 
 
-def _make(name: str, maker: Any, settings: dict[str, Any]) -> Any:
+def make(what: str, maker: Any, settings: dict[str, Any]) -> Any:
+    """Call `maker` with settings.
+
+    Raises:
+        ValueError: a setting that it does not know or lacks, naming all that it has.
+    """
     signature = inspect.signature(maker)
     try:
         signature.bind(**settings)
     except TypeError as error:
         known = ", ".join(signature.parameters)
-        raise ValueError(f"reward {name!r}: {error}. Its settings are: {known}.") from None
+        raise ValueError(f"{what}: {error}. Its settings are: {known}.") from None
     return maker(**settings)

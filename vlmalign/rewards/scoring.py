@@ -10,13 +10,26 @@ from typing import TypeVar
 
 from PIL import Image
 
-from vlmalign.records import Candidate, Case, DataError, DatasetBuild, Judgement, Preference, RecordFolder
+from vlmalign.records import (
+    Candidate,
+    Case,
+    DataError,
+    DatasetBuild,
+    Demonstration,
+    Judgement,
+    Preference,
+    RecordFolder,
+)
 from vlmalign.records.manifest import strictest
 from vlmalign.rewards.protocol import Reward, RewardOutput
 
 CUT = "unfinished: cut by the token limit"
 
-Asked = TypeVar("Asked", Case, Preference)
+Asked = TypeVar("Asked", Case, Preference, Demonstration)
+#: reward, criterion, cases, candidates, images -> judgements, and how many are invalid
+Judge = Callable[
+    [Reward, str, list[Case], list[Candidate], list[list[Image.Image]] | None], tuple[list[Judgement], int]
+]
 
 
 def score_candidates(
@@ -28,6 +41,8 @@ def score_candidates(
     criterion: str | None = None,
     cases_per_batch: int = 8,
     overwrite: bool = False,
+    judge: Judge | None = None,
+    stage: str = "score",
 ) -> Path:
     """Write a judgement of every candidate, valid or not, in the order of the cases. Resumable.
 
@@ -42,6 +57,8 @@ def score_candidates(
         criterion: what the score is of; default the reward's name without its version.
         cases_per_batch: cases whose candidates are scored together.
         overwrite: start anew.
+        judge: what makes the judgements of a batch; default `judge_candidates`, one per candidate.
+        stage: its name, in the manifest.
 
     Returns:
         `out`.
@@ -53,7 +70,7 @@ def score_candidates(
     answers = RecordFolder(candidates, Candidate)
     criterion = criterion or reward.name.partition("@")[0]
     config = {
-        "stage": "score",
+        "stage": stage,
         "reward": reward.name,
         "criterion": criterion,
         "cases": opened.sha256,
@@ -67,7 +84,7 @@ def score_candidates(
             commit_judgements(
                 build, reward, criterion, opened, cases_per_batch,
                 lambda case: [(case, candidate) for candidate in of_case.get(case.id, [])],
-                without_answers="cases_without_candidates",
+                without_answers="cases_without_candidates", judge=judge,
             )  # fmt: skip
     return Path(out)
 
@@ -96,6 +113,7 @@ def commit_judgements(
     answers_to: Callable[[Asked], Sequence[tuple[Case, Candidate]]],
     *,
     without_answers: str | None = None,
+    judge: Judge | None = None,
 ) -> None:
     """Commit a judgement of every answer, one unit per batch; a build that continues skips what it has.
 
@@ -107,6 +125,7 @@ def commit_judgements(
         batch_size: how many of them are scored together.
         answers_to: the answers of one of them, each with the case it is scored for.
         without_answers: name of the count of those that have none; default not counted.
+        judge: what makes the judgements of a batch; default `judge_candidates`.
     """
     records = list(folder)
     for start in range(0, len(records), batch_size):
@@ -120,7 +139,7 @@ def commit_judgements(
         if reward.needs_images and candidates:
             shown = {record.id: [folder.image(ref, record=record.id) for ref in record.images] for record in batch}
             images = [shown[name] for name, each in answers.items() for _ in each]
-        judged, invalid = judge_candidates(reward, criterion, cases, candidates, images)
+        judged, invalid = (judge or judge_candidates)(reward, criterion, cases, candidates, images)
         counts = {"invalid": invalid}
         if without_answers is not None:
             counts[without_answers] = sum(not each for each in answers.values())

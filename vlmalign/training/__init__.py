@@ -10,6 +10,8 @@ from vlmalign.training.config import (
 from vlmalign.training.critique import train_critique
 from vlmalign.training.critique_config import CritiqueConfig
 from vlmalign.training.dpo import train_dpo
+from vlmalign.training.mixture import train_mixture
+from vlmalign.training.mixture_config import MixtureConfig
 from vlmalign.training.ppo import train_ppo
 from vlmalign.training.ppo_config import PpoConfig
 from vlmalign.training.reward import train_reward
@@ -22,6 +24,7 @@ __all__ = [
     "CritiqueConfig",
     "DpoConfig",
     "Lora",
+    "MixtureConfig",
     "PpoConfig",
     "RewardConfig",
     "RunFolder",
@@ -32,6 +35,7 @@ __all__ = [
     "pretrain_tower",
     "train_critique",
     "train_dpo",
+    "train_mixture",
     "train_ppo",
     "train_reward",
     "train_sft",

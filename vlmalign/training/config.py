@@ -13,7 +13,7 @@ from vlmalign.records.suggestions import SettingsError, UnknownKeyError, explain
 from vlmalign.training.preference_loss import LOSSES, PreferenceLoss, Sigmoid
 
 Part = Literal["vision", "projector", "language"]
-C = TypeVar("C", bound="StageConfig")
+C = TypeVar("C", bound="RunConfig")
 
 
 class Lora(BaseModel):
@@ -34,8 +34,8 @@ class Lora(BaseModel):
     )
 
 
-class StageConfig(BaseModel):
-    """What all offline stages share. The length of training is exactly one of epochs, max_steps, max_flops."""
+class RunConfig(BaseModel):
+    """What every run that writes a run folder has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,6 +48,30 @@ class StageConfig(BaseModel):
     )
     out: str = Field(min_length=1, description="run folder to write")
     seed: int = Field(0, ge=0, description="of data order, dropout and new weights")
+    dtype: Literal["float32", "mixed", "bfloat16"] = Field(
+        "float32", description="of weights and computation; mixed: float32 weights, bfloat16 computation"
+    )
+    device: Literal["auto", "cpu"] = Field("auto", description="auto: the accelerator, if there is one")
+    near_duplicate_bits: int = Field(
+        0, ge=0, le=32, description="images of eval_data this near to one of data are refused; 0: equal files only"
+    )
+
+    @field_validator("data", "eval_data", "anchor_data", "own_data", mode="before", check_fields=False)
+    @classmethod
+    def _paths_are_sources(cls, value: Any) -> Any:
+        items = [value] if isinstance(value, (str, Path, Mapping)) else value
+        if not isinstance(items, (list, tuple)):
+            return value
+        return tuple({"path": str(item)} if isinstance(item, (str, Path)) else item for item in items)
+
+    @field_validator("model", "out", "feature_cache", "reference_cache", mode="before", check_fields=False)
+    @classmethod
+    def _paths_are_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, Path) else value
+
+
+class StageConfig(RunConfig):
+    """What all offline stages share. The length of training is exactly one of epochs, max_steps, max_flops."""
 
     epochs: float | None = Field(None, gt=0, description="passes over data")
     max_steps: int | None = Field(None, ge=1, description="optimiser steps")
@@ -65,9 +89,6 @@ class StageConfig(BaseModel):
 
     freeze: tuple[Part, ...] = Field((), description="parts that are not trained")
     lora: Lora | None = Field(None, description="train low-rank adapters instead of the weights")
-    dtype: Literal["float32", "mixed", "bfloat16"] = Field(
-        "float32", description="of weights and computation; mixed: float32 weights, bfloat16 computation"
-    )
     gradient_checkpointing: bool = Field(False, description="compute activations twice to save memory")
     feature_cache: str | None = Field(
         None,
@@ -75,13 +96,9 @@ class StageConfig(BaseModel):
         "runs may share it. `vlmalign cache` shows and empties it",
     )
     feature_cache_gb: float = Field(20.0, gt=0, description="its bound; entries used longest ago make room")
-    device: Literal["auto", "cpu"] = Field("auto", description="auto: the accelerator, if there is one")
 
     max_length: int | None = Field(
         None, ge=1, description="refuse records longer than this many tokens, image tokens included"
-    )
-    near_duplicate_bits: int = Field(
-        0, ge=0, le=32, description="images of eval_data this near to one of data are refused; 0: equal files only"
     )
     save_steps: int | None = Field(
         None,
@@ -93,19 +110,6 @@ class StageConfig(BaseModel):
     logging_steps: int = Field(10, ge=1, description="steps between two lines of metrics.jsonl")
     eval_steps: int | None = Field(None, ge=1, description="steps between evaluations; default: at the end only")
     report_to: tuple[Literal["tensorboard", "wandb"], ...] = Field((), description="also log there")
-
-    @field_validator("data", "eval_data", "anchor_data", "own_data", mode="before", check_fields=False)
-    @classmethod
-    def _paths_are_sources(cls, value: Any) -> Any:
-        items = [value] if isinstance(value, (str, Path, Mapping)) else value
-        if not isinstance(items, (list, tuple)):
-            return value
-        return tuple({"path": str(item)} if isinstance(item, (str, Path)) else item for item in items)
-
-    @field_validator("model", "out", "feature_cache", "reference_cache", mode="before", check_fields=False)
-    @classmethod
-    def _paths_are_text(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, Path) else value
 
     @property
     def adapts(self) -> bool:

@@ -10,13 +10,13 @@ from torch import nn
 from transformers import set_seed
 
 from vlmalign.models import VLM, FeatureCache, LoraSettings, load_vlm
-from vlmalign.training.config import StageConfig
+from vlmalign.training.config import RunConfig, StageConfig
 from vlmalign.training.freezing import freeze_parts
 from vlmalign.training.processes import uses_cpu
 from vlmalign.training.runs import model_folder
 
 
-def stage_device(config: StageConfig) -> torch.device:
+def stage_device(config: RunConfig) -> torch.device:
     """Where a stage runs."""
     return PartialState(cpu=uses_cpu(config)).device
 

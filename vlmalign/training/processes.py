@@ -13,12 +13,12 @@ import torch
 from accelerate import DistributedType, PartialState
 
 from vlmalign.models.quantization import check_quantization
-from vlmalign.training.config import StageConfig
+from vlmalign.training.config import RunConfig, StageConfig
 
 PATIENCE = timedelta(hours=2)  # the others wait while the first one writes a large model
 
 
-def start_processes(config: StageConfig) -> None:
+def start_processes(config: RunConfig) -> None:
     """Join the other processes of the run; a single process has none.
 
     Args:
@@ -36,6 +36,8 @@ def start_processes(config: StageConfig) -> None:
             "train alone. Launch with torchrun or accelerate, and set device: cpu where there is no accelerator."
         )
     _check_precision(config)
+    if not isinstance(config, StageConfig):  # nothing of the model is trained, nor spread over processes
+        return
     if config.lora is not None and config.lora.quantize is not None:
         check_quantization()
     if launch_flag("ACCELERATE_USE_FSDP"):
@@ -44,7 +46,7 @@ def start_processes(config: StageConfig) -> None:
         check_deepspeed(config, state.distributed_type)
 
 
-def uses_cpu(config: StageConfig) -> bool:
+def uses_cpu(config: RunConfig) -> bool:
     """Whether a stage runs on the CPU: it is asked to, or there is nothing else."""
     return config.device == "cpu" or not torch.accelerator.is_available()
 
@@ -69,7 +71,7 @@ def is_sharded() -> bool:
     return launch_flag("ACCELERATE_USE_FSDP") or launch_flag("ACCELERATE_USE_DEEPSPEED")
 
 
-def _check_precision(config: StageConfig) -> None:
+def _check_precision(config: RunConfig) -> None:
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if asked not in ("no", "bf16" if config.dtype == "mixed" else "no"):
         raise ValueError(

@@ -34,7 +34,7 @@ from vlmalign.records.hashing import config_hash, sha256_file
 from vlmalign.records.leakage import check_no_leakage
 from vlmalign.records.manifest import write_atomic
 from vlmalign.training.checkpoints import PARTIAL, replace_folder
-from vlmalign.training.config import StageConfig
+from vlmalign.training.config import RunConfig
 from vlmalign.training.processes import start_processes
 
 CONFIG, PROVENANCE, METRICS, SUMMARY = "config.yaml", "provenance.json", "metrics.jsonl", "summary.json"
@@ -71,7 +71,7 @@ class RunFolder:
     def __init__(
         self,
         stage: str,
-        config: StageConfig,
+        config: RunConfig,
         *,
         overwrite: bool = False,
         identity: Mapping[str, Any] | None = None,
@@ -246,15 +246,15 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any], ignore: set[str]) -> 
     return sorted(k for k in {*a, *b} - ignore if a.get(k) != b.get(k))
 
 
-def _to_yaml(config: StageConfig) -> str:
+def _to_yaml(config: RunConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _anchors(config: StageConfig) -> tuple[Any, ...]:
+def _anchors(config: RunConfig) -> tuple[Any, ...]:
     return (*getattr(config, "anchor_data", ()), *getattr(config, "own_data", ()))
 
 
-def data_hashes(config: StageConfig) -> dict[str, str]:
+def data_hashes(config: RunConfig) -> dict[str, str]:
     """SHA-256 of the records of every folder a configuration names, by path."""
     sources = (*config.data, *config.eval_data, *_anchors(config))
     return {source.path: read_manifest(source.path).records_sha256 for source in sources}

@@ -27,6 +27,7 @@ from vlmalign.models.forward import forward_mode
 from vlmalign.models.sharding import layer_classes, size_of, spread_again, whole_tensors
 from vlmalign.training import checkpoints
 from vlmalign.training.arguments import training_arguments
+from vlmalign.training.config import StageConfig
 from vlmalign.training.naming import naming_records
 from vlmalign.training.progress import EpochCallback, LastStepCallback, ProgressBar, is_interactive
 from vlmalign.training.runs import RunFolder
@@ -87,6 +88,8 @@ class StageTrainer(Trainer):
         self._config = getattr(model, "config", None)
         self._use_cache = getattr(self._config, "use_cache", None)
         config = run.config
+        assert isinstance(config, StageConfig)
+        self.stage_config = config
         super().__init__(
             model,
             training_arguments(config, run.path, steps),
@@ -200,7 +203,7 @@ class StageTrainer(Trainer):
         return self._filled(range(len(eval_dataset)))
 
     def _filled(self, order: Any) -> FilledOrder:
-        return FilledOrder(order, self.run.config.batch_size * self.accelerator.num_processes)
+        return FilledOrder(order, self.stage_config.batch_size * self.accelerator.num_processes)
 
     def _items_of(self, batch: Batch) -> Tensor | int:
         return 0 if batch[FILLER] else self.count_items(batch)
@@ -298,7 +301,7 @@ class StageTrainer(Trainer):
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.is_world_process_zero():
-            keep = self.run.config.keep_checkpoints
+            keep = self.stage_config.keep_checkpoints
             checkpoints.place_checkpoint(self.run.checkpoints, self.state.global_step, keep)
         self.accelerator.wait_for_everyone()
 
