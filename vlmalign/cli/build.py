@@ -212,6 +212,27 @@ def critiques(
     )  # fmt: skip
 
 
+@stage_command(app, "own-critiques")
+def own_critiques(
+    run: Path,
+    pairs: Path,
+    out: Path,
+    n: int = 1,
+    temperature: float | None = None,
+    seed: int = 0,
+    max_new_tokens: int = 256,
+    pairs_per_batch: int = 8,
+    overwrite: bool = False,
+) -> None:
+    """Pairs with the critiques that a critique model itself writes, to train its head on what it will meet."""
+    from vlmalign.rewards.own_critiques import write_own_critiques
+
+    write_own_critiques(
+        run, pairs, out, n=n, temperature=temperature, seed=seed, max_new_tokens=max_new_tokens,
+        pairs_per_batch=pairs_per_batch, overwrite=overwrite,
+    )  # fmt: skip
+
+
 @stage_command(app, "shuffled-pairs")
 def shuffled_pairs(pairs: Path, out: Path, seed: int = 0, overwrite: bool = False) -> None:
     """Negative control: the same pairs with their images permuted among groups."""

@@ -11,6 +11,7 @@ import typer
 from vlmalign.cli import answers  # noqa: F401  - registers its stage
 from vlmalign.cli.console import console
 from vlmalign.cli.evaluate_best_of_n import evaluate_best_of_n
+from vlmalign.cli.evaluate_critiques import evaluate_critiques
 from vlmalign.cli.evaluate_reward import evaluate_reward
 from vlmalign.cli.evaluate_shortcuts import evaluate_shortcuts
 
@@ -88,6 +89,7 @@ def list_() -> None:
 
 
 app.command("reward")(evaluate_reward)
+app.command("critique-gate")(evaluate_critiques)
 app.command("best-of-n")(evaluate_best_of_n)
 app.command("shortcuts")(evaluate_shortcuts)
 

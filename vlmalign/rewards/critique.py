@@ -18,8 +18,8 @@ from vlmalign.data.encode import EncodedResponse, candidate_prompt, encode_respo
 from vlmalign.models.critique_model import CritiqueModel
 from vlmalign.records import Candidate, Case, DataError, Preference, RecordFolder
 from vlmalign.records.hashing import config_hash, sha256_file
+from vlmalign.records.scores import SIDES, side_id
 from vlmalign.rewards.critique_writing import EMPTY, REASONS, UNREADABLE, CritiqueWriter, WrittenCritique
-from vlmalign.rewards.pair_scoring import SIDES
 from vlmalign.rewards.prompt_groups import shared_prompts
 from vlmalign.rewards.protocol import MarginOutput, RewardOutput, check_aligned
 
@@ -267,7 +267,7 @@ def _given_critiques(folder: str | Path, n: int) -> dict[str, str]:
         for side in SIDES:
             critique = getattr(pair, f"{side}_critique")
             if critique is not None:
-                found[f"{pair.id}/{side}"] = critique
+                found[side_id(pair.id, side)] = critique
     return found
 
 
