@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,7 @@ def build_critiques(
     *,
     logic: Logic,
     answers: FindingFolders | Literal["reference"] = "reference",
+    concepts: Collection[str] | None = None,
     min_probability: float = 0.8,
     overwrite: bool = False,
 ) -> Path:
@@ -38,6 +39,7 @@ def build_critiques(
         out: the new Preference folder.
         logic: the domain's clinical logic.
         answers: "reference", or the Finding folder(s) of an expert; then references are never read.
+        concepts: only these are held against what is known; claims of others are unverified. None: all.
         min_probability: how sure an expert's finding must be.
         overwrite: replace a folder built with other settings.
 
@@ -47,6 +49,7 @@ def build_critiques(
 
     Raises:
         DataError: a folder is missing or of another kind, or a pair's case is not there.
+        ValueError: the logic has no such concept.
 
     Example:
         >>> from vlmalign.clinical import load_logic
@@ -56,6 +59,8 @@ def build_critiques(
         vlmalign.records.errors.DataError: /no/pairs: no such folder. Check the path.
     """
     folder, case_folder = RecordFolder(pairs, Preference), RecordFolder(cases, Case)
+    for name in concepts or ():
+        logic.concept(name)
     knowledge = knowledge_of(logic, answers, min_probability=min_probability)
     by_id = {case.id: case for case in case_folder}
     config = {
@@ -64,6 +69,7 @@ def build_critiques(
         "cases": case_folder.sha256,
         "answers": knowledge.identity,
         "logic": logic.fingerprint,
+        "concepts": None if concepts is None else sorted(concepts),
         "min_probability": min_probability,
     }
 
@@ -75,10 +81,11 @@ def build_critiques(
                 file=folder.path, record=pair.id, field="case_id",
             )  # fmt: skip
         known = knowledge(by_id[pair.case_id])
-        if not known.answers:
+        truth = {name: value for name, value in known.answers.items() if concepts is None or name in concepts}
+        if not truth:
             return [], {"pairs_without_knowledge": 1}
         readings = [read_answer(logic, pair.prompt, turns) for turns in (pair.chosen, pair.rejected)]
-        chosen, rejected = (_critique(logic, reading, known.answers) for reading in readings)
+        chosen, rejected = (_critique(logic, reading, truth) for reading in readings)
         changes = {
             "chosen_critique": chosen,
             "rejected_critique": rejected,

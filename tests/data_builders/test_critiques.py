@@ -64,3 +64,14 @@ def test_pairs_of_other_cases_are_refused(world, logic, truths, swapped):
     few = world.cases("few", dict(list(truths.items())[:2]))
     with pytest.raises(DataError, match="field 'case_id': case_id .* is not in the case folder"):
         build_critiques(pairs, few, world.root / "out", logic=logic)
+
+
+def test_concepts_out_of_scope_are_neither_confirmed_nor_missed(world, logic, truths, swapped):
+    cases, pairs = swapped
+    out = build_critiques(pairs, cases, world.root / "out", logic=logic, concepts=["leukocyte"])
+    for pair in RecordFolder(out, Preference):
+        verdicts = {c.concept: c.verdict for c in parse_critique(logic, pair.rejected_critique).judged}
+        assert verdicts.pop("leukocyte", "wrong") in ("right", "wrong")
+        assert set(verdicts.values()) <= {"unverified"}
+    with pytest.raises(ValueError, match="concept 'colour' is not in peripheral_smear"):
+        build_critiques(pairs, cases, world.root / "x", logic=logic, concepts=["colour"])

@@ -200,6 +200,7 @@ def critiques(
     out: Path,
     logic: str,
     findings: Sequence[Path] = (),
+    concepts: Sequence[str] = (),
     min_probability: float = 0.8,
     overwrite: bool = False,
 ) -> None:
@@ -208,6 +209,7 @@ def critiques(
 
     build_critiques(
         pairs, cases, out, logic=_logic(logic), answers=list(findings) or "reference",
+        concepts=list(concepts) or None,
         min_probability=min_probability, overwrite=overwrite,
     )  # fmt: skip
 
