@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from vlmalign.clinical import load_logic
@@ -100,3 +102,13 @@ def test_critiques_are_held_against_the_answers_and_the_truth():
     assert (found.whole.mean, found.whole.n) == (0.25, 4)
     assert (found.unchecked, found.unknown_case, found.missing) == (1, 2, 2)
     assert "66.7% agrees" in critique_gate(judged(OWN, 9), judged(PLAIN, 9), agreement=found).sentences[-1]
+
+
+def test_pairs_of_the_training_split_are_told():
+    own, plain = judged(OWN, 180), judged(PLAIN, 120)
+    assert not any("split" in sentence for sentence in critique_gate(own, plain).sentences)
+    seen = JudgedPair(pair(0).model_copy(update={"split": "train"}), 1.0, 0.5)
+    gate = critique_gate(
+        replace(own, pairs=[seen, *own.pairs[1:]]), replace(plain, pairs=[seen, *plain.pairs[1:]])
+    )
+    assert any(sentence.startswith("1 of the 200 pairs are of split 'train'") for sentence in gate.sentences)

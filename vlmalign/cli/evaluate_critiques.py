@@ -76,7 +76,6 @@ def _show(results: dict[str, Any]) -> None:
     if results["agreement"] is not None:
         rows.append(("statements of critiques that agree", figure(results["agreement"]["statements"])))
         rows.append(("critiques that are right as a whole", figure(results["agreement"]["whole"])))
-        rows += [
-            (name.replace("_", " "), str(results["agreement"][name])) for name in ("unchecked", "unknown_case")
-        ]
+        counted = {"unchecked": "saying nothing that can be checked", "unknown_case": "of a case without findings"}
+        rows += [(f"critiques {words}", str(results["agreement"][name])) for name, words in counted.items()]
     show_rows("critiques", rows)

@@ -63,6 +63,8 @@ class CritiqueGate:
         given_minus_own: what better critiques would still gain.
         agreement: of the model's own critiques; None where not measured.
         margin: differences inside plus or minus this are of no interest.
+        pairs: how many pairs were judged.
+        training_pairs: how many of them are of split `train`.
     """
 
     own: PairFigures
@@ -72,6 +74,8 @@ class CritiqueGate:
     given_minus_own: Estimate | None
     agreement: CritiqueAgreement | None
     margin: float
+    pairs: int
+    training_pairs: int
 
     @property
     def verdict(self) -> str:
@@ -90,6 +94,11 @@ class CritiqueGate:
         }[self.verdict]
         difference = explain(self.own_minus_plain, self.margin, subject="pair accuracy after own critiques")
         told = [begin, difference]
+        if self.training_pairs:
+            told.append(
+                f"{self.training_pairs} of the {self.pairs} pairs are of split 'train': where a model has learnt "
+                "from them, this says nothing of new ones."
+            )
         if self.own.unscored.mean:
             told.append(
                 f"{100 * self.own.unscored.mean:.1f}% of the pairs had no score after own critiques and are left "
@@ -113,6 +122,8 @@ class CritiqueGate:
             "verdict": self.verdict,
             "sentences": self.sentences,
             "margin": self.margin,
+            "pairs": self.pairs,
+            "training_pairs": self.training_pairs,
             "own": self.own.to_dict(),
             "plain": self.plain.to_dict(),
             "given_upper_bound": None if self.given is None else self.given.to_dict(),
@@ -160,6 +171,8 @@ def critique_gate(
         given_minus_own=None if given is None else accuracy_difference(given, own),
         agreement=agreement,
         margin=margin,
+        pairs=len(own.pairs),
+        training_pairs=sum(judged.pair.split == "train" for judged in own.pairs),
     )
 
 
