@@ -2,10 +2,14 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 
+from vlmalign.data import Example, collate, encode_prompt, pad_token
+from vlmalign.data.critique import encode_judged
 from vlmalign.models import LoraSettings, PromptBatch, RewardModel, forward_responses, load_vlm, save_vlm
 from vlmalign.models.critique_model import CritiqueModel
 from vlmalign.models.reward_head import HeadSettings
+from vlmalign.records import assistant, user
 
 
 @pytest.fixture
@@ -78,3 +82,21 @@ def test_a_head_of_another_width_is_refused(vlm, tmp_path):
     file.write_text(json.dumps({**json.loads(file.read_text()), "hidden_size": 7}))
     with pytest.raises(ValueError, match="reads 7 numbers"):
         CritiqueModel.load(tmp_path / "critic")
+
+
+def test_every_family_scores_judged_answers_alike_in_all_modes(family):
+    """Two answers to one picture, each with its critique, in one packed row."""
+    prompt = (user("What is seen?", images=1),)
+    encoded = encode_prompt(family.processor, prompt, [Image.new("RGB", (28, 28), (200, 40, 90))])
+    responses = tuple(
+        encode_judged(family.processor, prompt, (assistant(answer),), critique, record="r")
+        for answer, critique in (("A cell.", "Right."), ("None at all.", "Wrong, there is one."))
+    )
+    batch = collate([Example("e", encoded, responses)], pad_token(family.processor))["batch"]
+    critic = CritiqueModel(family, HeadSettings(pooling="mean"), request="r@1").eval()
+    with torch.no_grad():
+        packed, cached, plain = (critic(batch, mode) for mode in ("packed", "cached", "plain"))
+    for other in (packed, cached):
+        torch.testing.assert_close(other.outputs, plain.outputs, atol=1e-4, rtol=0)
+        torch.testing.assert_close(other.logps, plain.logps, atol=1e-4, rtol=0)
+    assert not torch.allclose(plain.outputs[0], plain.outputs[1])
