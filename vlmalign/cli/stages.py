@@ -197,9 +197,14 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     result = dict(base)
     for key, value in changes.items():
         old = result.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        alike = both and value.get("name", old.get("name")) == old.get("name")
-        result[key] = merge(old, value) if alike else value
+        if (
+            isinstance(old, dict)
+            and isinstance(value, dict)
+            and value.get("name", old.get("name")) == old.get("name")
+        ):
+            result[key] = merge(old, value)
+        else:
+            result[key] = value
     return result
 
 
