@@ -152,6 +152,7 @@ def load_stages() -> None:
         evaluate,
         experts,
         generate,
+        reward_comparison,
         score,
         source,
         train,
