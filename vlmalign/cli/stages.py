@@ -152,6 +152,7 @@ def load_stages() -> None:
         evaluate,
         experts,
         generate,
+        reward_comparison,
         score,
         source,
         train,
@@ -186,11 +187,25 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` written over it, nested mappings merged."""
+    """`base` with `changes` written over it, nested mappings merged, but for those that are of another `name`.
+
+    Example:
+        >>> merge({"loss": {"name": "ipo", "beta": 1}}, {"loss": {"beta": 2}})
+        {'loss': {'name': 'ipo', 'beta': 2}}
+        >>> merge({"loss": {"name": "ipo", "beta": 1}}, {"loss": {"name": "simpo"}})
+        {'loss': {'name': 'simpo'}}
+    """
     result = dict(base)
     for key, value in changes.items():
         old = result.get(key)
-        result[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        if (
+            isinstance(old, dict)
+            and isinstance(value, dict)
+            and value.get("name", old.get("name")) == old.get("name")
+        ):
+            result[key] = merge(old, value)
+        else:
+            result[key] = value
     return result
 
 

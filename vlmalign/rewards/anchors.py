@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from vlmalign.records import Candidate, Case, DataError, RecordFolder
+from vlmalign.records.hashing import config_hash
 from vlmalign.rewards.belief import Belief
 from vlmalign.rewards.protocol import RewardOutput
 
@@ -21,37 +22,42 @@ class Anchors:
     """The reference policy's greedy answers, by case.
 
     Args:
-        folder: of candidates, one for each case; `vlmalign generate MODEL CASES OUT --temperature 0` makes it.
+        folders: of candidates, one for each case: one folder, or several that answer different cases; `vlmalign
+            generate MODEL CASES OUT --n 1 --temperature 0` makes one.
 
     Raises:
         DataError: two answers to one case, or one that was not greedy.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        answers = RecordFolder(folder, Candidate)
-        self.sha256 = answers.sha256
+    def __init__(self, folders: str | Path | Sequence[str | Path]) -> None:
+        paths = [folders] if isinstance(folders, (str, Path)) else list(folders)
+        opened = [RecordFolder(path, Candidate) for path in paths]
+        self.sha256 = config_hash([answers.sha256 for answers in opened])
         self._answers: dict[str, Candidate] = {}
-        for answer in answers:
-            if answer.sampling.temperature != 0:
-                raise DataError(
-                    f"the anchor was sampled at temperature {answer.sampling.temperature}: another draw would "
-                    "move all "
-                    "scores",
-                    "Generate anchors with temperature 0 and one sample.",
-                    file=answers.path,
-                    record=answer.id,
-                    field="sampling",
-                )
-            if answer.case_id in self._answers:
-                raise DataError(
-                    f"case {answer.case_id!r} has two anchors",
-                    "Keep one answer for each case.",
-                    file=answers.path,
-                    record=answer.id,
-                    field="case_id",
-                )
-            self._answers[answer.case_id] = answer
+        for answers in opened:
+            for answer in answers:
+                self._add(answer, answers.path)
         self._beliefs: dict[Key, Belief] = {}
+
+    def _add(self, answer: Candidate, path: Path) -> None:
+        if answer.sampling.temperature != 0:
+            raise DataError(
+                f"the anchor was sampled at temperature {answer.sampling.temperature}: another draw would move "
+                "all scores",
+                "Generate anchors with temperature 0 and one sample.",
+                file=path,
+                record=answer.id,
+                field="sampling",
+            )
+        if answer.case_id in self._answers:
+            raise DataError(
+                f"case {answer.case_id!r} has two anchors",
+                "Keep one answer for each case.",
+                file=path,
+                record=answer.id,
+                field="case_id",
+            )
+        self._answers[answer.case_id] = answer
 
     def beliefs(
         self, cases: Sequence[Case], images: Sequence[Sequence[Image.Image]], believe: Believe

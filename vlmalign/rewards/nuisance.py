@@ -53,7 +53,7 @@ class NuisanceReward:
         noise: float = 0.02,
         crop: float = 0.04,
         questions: Sequence[str] = (),
-        anchors: str | Path | None = None,
+        anchors: str | Path | Sequence[str | Path] | None = None,
         seed: int = 0,
     ) -> None:
         from vlmalign.rewards.registry import load_reward  # the registry knows this class too

@@ -41,8 +41,8 @@ class ScalarReward:
             of the text alone.
         uncertainty: where the standard deviation comes from.
         draws: number of dropout masks.
-        anchors: folder of candidates, one for each case: the reference policy's greedy answers. Scores are then
-            differences to them; a case without one cannot be scored.
+        anchors: folder (or folders) of candidates, one for each case: the reference policy's greedy answers.
+            Scores are then differences to them; a case without one cannot be scored.
         batch_size: candidates per forward pass.
         device: where it runs; "auto": the accelerator, if there is one.
 
@@ -59,7 +59,7 @@ class ScalarReward:
         blank_images: bool = False,
         uncertainty: Uncertainty = "auto",
         draws: int = 16,
-        anchors: str | Path | None = None,
+        anchors: str | Path | Sequence[str | Path] | None = None,
         batch_size: int = 32,
         device: str = "auto",
     ) -> None:
