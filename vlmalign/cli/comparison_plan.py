@@ -108,7 +108,19 @@ def _rewards(demo: Demo) -> list[Step]:
         "mixture", "mixture", (*needs, "scalar", "candidate_scores"), weight=30,
         settings={"model": demo.path("rewards", "scalar"), "out": demo.path("rewards", "mixture")},
     )  # fmt: skip
-    return [*steps, judged, mixture]
+    return [*steps, judged, mixture, *_critique(demo, needs)]
+
+
+def _critique(demo: Demo, needs: tuple[str, ...]) -> list[Step]:
+    """Critiques of the same pairs by the expert's findings, and the model that learns to write them."""
+    data = ("reward_data", "pairs")
+    steps = [demo.step(f"critiques_{name}", "critiques", needs, pairs=name) for name in data]
+    settings = {
+        "data": [demo.path(f"{name}_critiques") for name in data], "out": demo.path("rewards", "critique"),
+        "head": {"kind": "mlp"},
+    }  # fmt: skip
+    learned = tuple(step.name for step in steps)
+    return [*steps, demo.step("critique", "critique", ("sft", *learned), settings=settings, weight=120)]
 
 
 def _tests(demo: Demo) -> list[Step]:
@@ -181,8 +193,9 @@ def _climb(demo: Demo, arm: str, kappa: float, seed: int, needs: tuple[str, ...]
     reward = {"name": "scalar", "settings": {"run": demo.path("rewards", CLIMBED), "anchors": anchors}}
     settings = {
         "out": demo.path("ppo", arm, f"seed-{seed}"), "seed": seed, "reward": reward,
+        "learning_rate": 2e-4, "kl": {"coefficient": 0.01},
         "gold": {"name": "symbolic", "settings": {"logic": LOGIC}}, "eval_data": [demo.path("validation")],
         "eval_steps": 3, "max_steps": 24, "samples": 4, "save_steps": 0,
         "shaping": {"pessimism": kappa, "whiten": "running", "cut": -10.0, "unscored": None},
     }  # fmt: skip
-    return demo.step(f"ppo_{arm}_{seed}", "grpo", needs, settings=settings, weight=75)
+    return demo.step(f"ppo_{arm}_{seed}", "ppo", needs, settings=settings, weight=75)

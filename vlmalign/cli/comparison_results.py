@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from vlmalign.cli.comparison_plan import PESSIMISM, POLICIES, compared
-from vlmalign.cli.demo_plan import Demo
+from vlmalign.cli.demo_plan import LOGIC, Demo
+from vlmalign.cli.given_truth import read_cases
+from vlmalign.clinical import load_logic
 from vlmalign.evaluation.calibration import calibration_figures
+from vlmalign.evaluation.critique_gate import critique_agreement, critique_gate
 from vlmalign.evaluation.error_detection import error_auroc
 from vlmalign.evaluation.judged_pairs import JudgedPairs, read_judged_pairs
 from vlmalign.evaluation.kl_grid import common_grid, curve, differences
@@ -23,6 +26,7 @@ from vlmalign.evaluation.reward_accuracy import (
 from vlmalign.evaluation.reward_calibration import margin_calibration
 from vlmalign.evaluation.reward_shift import PairScores, reward_shift
 from vlmalign.records import DataError, Preference, RecordFolder
+from vlmalign.records.scores import read_scores
 from vlmalign.rewards.calibration_file import cross_fit
 from vlmalign.rewards.calibration_items import read_pairs
 
@@ -54,9 +58,21 @@ def collect_comparison(demo: Demo, config: Mapping[str, Any], seeds: Sequence[in
         "seconds": json.loads((demo.root / "seconds.json").read_text()),
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }
+    results["critique_gate"] = _gate(demo)
     if seeds:
         results["ppo"] = _online(demo, seeds)
     return results
+
+
+def _gate(demo: Demo) -> dict[str, Any]:
+    """Whether critiques help: the critique model against the scalar one of the same pairs, on held-out answers."""
+    logic = load_logic(LOGIC)
+    truths = read_cases([demo.root / "roles" / "test"], logic).truths
+    known = {name: truth.answers for name, truth in truths.items()}
+    own, plain = judged(demo, "critique", "held_out"), judged(demo, "scalar", "held_out")
+    written = read_scores(demo.root / "judged" / "critique" / "held_out").judgements
+    gate = critique_gate(own, plain, agreement=critique_agreement(own, written, logic, known))
+    return {**gate.to_dict(), "in_words": " ".join(gate.sentences)}
 
 
 def judged(demo: Demo, reward: str, shown: str) -> JudgedPairs:
