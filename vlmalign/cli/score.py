@@ -11,6 +11,17 @@ from vlmalign.cli.console import console
 from vlmalign.cli.stages import parse_settings, stage
 
 
+def _list_rewards(value: bool) -> None:
+    if not value:
+        return
+    from vlmalign.rewards.registry import about_rewards
+
+    for name, about, settings in about_rewards():
+        console.print(f"[bold]{name:16}[/] {about}", highlight=False)
+        console.print(f"{'':16} {', '.join(settings)}", markup=False, style="dim", highlight=False)
+    raise typer.Exit
+
+
 def score(
     reward: Annotated[
         str,
@@ -30,6 +41,12 @@ def score(
         bool, typer.Option("--steps", help="of reward process: a judgement of every turn of a conversation")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a folder of other settings")] = False,
+    list_: Annotated[
+        bool,
+        typer.Option(
+            "--list", callback=_list_rewards, is_eager=True, help="list all rewards with their settings, and stop"
+        ),
+    ] = False,
 ) -> None:
     """Score candidates, pairs or demonstrations with any reward. What cannot be scored is invalid, with why.
 

@@ -50,6 +50,25 @@ def list_rewards() -> list[str]:
     return REWARDS.names()
 
 
+def about_rewards() -> list[tuple[str, str, list[str]]]:
+    """Every reward by name: the first sentence of what it says of itself, and its settings, `name` or
+    `name=default`.
+
+    Example:
+        >>> dict((name, settings) for name, _, settings in about_rewards())["symbolic"][0]
+        'logic'
+    """
+    found = []
+    for name in list_rewards():
+        maker = REWARDS.get(name).object
+        about = (inspect.getdoc(maker) or "").split("\n\n")[0].replace("\n", " ")
+        parameters = inspect.signature(maker).parameters.values()
+        found.append(
+            (name, about, [p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in parameters])
+        )
+    return found
+
+
 def load_reward(name: str, **settings: Any) -> Reward:
     """Make a reward.
 
