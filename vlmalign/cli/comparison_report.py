@@ -28,7 +28,8 @@ MISTAKES = 4
 
 def write_comparison_report(results: Mapping[str, Any], demo: Demo, out: Path) -> Path:
     """Write the page of a finished comparison."""
-    scored = {name: judged(demo, name, "held_out") for name in SHOWN if name in results["rewards"]}
+    read = {name: judged(demo, name, "held_out") for name in SHOWN if name in results["rewards"]}
+    scored = {name: pairs for name, pairs in read.items() if len(_margins(pairs)[0])}
     figures = [_reliability(scored), _risk(scored)]
     folder = RecordFolder(demo.root / "test_pairs" / "held_out", Preference)
     mistakes = show_mistakes(CLIMBED, confident_mistakes(judged(demo, CLIMBED, "held_out"), MISTAKES), folder)
