@@ -155,3 +155,33 @@ def test_contradictions_are_refused_before_anything_is_loaded(changes, message):
     settings = {"model": "m", "data": "d", "out": "o", "max_steps": 1}
     with pytest.raises(SettingsError, match=message):
         make_config(RewardConfig, {**settings, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"head": {"members": 2, "dropout": 0.1}, "member_lora": {"rank": 2}},
+        {"head": {"outputs": "gaussian"}, "nuisance": {}, "laplace": False},
+    ],
+    ids=["members", "nuisance"],
+)
+def test_a_stopped_run_ends_with_the_same_bits(settings, pairs, tmp_path, monkeypatch, changes):
+    from vlmalign.training import trainer
+
+    shared = {**settings, "data": pairs, "max_steps": 6, "save_steps": 2, "batch_size": 3, "seed": 4, **changes}
+    straight = train_reward(RewardConfig(**{**shared, "out": str(tmp_path / "straight")}))
+    original = trainer.StageTrainer.training_step
+
+    def broken(self, *args, **kwargs):
+        if self.state.global_step == 3:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    again = RewardConfig(**{**shared, "out": str(tmp_path / "stopped")})
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(trainer.StageTrainer, "training_step", broken)
+        train_reward(again)
+    resumed = train_reward(again)
+    assert json.loads((resumed / "summary.json").read_text())["resumed_from_step"] == 2
+    one, two = (RewardModel.load(run / "model").state_dict() for run in (straight, resumed))
+    assert [name for name in one if not torch.equal(one[name], two[name])] == []
