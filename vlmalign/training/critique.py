@@ -24,9 +24,7 @@ from vlmalign.records import Preference
 from vlmalign.training.budget import steps_of
 from vlmalign.training.critique_config import CritiqueConfig
 from vlmalign.training.examples import (
-    check_margins,
-    check_ratings,
-    check_ties,
+    check_supervision,
     evaluation_examples,
     training_examples,
 )
@@ -85,7 +83,7 @@ def train_critique(config: CritiqueConfig, *, overwrite: bool = False) -> Path:
     critic = starting_model(config)
     data = CritiqueData(config, critic.vlm)
     held_out = evaluation_examples(config, Preference, critic.vlm, encode_critiques)
-    _check_supervision(config, data.parts, held_out)
+    check_supervision(config, data.parts, held_out)
     order = EpochOrder(len(data), config.seed)
     collator = partial(collate_critiques, pad_token_id=pad_token(critic.processor))
 
@@ -260,21 +258,6 @@ class CritiqueTrainer(StageTrainer):
         sides = outputs.squeeze(1).view(-1, 2, outputs.shape[-1])
         ratings = batch["ratings"].view(-1, 2)
         return PairOutputs(sides[:, 0], sides[:, 1], "score", batch["margins"], ratings)
-
-
-def _check_supervision(
-    config: CritiqueConfig,
-    parts: Sequence[ExampleDataset[Preference]],
-    held_out: ExampleDataset[Preference] | None,
-) -> None:
-    """Require what the loss needs of every pair."""
-    if config.loss.needs_margins:
-        check_margins(f"loss {config.loss.name!r}", *parts, held_out)
-    if config.loss.needs_ratings:
-        check_ratings(f"loss {config.loss.name!r}", *parts, held_out)
-    if config.tie_weight is not None:
-        for part in parts:
-            check_ties(part)
 
 
 def _check_processes(config: CritiqueConfig) -> None:

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from vlmalign.data.datasets import DataSource
-from vlmalign.training.config import Part, StageConfig, named_settings
-from vlmalign.training.reward_config import Head, without_freeze_where_adapted
-from vlmalign.training.reward_loss import LOSSES, BradleyTerry, RewardLossSettings
+from vlmalign.training.reward_config import PairStageConfig
 
 Mode = Literal["joint", "two_stage"]
 Critiques = Literal["given", "own", "both"]
 SHARE = 0.5
 
 
-class CritiqueConfig(StageConfig):
-    """A critique model, from preferences with a critique of each answer."""
+class CritiqueConfig(PairStageConfig):
+    """A critique model, from preferences with critiques; its head has one member and outputs score."""
 
-    freeze: tuple[Part, ...] = Field(
-        ("vision",),
-        description="parts that are not trained; default the vision tower, or nothing more under adapters",
-    )
-    head: Head = Field(Head(), description="how the reward is read after the critique; one member, outputs score")
-    loss: RewardLossSettings = Field(
-        BradleyTerry(), description=f"of pairs; a name, or name and settings: {', '.join(LOSSES)}"
-    )
-    centring: float = Field(
-        0.0, ge=0, description="factor of (r(chosen) + r(rejected))^2, which keeps rewards near zero"
-    )
-    tie_weight: float | None = Field(
-        None,
-        ge=0,
-        description="pairs whose margin is 0 are ties, and their loss is this times (r(chosen) - r(rejected))^2; "
-        "default: they are pairs as any other",
-    )
     critique_weight: float = Field(
         1.0, ge=0, description="factor of the critiques' token loss, a mean over the tokens of each critique"
     )
@@ -55,16 +36,6 @@ class CritiqueConfig(StageConfig):
     own_data: tuple[DataSource, ...] = Field(
         (), description="folders of pairs whose critiques a critique model wrote (vlmalign build own-critiques)"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _adapters_freeze_already(cls, values: Any) -> Any:
-        return without_freeze_where_adapted(values)
-
-    @field_validator("loss", mode="before")
-    @classmethod
-    def _a_name_is_a_loss(cls, value: Any) -> Any:
-        return named_settings(value, "loss", LOSSES, default="bradley_terry")
 
     @property
     def share(self) -> float:
@@ -104,6 +75,4 @@ class CritiqueConfig(StageConfig):
                 f"critiques is {self.critiques!r} and own_data has {len(self.own_data)} folders: give own_data "
                 "with critiques own or both, and only then"
             )
-        if self.tie_weight is not None and not self.loss.needs_pairs:
-            raise ValueError(f"tie_weight is of pairs and loss {self.loss.name} has none: drop it")
         return self

@@ -10,6 +10,7 @@ from vlmalign.models import VLM
 from vlmalign.records import DataError, Demonstration, Preference
 from vlmalign.training.config import DpoConfig, StageConfig
 from vlmalign.training.processes import is_sharded
+from vlmalign.training.reward_config import PairStageConfig
 
 R = TypeVar("R", Demonstration, Preference)
 
@@ -116,27 +117,38 @@ def check_margins(needed_by: str, *datasets: ExampleDataset[Preference] | None) 
                 )
 
 
-def check_ratings(needed_by: str, *datasets: ExampleDataset[Preference] | None) -> None:
-    """Require a rating of one answer at least on every pair.
-
-    Args:
-        needed_by: the setting that needs them, for the message.
-        datasets: pairs.
+def check_supervision(
+    config: PairStageConfig,
+    data: Sequence[ExampleDataset[Preference]],
+    evaluated: ExampleDataset[Preference] | None,
+) -> None:
+    """Require what a loss of pairs needs of every pair: margins, ratings, a pair that is no tie.
 
     Raises:
-        DataError: naming the first pair that has none.
+        DataError: naming the first pair without a margin or without any rating, or a folder of ties alone.
     """
-    for data in datasets:
-        for number, record in enumerate(data.records if data is not None else ()):
-            if record.chosen_rating is None and record.rejected_rating is None:
-                assert data is not None
-                raise DataError(
-                    f"{needed_by} learns ratings and neither answer of the pair has one",
-                    "Build the pairs with ratings, or use a loss of pairs alone.",
-                    file=data.folder(number).path,
-                    record=record.id,
-                    field="chosen_rating",
-                )
+    name = f"loss {config.loss.name!r}"
+    if config.loss.needs_margins:
+        check_margins(name, *data, evaluated)
+    if config.loss.needs_ratings:
+        for examples in (*data, *([evaluated] if evaluated is not None else [])):
+            _check_ratings(name, examples)
+    if config.tie_weight is not None:
+        for examples in data:
+            check_ties(examples)
+
+
+def _check_ratings(needed_by: str, data: ExampleDataset[Preference]) -> None:
+    """Require a rating of one answer at least on every pair."""
+    for number, record in enumerate(data.records):
+        if record.chosen_rating is None and record.rejected_rating is None:
+            raise DataError(
+                f"{needed_by} learns ratings and neither answer of the pair has one",
+                "Build the pairs with ratings, or use a loss of pairs alone.",
+                file=data.folder(number).path,
+                record=record.id,
+                field="chosen_rating",
+            )
 
 
 def check_ties(data: ExampleDataset[Preference]) -> None:

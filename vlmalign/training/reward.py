@@ -20,9 +20,7 @@ from vlmalign.records import Preference
 from vlmalign.records.hashing import derive_seed
 from vlmalign.training.budget import steps_of
 from vlmalign.training.examples import (
-    check_margins,
-    check_ratings,
-    check_ties,
+    check_supervision,
     evaluation_examples,
     training_examples,
 )
@@ -74,12 +72,7 @@ def train_reward(config: RewardConfig, *, overwrite: bool = False) -> Path:
     vlm = VLM(reward.backbone, reward.processor)
     data = training_examples(config, config.data, Preference, vlm)
     held_out = evaluation_examples(config, Preference, vlm)
-    if config.loss.needs_margins:
-        check_margins(f"loss {config.loss.name!r}", data, held_out)
-    if config.loss.needs_ratings:
-        check_ratings(f"loss {config.loss.name!r}", data, held_out)
-    if config.tie_weight is not None:
-        check_ties(data)
+    check_supervision(config, [data], held_out)
     order = EpochOrder(len(data), config.seed)
     collator = partial(collate, pad_token_id=pad_token(reward.processor))
 

@@ -62,16 +62,8 @@ class Nuisance(_Settings):
         return self
 
 
-def without_freeze_where_adapted(values: Any) -> Any:
-    """A stage's settings, in which `freeze` is empty by default where adapters freeze the rest already."""
-    if not isinstance(values, Mapping):
-        return values
-    adapted = values.get("lora") is not None or values.get("member_lora") is not None
-    return {"freeze": (), **values} if adapted else values
-
-
-class RewardConfig(StageConfig):
-    """A reward model, from preferences and ratings."""
+class PairStageConfig(StageConfig):
+    """What stages share that learn a reward from pairs."""
 
     freeze: tuple[Part, ...] = Field(
         ("vision",),
@@ -90,6 +82,30 @@ class RewardConfig(StageConfig):
         description="pairs whose margin is 0 are ties, and their loss is this times (r(chosen) - r(rejected))^2; "
         "default: they are pairs as any other",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _adapters_freeze_already(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        adapted = values.get("lora") is not None or values.get("member_lora") is not None
+        return {"freeze": (), **values} if adapted else values
+
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _a_name_is_a_loss(cls, value: Any) -> Any:
+        return named_settings(value, "loss", LOSSES, default="bradley_terry")
+
+    @model_validator(mode="after")
+    def _ties_are_of_pairs(self) -> PairStageConfig:
+        if self.tie_weight is not None and not self.loss.needs_pairs:
+            raise ValueError(f"tie_weight is of pairs and loss {self.loss.name} has none: drop it")
+        return self
+
+
+class RewardConfig(PairStageConfig):
+    """A reward model, from preferences and ratings."""
+
     resample_groups: bool | None = Field(
         None,
         description="each member weighs each group (patient) by a Poisson(1) draw of its own, a bootstrap; "
@@ -102,16 +118,6 @@ class RewardConfig(StageConfig):
     nuisance: Nuisance | None = Field(
         None, description="weigh pairs by whether a small change of the picture changes the verdict"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _adapters_freeze_already(cls, values: Any) -> Any:
-        return without_freeze_where_adapted(values)
-
-    @field_validator("loss", mode="before")
-    @classmethod
-    def _a_name_is_a_loss(cls, value: Any) -> Any:
-        return named_settings(value, "loss", LOSSES, default="bradley_terry")
 
     @property
     def adapts(self) -> bool:
@@ -157,8 +163,6 @@ class RewardConfig(StageConfig):
             )
         if self.laplace and not self.loss.needs_pairs:
             raise ValueError(f"laplace is fitted to pairs and loss {self.loss.name} has none: use bradley_terry")
-        if self.tie_weight is not None and not self.loss.needs_pairs:
-            raise ValueError(f"tie_weight is of pairs and loss {self.loss.name} has none: drop it")
         return self
 
     @model_validator(mode="after")
