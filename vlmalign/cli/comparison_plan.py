@@ -54,7 +54,7 @@ def compared(demo: Demo) -> list[Compared]:
         Compared("critique", ("critique",), "critique", run("critique")),
         Compared("mixture", ("mixture",), "mixture", run("mixture")),
         Compared("implicit", ("dpo",), "implicit", implicit),
-        Compared("follow_up", ("sft",), "follow_up", {"model": demo.path("sft")}),
+        Compared("follow_up", ("sft",), "follow_up", {"model": demo.path("sft"), "batch_size": 16}),
         Compared("expert_verified", ("findings_test",), "expert_verified", findings, blankable=False),
     ]
 
@@ -195,7 +195,7 @@ def _climb(demo: Demo, arm: str, kappa: float, seed: int, needs: tuple[str, ...]
         "out": demo.path("ppo", arm, f"seed-{seed}"), "seed": seed, "reward": reward,
         "learning_rate": 2e-4, "kl": {"coefficient": 0.01},
         "gold": {"name": "symbolic", "settings": {"logic": LOGIC}}, "eval_data": [demo.path("validation")],
-        "eval_steps": 3, "max_steps": 24, "samples": 4, "save_steps": 0,
+        "eval_steps": 3, "max_steps": 18, "samples": 4, "save_steps": 0,
         "shaping": {"pessimism": kappa, "whiten": "running", "cut": -10.0, "unscored": None},
     }  # fmt: skip
     return demo.step(f"ppo_{arm}_{seed}", "ppo", needs, settings=settings, weight=75)
