@@ -51,7 +51,9 @@ def compared(demo: Demo) -> list[Compared]:
         Compared("ensemble", ("ensemble",), "scalar", run("ensemble")),
         Compared("heteroscedastic", ("heteroscedastic",), "scalar", run("heteroscedastic")),
         Compared("evidential", ("evidential",), "scalar", run("evidential")),
-        Compared("critique", ("critique",), "critique", run("critique")),
+        Compared(
+            "critique", ("critique",), "critique", {**run("critique"), "max_new_tokens": 192, "batch_size": 64}
+        ),
         Compared("mixture", ("mixture",), "mixture", run("mixture")),
         Compared("implicit", ("dpo",), "implicit", implicit),
         Compared("follow_up", ("sft",), "follow_up", {"model": demo.path("sft"), "batch_size": 16}),
