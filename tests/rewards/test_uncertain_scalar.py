@@ -12,6 +12,8 @@ from vlmalign.records import DataError, DatasetBuild, Judgement, RecordFolder
 from vlmalign.records.scores import margin_std
 from vlmalign.rewards import ScalarReward, score_pairs
 from vlmalign.rewards.anchors import Anchors
+from vlmalign.rewards.audit import score_variant
+from vlmalign.rewards.variants import SEEN
 
 RED, BLUE = (Image.new("RGB", (32, 32), colour) for colour in ((220, 30, 30), (20, 30, 200)))
 
@@ -140,3 +142,8 @@ def test_judged_pairs_carry_the_deviation_of_their_margin(make_run, pair_folder,
     assert margin_std(chosen, rejected) == pytest.approx(torch.tensor(members).std().item(), abs=1e-5)
     assert chosen.components["margin_std"] == pytest.approx(margin_std(chosen, rejected), abs=1e-5)
     assert chosen.std is None
+
+
+def test_an_audit_asks_for_pairs_as_scoring_does(make_run, pair_folder, tmp_path):
+    out = score_variant(ScalarReward(make_run(members=3)), pair_folder, SEEN, tmp_path / "seen")
+    assert all(judgement.components["margin_std"] > 0 for judgement in RecordFolder(out, Judgement))

@@ -39,12 +39,8 @@ class JudgedPair:
 
     @property
     def group(self) -> str:
-        """The cluster that the pair belongs to.
-
-        A role-swapped pair depends on two groups; both of its pictures' pairs are in one cluster.
-        """
-        groups = self.pair.provenance.get("groups")
-        return " + ".join(sorted(map(str, groups))) if isinstance(groups, list) else self.pair.group_id
+        """The cluster that the pair belongs to."""
+        return self.pair.cluster
 
 
 @dataclass(frozen=True)

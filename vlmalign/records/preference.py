@@ -64,6 +64,12 @@ class Preference(Record):
         default_factory=dict, description="candidate ids, policy, lengths, and whatever else made the pair"
     )
 
+    @property
+    def cluster(self) -> str:
+        """What intervals cluster by: its group; of a role-swapped pair, whose item has two pictures, both groups."""
+        groups = self.provenance.get("groups")
+        return " + ".join(sorted(map(str, groups))) if isinstance(groups, list) else self.group_id
+
     @model_validator(mode="after")
     def _two_different_answers(self) -> Preference:
         check_prompt(self.prompt, len(self.images))

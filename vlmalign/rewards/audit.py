@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vlmalign.records import DataError, DatasetBuild, Preference, RecordFolder
 from vlmalign.records.scores import SIDES
-from vlmalign.rewards.pair_scoring import pair_case, side_candidate
+from vlmalign.rewards.pair_scoring import as_pair_reward, pair_case, side_candidate
 from vlmalign.rewards.protocol import Reward
 from vlmalign.rewards.scoring import commit_judgements
 from vlmalign.rewards.variants import (
@@ -107,7 +107,7 @@ def score_variant(
     with DatasetBuild(out, "judgement", config, overwrite=overwrite, notes=notes, data_use=data_use) as build:
         if not build.finished:
             commit_judgements(
-                build, reward, criterion, folder, pairs_per_batch,
+                build, as_pair_reward(reward), criterion, folder, pairs_per_batch,
                 lambda pair: [(pair_case(pair), side_candidate(pair, side)) for side in SIDES],
             )  # fmt: skip
     return Path(out)

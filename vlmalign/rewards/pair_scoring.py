@@ -63,7 +63,7 @@ def score_pairs(
     with DatasetBuild(out, "judgement", config, overwrite=overwrite, data_use=data_use) as build:
         if not build.finished:
             commit_judgements(
-                build, _PairReward.around(reward), criterion, folder, pairs_per_batch,
+                build, as_pair_reward(reward), criterion, folder, pairs_per_batch,
                 lambda pair: [(pair_case(pair), side_candidate(pair, side)) for side in SIDES],
             )  # fmt: skip
     return Path(out)
@@ -96,16 +96,20 @@ def side_candidate(pair: Preference, side: str) -> Candidate:
     )
 
 
+def as_pair_reward(reward: Reward) -> Reward:
+    """The reward, to be given both sides of each pair beside each other: it then tells the doubt in each
+    difference.
+
+    One that knows nothing of differences stays as it is.
+    """
+    return _PairReward(reward) if isinstance(reward, MarginReward) else reward
+
+
 class _PairReward:
     """Scores both sides of pairs, which stand beside each other, as pairs."""
 
     def __init__(self, reward: MarginReward) -> None:
         self.reward, self.name, self.needs_images = reward, reward.name, reward.needs_images
-
-    @classmethod
-    def around(cls, reward: Reward) -> Reward:
-        """The reward itself where it knows nothing of differences."""
-        return cls(reward) if isinstance(reward, MarginReward) else reward
 
     def score(
         self,
