@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def write_comparison_report(results: Mapping[str, Any], demo: Demo, out: Path) -
     return render_comparison(results, figures, mistakes, out)
 
 
-def _margins(scored: JudgedPairs) -> tuple[np.ndarray, list[str]]:
+def _margins(scored: JudgedPairs) -> tuple[np.ndarray, list[Hashable]]:
     known = [(pair.margin, pair.group) for pair in scored.pairs if pair.margin is not None]
     return np.array([margin for margin, _ in known], dtype=float), [group for _, group in known]
 

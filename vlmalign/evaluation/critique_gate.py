@@ -7,7 +7,7 @@ held-out pairs, before critiques are used.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,7 +203,7 @@ def critique_agreement(
     """
     shares: list[float | None] = []
     whole: list[float | None] = []
-    groups: list[str] = []
+    groups: list[Hashable] = []
     unchecked = unknown_case = missing = 0
     for pair in judged.pairs:
         for side in SIDES:
@@ -224,5 +224,5 @@ def critique_agreement(
     return CritiqueAgreement(_share(shares, groups), _share(whole, groups), unchecked, unknown_case, missing)
 
 
-def _share(values: Sequence[float | None], groups: Sequence[str]) -> Estimate:
+def _share(values: Sequence[float | None], groups: Sequence[Hashable]) -> Estimate:
     return cluster_estimate(values, groups, proportion=True) if values else Estimate.nothing()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlmalign.records import DataError, Preference, RecordFolder
+from vlmalign.records.preference import Dyad
 from vlmalign.records.scores import SIDES, Scores, read_scores, side_id
 
 
@@ -38,7 +39,7 @@ class JudgedPair:
         return None if self.chosen is None or self.rejected is None else self.chosen - self.rejected
 
     @property
-    def group(self) -> str:
+    def group(self) -> str | Dyad:
         """The cluster that the pair belongs to."""
         return self.pair.cluster
 
@@ -60,7 +61,7 @@ class JudgedPairs:
     sha256: str
 
     @property
-    def groups(self) -> list[str]:
+    def groups(self) -> list[str | Dyad]:
         """The cluster of each pair."""
         return [judged.group for judged in self.pairs]
 

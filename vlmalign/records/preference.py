@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,13 @@ from vlmalign.records.case import Message, Split, check_prompt
 from vlmalign.records.image import ImageRef
 
 Source = Literal["judge", "symbolic", "expert", "reward", "metric", "reader", "human", "import"]
+
+
+class Dyad(NamedTuple):
+    """Two groups that one item depends on, in order; items that share either are not independent."""
+
+    first: str
+    second: str
 
 
 class ChangedClaim(Part):
@@ -65,10 +72,10 @@ class Preference(Record):
     )
 
     @property
-    def cluster(self) -> str:
-        """What intervals cluster by: its group; of a role-swapped pair, whose item has two pictures, both groups."""
+    def cluster(self) -> str | Dyad:
+        """What intervals cluster by: its group, or of a role-swapped pair the groups of both pictures."""
         groups = self.provenance.get("groups")
-        return " + ".join(sorted(map(str, groups))) if isinstance(groups, list) else self.group_id
+        return Dyad(*sorted(map(str, groups))) if isinstance(groups, list) and len(groups) == 2 else self.group_id
 
     @model_validator(mode="after")
     def _two_different_answers(self) -> Preference:
