@@ -93,7 +93,7 @@ def test_the_worst_mistake_comes_first_and_ties_and_unscored_pairs_are_none(judg
 def test_both_pictures_of_a_role_swapped_item_are_in_one_cluster(judged):
     item = {"provenance": {"groups": ["g2", "g1"]}}
     found = judged({"a": (1.0, 0.0), "b": (1.0, 0.0)}, {"a": item, "b": item})
-    assert found.groups == ["g1 + g2"] * 2
+    assert found.groups == [Dyad("g1", "g2")] * 2
     assert pair_figures(found.pairs).accuracy.n_groups == 1
 
 
