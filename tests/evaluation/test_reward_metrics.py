@@ -10,6 +10,7 @@ from vlmalign.evaluation.reward_metrics import (
     reward_figures,
 )
 from vlmalign.records import DataError, Preference, RecordFolder, assistant, user
+from vlmalign.records.preference import Dyad
 
 
 @pytest.fixture
