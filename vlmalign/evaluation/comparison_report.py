@@ -29,10 +29,10 @@ ANSWERS = {
     "brier": ("Brier", "a coin: 0.25", False, False),
 }
 ERRORS = {
-    "auroc_margin": ("small |margin|", "AUROC for own errors", False, False),
-    "auroc_std": ("large std", "alone", False, False),
-    "auroc_margin_and_std": ("both", "fitted on other groups", False, False),
-    "auroc_gain": ("both − |margin|", "paired", False, True),
+    "auroc_margin": ("small |margin|", "AUROC for own errors, x 100", True, False),
+    "auroc_std": ("large std", "alone", True, False),
+    "auroc_margin_and_std": ("both", "fitted on other groups", True, False),
+    "auroc_gain": ("both − |margin|", "paired", True, True),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vlmalign.records import Candidate, DatasetBuild, Demonstration, RecordFolder, Sampling
-from vlmalign.rewards.pair_scoring import pair_case
+from vlmalign.rewards.pair_scoring import seen_case
 from vlmalign.rewards.protocol import Reward
 from vlmalign.rewards.scoring import commit_judgements
 
@@ -52,7 +52,7 @@ def score_demonstrations(
         if not build.finished:
             commit_judgements(
                 build, reward, criterion, folder, batch_size,
-                lambda record: [(pair_case(record), demonstrated(record))],
+                lambda record: [(seen_case(record), demonstrated(record))],
             )  # fmt: skip
     return Path(out)
 

@@ -10,6 +10,7 @@ from PIL import Image
 from vlmalign.records import (
     Candidate,
     Case,
+    DataError,
     DatasetBuild,
     Demonstration,
     Message,
@@ -34,7 +35,7 @@ def score_pairs(
     """Write a judgement of the chosen and of the rejected answer of every pair. Resumable.
 
     The judgements' candidate ids are `<pair id>/chosen` and `<pair id>/rejected`. Of a reward that knows the doubt
-    in a difference (`MarginReward`), both have the component `margin_std`.
+    in a difference (`MarginReward`), both have the component `margin_std`. Pairs without an image are invalid.
 
     Args:
         reward: what scores; it never learns which side was chosen.
@@ -64,13 +65,29 @@ def score_pairs(
         if not build.finished:
             commit_judgements(
                 build, as_pair_reward(reward), criterion, folder, pairs_per_batch,
-                lambda pair: [(pair_case(pair), side_candidate(pair, side)) for side in SIDES],
+                lambda pair: [(seen_case(pair), side_candidate(pair, side)) for side in SIDES],
             )  # fmt: skip
     return Path(out)
 
 
+def seen_case(pair: Preference | Demonstration) -> Case | None:
+    """As `pair_case`; None where there is no image."""
+    return pair_case(pair) if pair.images else None
+
+
 def pair_case(pair: Preference | Demonstration) -> Case:
-    """The prompt of a pair, or of a demonstration, as a case."""
+    """The prompt of a pair, or of a demonstration, as a case.
+
+    Raises:
+        DataError: it has no image, and so is none.
+    """
+    if not pair.images:
+        raise DataError(
+            "the record has no image: rewards judge what is said of one",
+            "Leave it out.",
+            record=pair.id,
+            field="images",
+        )
     return Case(
         id=pair.case_id,
         images=pair.images,
