@@ -84,7 +84,7 @@ def run_tower(**config: Any) -> None:
 
 @stage("reward")
 def run_reward(overwrite: bool = False, **config: Any) -> None:
-    """Train a scalar reward model on preferences."""
+    """Train a reward model on preferences."""
     from vlmalign.training import train_reward
 
     train_reward(_config("reward", config), overwrite=overwrite)
@@ -175,12 +175,14 @@ sft = _command(
 )
 reward = _command(
     "reward",
-    """Train a scalar reward model from preference pairs (Bradley-Terry).
+    """Train a reward model from preference pairs or ratings: one number, an ensemble, or one that says its doubt.
 
-    For example: vlmalign reward smear-reward --var root=runs/mine, then: vlmalign score scalar --set
-    run=runs/mine/reward --pairs PAIRS --out OUT
+    For example: vlmalign reward smear-reward --var root=runs/mine --set head.members=5, then: vlmalign score scalar
+    --set run=runs/mine/reward --pairs PAIRS --out OUT
 
-    The same command continues a stopped run and does nothing when it is complete.
+    Doubt comes from head.members (an ensemble; member_lora for adapters of its own), head.outputs=gaussian or
+    evidence, laplace=true, or head.dropout. The same command continues a stopped run and does nothing when it is
+    complete.
     """,
 )
 critique = _command(
