@@ -52,7 +52,7 @@ def compared(demo: Demo) -> list[Compared]:
         Compared("heteroscedastic", ("heteroscedastic",), "scalar", run("heteroscedastic")),
         Compared("evidential", ("evidential",), "scalar", run("evidential")),
         Compared(
-            "critique", ("critique",), "critique", {**run("critique"), "max_new_tokens": 192, "batch_size": 64}
+            "critique", ("critique",), "critique", {**run("critique"), "max_new_tokens": 320, "batch_size": 64}
         ),
         Compared("mixture", ("mixture",), "mixture", run("mixture")),
         Compared("implicit", ("dpo",), "implicit", implicit),
