@@ -177,8 +177,8 @@ reward = _command(
     "reward",
     """Train a reward model from preference pairs or ratings: one number, an ensemble, or one that says its doubt.
 
-    For example: vlmalign reward smear-reward --var root=runs/mine --set head.members=5, then: vlmalign score scalar
-    --set run=runs/mine/reward --pairs PAIRS --out OUT
+    For example: vlmalign reward smear-reward --var root=runs/mine --set head.members=5, then: vlmalign score
+    scalar --set run=runs/mine/reward --pairs PAIRS --out OUT
 
     Doubt comes from head.members (an ensemble; member_lora for adapters of its own), head.outputs=gaussian or
     evidence, laplace=true, or head.dropout. The same command continues a stopped run and does nothing when it is
