@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -76,9 +75,8 @@ def weigh_pairs(
         note = {"weighted_by": {"judge": scores.judge, "rule": rule, "margin_std": margin.std}}
         return [pair.model_copy(update={"weight": weight, "provenance": {**pair.provenance, **note}})], {}
 
-    each: Callable[[Preference], tuple[list[Preference], dict[str, int]]] = weighted
     data_use = folder.manifest.data_use
     with DatasetBuild(out, "preference", config, overwrite=overwrite, data_use=data_use) as build:
         if not build.finished:
-            commit_each(build, folder, each)
+            commit_each(build, folder, weighted)
     return build.path

@@ -17,11 +17,12 @@ from vlmalign.data.critique import REQUEST_VERSION, encode_judged
 from vlmalign.data.encode import EncodedResponse, candidate_prompt, encode_response, stop_tokens
 from vlmalign.models.critique_model import CritiqueModel
 from vlmalign.records import Candidate, Case, DataError, Preference, RecordFolder
-from vlmalign.records.hashing import config_hash, sha256_file
+from vlmalign.records.hashing import config_hash
 from vlmalign.records.scores import SIDES, side_id
 from vlmalign.rewards.critique_writing import EMPTY, REASONS, UNREADABLE, CritiqueWriter, WrittenCritique
+from vlmalign.rewards.language_model import chosen_device, weights_hashes
 from vlmalign.rewards.prompt_groups import shared_prompts
-from vlmalign.rewards.protocol import MarginOutput, RewardOutput, check_aligned
+from vlmalign.rewards.protocol import MarginOutput, RewardOutput, beside_each_other, check_aligned
 
 NOT_GIVEN = "no critique of it is given"
 
@@ -79,8 +80,7 @@ class CritiqueReward:
         batch_size: int = 16,
         device: str = "auto",
     ) -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = chosen_device(device)
         folder = critique_folder(run)
         self.model = load_critic(folder, device=device)
         self.writer = CritiqueWriter(self.model, n, temperature, seed, max_new_tokens, blank_images)
@@ -88,7 +88,7 @@ class CritiqueReward:
         self._stops = stop_tokens(self.model.vlm)
         self._given = None if given is None else _given_critiques(given, n)
         told = [n, temperature, seed, max_new_tokens, None if given is None else given_hash(given)]
-        digest = config_hash([[sha256_file(path) for path in sorted(folder.glob("*.safetensors"))], told])[:8]
+        digest = config_hash([weights_hashes(folder), told])[:8]
         self.name = f"critique@{digest}" + ("-given" if given is not None else "") + ("-blank" * blank_images)
 
     def score(
@@ -117,11 +117,7 @@ class CritiqueReward:
         images: Sequence[Sequence[Image.Image]] | None = None,
     ) -> MarginOutput:
         """Score N pairs, with the spread of each pair's difference over critiques; see `MarginReward`."""
-        n = len(cases)
-        order = [place for i in range(n) for place in (i, n + i)]  # both sides of a pair beside each other
-        both = [*firsts, *seconds]
-        shown = None if images is None else [images[i % n] for i in order]
-        judged, flops = self._judge([cases[i % n] for i in order], [both[i] for i in order], shown)
+        judged, flops = self._judge(*beside_each_other(cases, firsts, seconds, images))
         pairs = list(zip(judged[::2], judged[1::2], strict=True))
         return MarginOutput(
             _output(judged[::2], flops),

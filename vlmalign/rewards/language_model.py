@@ -9,7 +9,7 @@ import torch
 from vlmalign.models import VLM, load_vlm
 from vlmalign.models.loading import merged_tensors
 from vlmalign.models.vision_key import tensor_digest
-from vlmalign.records.hashing import config_hash
+from vlmalign.records.hashing import config_hash, sha256_file
 
 
 def load_language_model(model: str | Path, *, dtype: str, device: str) -> VLM:
@@ -34,6 +34,11 @@ def chosen_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device
+
+
+def weights_hashes(folder: str | Path) -> list[str]:
+    """Hashes of a model folder's files of weights, by name of the file."""
+    return [sha256_file(path) for path in sorted(Path(folder).glob("*.safetensors"))]
 
 
 def model_digest(vlm: VLM) -> str:

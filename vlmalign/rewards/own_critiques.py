@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import torch
 from PIL import Image
 
 from vlmalign.data.critique import encode_judged
 from vlmalign.data.encode import stop_tokens
 from vlmalign.records import DataError, DatasetBuild, Preference, RecordFolder
-from vlmalign.records.hashing import config_hash, sha256_file
+from vlmalign.records.hashing import config_hash
 from vlmalign.records.scores import SIDES
 from vlmalign.rewards.critique import critique_folder, load_critic
 from vlmalign.rewards.critique_writing import UNREADABLE, CritiqueWriter, WrittenCritique
+from vlmalign.rewards.language_model import chosen_device, weights_hashes
 from vlmalign.rewards.pair_scoring import pair_case, side_candidate
 
 
@@ -57,9 +57,9 @@ def write_own_critiques(
     """
     folder = RecordFolder(pairs, Preference)
     model_path = critique_folder(run)
-    model = load_critic(model_path, device="cuda" if torch.cuda.is_available() else "cpu")
+    model = load_critic(model_path, device=chosen_device("auto"))
     writer = CritiqueWriter(model, n, temperature, seed, max_new_tokens)
-    who = f"critique@{config_hash([sha256_file(path) for path in sorted(model_path.glob('*.safetensors'))])[:8]}"
+    who = f"critique@{config_hash(weights_hashes(model_path))[:8]}"
     config = {
         "stage": "own_critiques", "writer": who, "pairs": folder.sha256, "n": n, "temperature": temperature,
         "seed": seed, "max_new_tokens": max_new_tokens, "pairs_per_batch": pairs_per_batch,

@@ -244,6 +244,22 @@ class MarginReward(Reward, Protocol):
         ...
 
 
+def beside_each_other(
+    cases: Sequence[Case],
+    firsts: Sequence[Candidate],
+    seconds: Sequence[Candidate],
+    images: Sequence[Sequence[Image.Image]] | None,
+) -> tuple[list[Case], list[Candidate], list[Sequence[Image.Image]] | None]:
+    """N pairs as 2 N candidates, both sides of a pair beside each other, so that they share their prompt.
+
+    Returns:
+        Cases, candidates and images, as `Reward.score` takes them; None stays None.
+    """
+    shown = None if images is None else [own for own in images for _ in range(2)]
+    both = [answer for pair in zip(firsts, seconds, strict=True) for answer in pair]
+    return [case for case in cases for _ in range(2)], both, shown
+
+
 def check_aligned(
     cases: Sequence[Case], candidates: Sequence[Candidate], images: Sequence[Sequence[Image.Image]] | None
 ) -> None:

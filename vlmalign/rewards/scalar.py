@@ -16,11 +16,12 @@ from vlmalign.losses.uncertain_rewards import reward_moments
 from vlmalign.models import VLM, PromptBatch, RewardModel
 from vlmalign.models.reward_head import DropoutMasks
 from vlmalign.records import Candidate, Case
-from vlmalign.records.hashing import config_hash, sha256_file
+from vlmalign.records.hashing import config_hash
 from vlmalign.rewards.anchors import Anchors, anchored_output
 from vlmalign.rewards.belief import Belief
+from vlmalign.rewards.language_model import chosen_device, weights_hashes
 from vlmalign.rewards.prompt_groups import answers_of, shared_prompts
-from vlmalign.rewards.protocol import MarginOutput, RewardOutput, check_aligned
+from vlmalign.rewards.protocol import MarginOutput, RewardOutput, beside_each_other, check_aligned
 
 Uncertainty = Literal["auto", "none", "members", "head", "dropout", "laplace"]
 NOT_FINITE = "the model's score is not finite"
@@ -64,8 +65,7 @@ class ScalarReward:
         device: str = "auto",
     ) -> None:
         folder = Path(run) / "model" if (Path(run) / "model").is_dir() else Path(run)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = chosen_device(device)
         self.model = RewardModel.load(folder, device=device)
         self.uncertainty = _known_doubt(self.model, uncertainty, folder)
         self.blank_images, self.batch_size, self.device = blank_images, batch_size, device
@@ -73,7 +73,7 @@ class ScalarReward:
         self._stops = stop_tokens(VLM(self.model.backbone, self.processor))
         self._masks = _masks(self.model, draws) if self.uncertainty == "dropout" else [None]
         self.anchors = None if anchors is None else Anchors(anchors)
-        weights = [sha256_file(path) for path in sorted(folder.glob("*.safetensors"))]
+        weights = weights_hashes(folder)
         told = [self.uncertainty, len(self._masks), None if self.anchors is None else self.anchors.sha256]
         digest = config_hash(weights if told == ["none", 1, None] else [weights, told])[:8]
         self.name = f"scalar@{digest}" + ("-blank" if blank_images else "")
@@ -104,14 +104,8 @@ class ScalarReward:
         images: Sequence[Sequence[Image.Image]] | None = None,
     ) -> MarginOutput:
         """Score N pairs, with the standard deviation of each pair's difference; see `MarginReward`."""
+        belief, flops = self.believe(*beside_each_other(cases, firsts, seconds, images))
         n = len(cases)
-        if images is None:
-            raise ValueError(_NO_IMAGES)
-        order = [place for i in range(n) for place in (i, n + i)]  # both sides of a pair beside each other
-        both = [*firsts, *seconds]
-        belief, flops = self.believe(
-            [cases[i % n] for i in order], [both[i] for i in order], [images[i % n] for i in order]
-        )
         first, second = belief.at(list(range(0, 2 * n, 2))), belief.at(list(range(1, 2 * n, 2)))
         std = first.std_against(second).tolist()
         return MarginOutput(
