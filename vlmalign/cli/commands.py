@@ -39,6 +39,10 @@ HELP = {
     "n": "critiques of each answer; with several each pair comes as often",
     "temperature": "of sampling; default: greedy for one critique, 1 for several",
     "max_new_tokens": "a longer critique is cut, and its pair left out",
+    "expert": "an expert's folder",
+    "labels": "answers where the expert says nothing: the cases' reports, or their reference findings",
+    "questions_per_case": "questions drawn for each case",
+    "reports": "also ask for a report",
     "pairs_per_batch": "pairs whose critiques are written together",
 }
 SAMPLES = {"logic": "peripheral_smear", "n_items": "100"}

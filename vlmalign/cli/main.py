@@ -11,8 +11,11 @@ import typer
 from vlmalign import __version__
 from vlmalign.cli import (
     best_of_n,
+    build_consultations,  # noqa: F401  - registers its command
     cache,
     calibrate,
+    chat,
+    consult,
     data,
     demo,
     elicit,
@@ -66,6 +69,8 @@ app.add_typer(source.app, name="source")
 app.add_typer(experts.app, name="experts")
 app.add_typer(build_verbs.app, name="build")
 app.command("generate")(generate.command)
+app.command("consult")(consult.command)
+app.command("chat")(chat.command)
 app.command("sft")(train.sft)
 app.command("reward")(train.reward)
 app.command("critique")(train.critique)

@@ -146,7 +146,9 @@ def load_stages() -> None:
     from vlmalign.cli import (  # noqa: F401
         best_of_n,
         build,
+        build_consultations,
         calibrate,
+        consult,
         data_filters,
         elicit,
         evaluate,
