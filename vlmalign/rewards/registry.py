@@ -16,6 +16,7 @@ from vlmalign.rewards.mixture import MixtureReward
 from vlmalign.rewards.nuisance import NuisanceReward
 from vlmalign.rewards.process import ProcessReward
 from vlmalign.rewards.protocol import Reward
+from vlmalign.rewards.report_agreement import ReportAgreementReward
 from vlmalign.rewards.scalar import ScalarReward
 from vlmalign.rewards.symbolic import SymbolicReward
 
@@ -33,6 +34,7 @@ REWARDS = Plugins(
         "nuisance": NuisanceReward,
         "mixture": MixtureReward,
         "process": ProcessReward,
+        "report_agreement": ReportAgreementReward,
         "scalar": ScalarReward,
         "symbolic": SymbolicReward,
     },
