@@ -51,18 +51,32 @@ def _split(matches: list[Match], tokens: list[str]) -> Iterator[list[Match]]:
     clause: list[Match] = []
     for index, match in enumerate(matches):
         kind = match.entry.kind
-        nor = kind == "deny_before" and tokens[match.start] == "nor"
+        opens = (
+            kind == "deny_before" and tokens[match.start] == "nor" or _doubts_what_follows(clause, matches[index:])
+        )
         if (
             kind == "break"
-            or nor
+            or opens
             or kind == "and"
             and _begins_anew(clause, matches[index + 1 :], comma=tokens[match.start] == ",")
         ):
             yield clause
-            clause = [match] if nor else []
+            clause = [match] if opens else []
         elif kind != "and":
             clause.append(match)
     yield clause
+
+
+def _doubts_what_follows(left: list[Match], rest: list[Match]) -> bool:
+    """ "An opacity, likely atelectasis": the opacity is certain, what it is called is not."""
+    if rest[0].entry.kind != "uncertain_after" or any(m.entry.kind in ("uncertain", "not_assessed") for m in left):
+        return False
+    ends = next((i for i, m in enumerate(rest) if m.entry.kind == "break"), len(rest))
+    return _names(left) and _names(rest[:ends])
+
+
+def _names(matches: list[Match]) -> bool:
+    return any(m.entry.kind in ("mention", "phrase") for m in matches)
 
 
 def _begins_anew(left: list[Match], rest: list[Match], *, comma: bool) -> bool:
@@ -80,9 +94,12 @@ def _begins_anew(left: list[Match], rest: list[Match], *, comma: bool) -> bool:
         return False
     right_states = any(m.entry.kind in _PREDICATES for m in right)
     left_states = any(m.entry.kind in _PREDICATES or m.entry.kind == "exist" for m in left)
-    # "no leukocyte, many platelets": the quality is said of the new noun, so the denial has ended
-    listed = comma and {"mention", "term"} <= {m.entry.kind for m in right}
-    return right[0].entry.kind == "deny_before" or left_states and right_states or listed
+    # "no leukocyte, many platelets": the quality is a value of the new noun, so the denial has ended; the side
+    # or size of a finding that is listed ("no opacity, large effusion or fracture") does not end it
+    values = {concept for m in right if m.entry.kind == "term" for concept, _ in m.entry.readings}
+    listed = comma and any(m.entry.kind == "mention" and m.entry.concept in values for m in right)
+    opens = right[0].entry.kind in ("deny_before", "uncertain", "uncertain_after")
+    return opens or left_states and right_states or listed
 
 
 class _Clause:
@@ -112,18 +129,17 @@ class _Clause:
         others = any(m.entry.kind in ("mention", "phrase", "number") for m in matches)
         self.asked_alone = self.asked is not None and not others
         self.implied = Match(-1, -1, Entry("mention", ((self.asked, ""),))) if self.asked else None
-        self.used: set[Match] = set()
+        self.used: set[Match] = set()  # nouns that a wording has given a value
+        self.qualified: set[Match] = set()  # nouns that only have a quality of another concept, such as a side
 
     def read(self) -> list[Reading]:
         """All readings, in order of the words."""
         found: list[tuple[int, Reading]] = []
         for match in self.matches:
             if match.entry.kind in ("phrase", "term", "number"):
-                reading = self._value(match)
-                if reading is not None:
-                    found.append((match.start, reading))
+                found += [(match.start, reading) for reading in self._value(match)]
         for mention in self.mentions:
-            if mention not in self.used:
+            if mention not in self.used and not (mention in self.qualified and self._denied(mention)):
                 reading = self._presence(mention)
                 if reading is not None:
                     found.append((mention.start, reading))
@@ -171,63 +187,106 @@ class _Clause:
         kinds = {m.entry.kind for m in self.matches}
         if "not_assessed" in kinds:
             return NOT_ASSESSED
-        if "uncertain" in kinds:
+        if kinds & {"uncertain", "uncertain_after"}:
             return UNCERTAIN
-        previous: Match | None = None
-        for other in self.matches:
-            if other == match and previous is not None and previous.entry.kind == "uncertain_next":
-                return UNCERTAIN
-            previous = other
+        doubted = False
+        for (
+            other
+        ) in self.matches:  # "possible small left effusion": the doubt reaches through qualities to the noun
+            if other == match:
+                return UNCERTAIN if doubted else None
+            doubted = other.entry.kind == "uncertain_next" or doubted and other.entry.kind == "term"
         return UNCERTAIN if match.start < 0 and "uncertain_next" in kinds else None
 
     # -- readings ---------------------------------------------------------------------------------
 
-    def _value(self, match: Match) -> Reading | None:
-        """A phrase, a term with its subject, or a number."""
+    def _value(self, match: Match) -> list[Reading]:
+        """What a phrase, a term with its subjects, or a number says."""
         if match.entry.kind == "number":
             return self._number(match)
-        bound = self._bind(match)
-        if bound is None:
-            return None
-        concept, value = bound
-        doubt = self._doubt(match)
-        if doubt is not None:
-            return Reading(concept, doubt)
-        if self._denied(match):
+        doubt, denied = self._doubt(match), self._denied(match)
+        found: list[Reading] = []
+        for concept, value in self._bind(match):
             opposite = self.logic.concepts[concept].values[value].opposite
-            return Reading(concept, opposite) if opposite else None
-        return Reading(concept, value)
+            said = doubt or (opposite if denied else value)
+            if said is not None:
+                found.append(Reading(concept, said))
+        return found
 
-    def _bind(self, match: Match) -> tuple[str, str] | None:
-        """The nearest mention that gives the wording a subject; a phrase needs none."""
-        best: tuple[int, int, Match, tuple[str, str]] | None = None
+    def _bind(self, match: Match) -> list[tuple[str, str]]:
+        """What a wording says of the nearest mentions that give it a subject; a phrase needs none."""
+        best: tuple[int, int, Match] | None = None
         nouns = self.mentions + self.inherited + ([self.implied] if self.implied else [])
-        for concept, value in match.entry.readings:
-            subjects = {concept, *self.logic.concepts[concept].about}
-            for noun in nouns:
-                if noun.entry.concept in subjects:
-                    after = noun.start >= match.end
-                    gap = noun.start - match.end if after else match.start - noun.end
-                    candidate = (gap, 0 if after else 1, noun, (concept, value))
-                    if best is None or candidate[:2] < best[:2]:
-                        best = candidate
-        if best is not None:
-            self.used.add(best[2])
-            return best[3]
-        return match.entry.readings[0] if match.entry.kind == "phrase" else None
+        if match.entry.kind == "term":  # "mild cardiomegaly" grades what a phrase names
+            nouns = nouns + [m for m in self.matches if m.entry.kind == "phrase"]
+        for noun in nouns:
+            if self._subject_readings(match, noun) and not self._is_parted(match, noun):
+                after = noun.start >= match.end
+                gap = noun.start - match.end if after else match.start - noun.end
+                candidate = (gap, 0 if after else 1, noun)
+                if best is None or candidate[:2] < best[:2]:
+                    best = candidate
+        if best is None:
+            return [match.entry.readings[0]] if match.entry.kind == "phrase" else []
+        found: dict[tuple[str, str], None] = {}
+        for noun in [best[2], *self._listed_before(best[2], match)]:
+            readings = self._subject_readings(match, noun)
+            found.update(dict.fromkeys(readings))
+            self._mark(match, noun, readings)
+        return list(found)
 
-    def _number(self, match: Match) -> Reading | None:
+    def _subject_readings(self, match: Match, noun: Match) -> list[tuple[str, str]]:
+        """Readings of a wording to which the noun gives a subject."""
+        named = noun.entry.concept
+        own = noun.entry.kind == "mention"
+        return [
+            (concept, value)
+            for concept, value in match.entry.readings
+            if own and named == concept or named in self.logic.concepts[concept].about
+        ]
+
+    def _is_parted(self, match: Match, noun: Match) -> bool:
+        """Whether another noun, which the wording does not fit, stands between: "left opacity and effusion"."""
+        low, high = sorted((match, noun), key=lambda m: m.start)
+        return noun in self.mentions and any(
+            low.end <= m.start and m.end <= high.start and not self._subject_readings(match, m)
+            for m in self.mentions
+        )
+
+    def _listed_before(self, noun: Match, match: Match) -> list[Match]:
+        """Nouns in one list with the subject of a predicate: "heart and mediastinum are normal"."""
+        if noun not in self.mentions or noun.start > match.start:
+            return []
+        found: list[Match] = []
+        for other in reversed(self.matches[: self.matches.index(noun)]):
+            if other.entry.kind != "mention" or not self._subject_readings(match, other):
+                break
+            found.append(other)
+        return found
+
+    def _mark(self, match: Match, noun: Match, readings: list[tuple[str, str]]) -> None:
+        """Note what a noun's presence may still be read from: "a left effusion" has one, "it is left" says no more."""
+        presence = self.logic.concepts[noun.entry.concept].presence
+        own = any(concept == noun.entry.concept for concept, _ in readings)
+        low, high = sorted((match, noun), key=lambda m: m.start)
+        predicate = any(m.entry.kind == "verb" and low.end <= m.start < high.start for m in self.matches)
+        if not own and not predicate and presence is not None and presence.bare:
+            self.qualified.add(noun)
+        elif noun not in self.qualified:
+            self.used.add(noun)
+
+    def _number(self, match: Match) -> list[Reading]:
         concept = match.entry.concept
         doubt = self._doubt(match)
         if doubt is not None:
-            return Reading(concept, doubt)
+            return [Reading(concept, doubt)]
         measurement = self.logic.concepts[concept].measurement
         if measurement is None or match.number is None or self._is_bound(match) or self._denied(match):
-            return None
+            return []
         number = match.number
         if self.tokens[match.end : match.end + 1] in (["%"], ["percent"]):
             number /= 100
-        return Reading(concept, measurement.band(number), number)
+        return [Reading(concept, measurement.band(number), number)]
 
     def _is_bound(self, match: Match) -> bool:
         previous = self.tokens[match.start - 1] if match.start > 0 else ""
