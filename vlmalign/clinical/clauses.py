@@ -58,7 +58,7 @@ def _split(matches: list[Match], tokens: list[str]) -> Iterator[list[Match]]:
             kind == "break"
             or opens
             or kind == "and"
-            and _begins_anew(clause, matches[index + 1 :], comma=tokens[match.start] == ",")
+            and _begins_anew(clause, matches[index + 1 :], tokens[match.start])
         ):
             yield clause
             clause = [match] if opens else []
@@ -68,8 +68,9 @@ def _split(matches: list[Match], tokens: list[str]) -> Iterator[list[Match]]:
 
 
 def _doubts_what_follows(left: list[Match], rest: list[Match]) -> bool:
-    """ "An opacity, likely atelectasis": the opacity is certain, what it is called is not."""
-    if rest[0].entry.kind != "uncertain_after" or any(m.entry.kind in ("uncertain", "not_assessed") for m in left):
+    """Whether a doubt opens here: of "an opacity, likely atelectasis" only the second noun is in doubt."""
+    settled = ("uncertain", "not_assessed", "deny_before")  # "no opacity to suggest pneumonia" denies both
+    if rest[0].entry.kind != "uncertain_after" or any(m.entry.kind in settled for m in left):
         return False
     ends = next((i for i, m in enumerate(rest) if m.entry.kind == "break"), len(rest))
     return _names(left) and _names(rest[:ends])
@@ -79,7 +80,7 @@ def _names(matches: list[Match]) -> bool:
     return any(m.entry.kind in ("mention", "phrase") for m in matches)
 
 
-def _begins_anew(left: list[Match], rest: list[Match], *, comma: bool) -> bool:
+def _begins_anew(left: list[Match], rest: list[Match], link: str) -> bool:
     right: list[Match] = []
     for match in rest:
         if match.entry.kind in ("and", "break"):
@@ -94,11 +95,13 @@ def _begins_anew(left: list[Match], rest: list[Match], *, comma: bool) -> bool:
         return False
     right_states = any(m.entry.kind in _PREDICATES for m in right)
     left_states = any(m.entry.kind in _PREDICATES or m.entry.kind == "exist" for m in left)
+    opens = right[0].entry.kind in ("deny_before", "uncertain", "uncertain_after")
+    if link == "or" and not opens and any(m.entry.kind == "deny_before" for m in left):
+        return False  # "there is no opacity or effusion seen" is one denial
     # "no leukocyte, many platelets": the quality is a value of the new noun, so the denial has ended; the side
     # or size of a finding that is listed ("no opacity, large effusion or fracture") does not end it
     values = {concept for m in right if m.entry.kind == "term" for concept, _ in m.entry.readings}
-    listed = comma and any(m.entry.kind == "mention" and m.entry.concept in values for m in right)
-    opens = right[0].entry.kind in ("deny_before", "uncertain", "uncertain_after")
+    listed = link == "," and any(m.entry.kind == "mention" and m.entry.concept in values for m in right)
     return opens or left_states and right_states or listed
 
 
@@ -187,7 +190,8 @@ class _Clause:
         kinds = {m.entry.kind for m in self.matches}
         if "not_assessed" in kinds:
             return NOT_ASSESSED
-        if kinds & {"uncertain", "uncertain_after"}:
+        opened = any(m.entry.kind == "uncertain_after" and not self._in_scope(m) for m in self.matches)
+        if opened or "uncertain" in kinds:
             return UNCERTAIN
         doubted = False
         for (
@@ -218,7 +222,7 @@ class _Clause:
         best: tuple[int, int, Match] | None = None
         nouns = self.mentions + self.inherited + ([self.implied] if self.implied else [])
         if match.entry.kind == "term":  # "mild cardiomegaly" grades what a phrase names
-            nouns = nouns + [m for m in self.matches if m.entry.kind == "phrase"]
+            nouns = nouns + [m for m in self.matches if m.entry.kind == "phrase" and self._affirms(m)]
         for noun in nouns:
             if self._subject_readings(match, noun) and not self._is_parted(match, noun):
                 after = noun.start >= match.end
@@ -235,6 +239,12 @@ class _Clause:
             self._mark(match, noun, readings)
         return list(found)
 
+    def _affirms(self, phrase: Match) -> bool:
+        """Whether a phrase names something that can have a size or a side; "lungs are clear" does not."""
+        concept, value = phrase.entry.readings[0]
+        presence = self.logic.concepts[concept].presence
+        return presence is not None and value != presence.denied
+
     def _subject_readings(self, match: Match, noun: Match) -> list[tuple[str, str]]:
         """Readings of a wording to which the noun gives a subject."""
         named = noun.entry.concept
@@ -246,11 +256,20 @@ class _Clause:
         ]
 
     def _is_parted(self, match: Match, noun: Match) -> bool:
-        """Whether another noun, which the wording does not fit, stands between: "left opacity and effusion"."""
+        """Whether the wording cannot reach a noun: "left opacity and effusion", "both lungs without opacity".
+
+        Another noun, which the wording does not fit, stands between; or a denial does, before the noun.
+        """
+        if noun not in self.mentions:
+            return False
         low, high = sorted((match, noun), key=lambda m: m.start)
-        return noun in self.mentions and any(
-            low.end <= m.start and m.end <= high.start and not self._subject_readings(match, m)
-            for m in self.mentions
+        between = [m for m in self.matches if low.end <= m.start and m.end <= high.start]
+        return any(
+            m.entry.kind == "mention"
+            and not self._subject_readings(match, m)
+            or m.entry.kind == "deny_before"
+            and high is noun
+            for m in between
         )
 
     def _listed_before(self, noun: Match, match: Match) -> list[Match]:
@@ -265,7 +284,7 @@ class _Clause:
         return found
 
     def _mark(self, match: Match, noun: Match, readings: list[tuple[str, str]]) -> None:
-        """Note what a noun's presence may still be read from: "a left effusion" has one, "it is left" says no more."""
+        """Keep whether the noun's presence may still be read: "a left effusion" says it, "it is left" does not."""
         presence = self.logic.concepts[noun.entry.concept].presence
         own = any(concept == noun.entry.concept for concept, _ in readings)
         low, high = sorted((match, noun), key=lambda m: m.start)

@@ -44,12 +44,13 @@ CUES: dict[CueKind, tuple[str, ...]] = {
         "perhaps", "maybe", "cannot be excluded", "cannot be ruled out", "cannot exclude", "not excluded",
         "not certain",
         "not clear", "not sure", "unsure", "not clearly", "difficult to say", "hard to say", "no definite",
-        "not definite", "not definitely", "indeterminate", "doubtful", "suspicion of",
+        "not definite", "not definitely", "indeterminate", "doubtful", "suspicion of", "suspicion for", "question of", "is possible", "are possible", "difficult to exclude",
+        "differential", "could include", "consideration",
         "whether", "versus", "vs",
     ),
     # doubt about what follows, where a noun stands before ("an opacity, likely atelectasis"); else as above
     "uncertain_after": (
-        "likely", "probably", "possibly", "suspicious for", "suggests", "suggesting", "suggestive of",
+        "likely", "probably", "possibly", "suspicious for", "suggest", "suggests", "suggesting", "suggestive of",
         "may represent", "may reflect", "might represent", "could represent", "could reflect", "may be related to",
         "possibly representing", "probably representing", "likely representing", "likely represents", "likely "
         "related to",
