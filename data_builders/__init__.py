@@ -2,6 +2,7 @@
 
 from data_builders.best_of_n import build_best_of_n
 from data_builders.captions import build_captions
+from data_builders.critiques import build_critiques
 from data_builders.demonstrations import build_demonstrations
 from data_builders.edits import build_edit_pairs, build_edits
 from data_builders.expert_pairs import build_expert_pairs
@@ -24,6 +25,7 @@ __all__ = [
     "ScoreWeights",
     "build_best_of_n",
     "build_captions",
+    "build_critiques",
     "build_demonstrations",
     "build_edit_pairs",
     "build_edits",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 import transformers as hf
+from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from vlmalign.models import VLM
+from vlmalign.records import DatasetBuild, ImageRef, Judgement, Preference, assistant, user
 
 TEXT = {
     "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -302,6 +306,24 @@ def strong(vlm: VLM, seed: int = 0) -> VLM:
 
 
 @pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny CLIP with random weights, as open_clip saves one; it reads texts of 16 tokens."""
+    from open_clip.model import CLIP
+    from safetensors.torch import save_file
+
+    architecture = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }
+    folder = tmp_path_factory.mktemp("clip")
+    torch.manual_seed(0)
+    save_file(CLIP(**architecture).state_dict(), folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": architecture, "preprocess_cfg": {}}))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def make_family() -> Callable[[str], VLM]:
     """A fresh model by name."""
 
@@ -322,3 +344,58 @@ def family(request: pytest.FixtureRequest, make_family: Callable[[str], VLM]) ->
 def proved_families() -> list[str]:
     """Names for `make_family`."""
     return list(FAMILIES)
+
+
+class PairFolders:
+    """Writes small folders of pairs, and judgements of them with given scores."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def pair(self, name: str, image: ImageRef, **fields: object) -> Preference:
+        """A pair whose chosen answer says a leukocyte is there; `chosen` and `rejected` may be plain texts."""
+        for side, text in (("chosen", "A leukocyte is present."), ("rejected", "No leukocyte is seen.")):
+            said = fields.get(side, text)
+            fields[side] = (assistant(said),) if isinstance(said, str) else said
+        defaults = {
+            "case_id": f"case-{name}", "group_id": f"group-{name}", "split": "test", "source": "expert",
+            "images": (image,), "prompt": (user("Describe the field.", images=1),),
+        }  # fmt: skip
+        return Preference.model_validate({"id": name, **defaults, **fields})
+
+    def pairs(self, out: str, pairs: dict[str, dict]) -> Path:
+        """`pairs`: name -> fields that differ from the defaults; each has a picture of its own shade."""
+        with DatasetBuild(self.root / out, "preference", {"name": out}) as build:
+            for number, (name, fields) in enumerate(pairs.items()):
+                image = build.add_image(Image.new("RGB", (8, 8), (number * 7 % 256, number // 36, 90)))
+                build.commit(name, [self.pair(name, image, **fields)])
+        return self.root / out
+
+    def judged(self, out: str, scores: dict, *, config: dict | None = None, judge: str = "fake@1") -> Path:
+        """`scores`: candidate id -> score, (score, std), or a text that says why there is none."""
+        with DatasetBuild(self.root / out, "judgement", {"name": out, **(config or {})}) as build:
+            for name, score in scores.items():
+                state: dict = {"valid": False, "invalid_reason": score}
+                if not isinstance(score, str):
+                    mean, std = score if isinstance(score, tuple) else (score, None)
+                    state = {"score": mean, "std": std}
+                build.commit(name, [Judgement(
+                    id=f"{name}/fake", case_id=name.partition("/")[0], candidate_ids=(name,), criterion="fake",
+                    judge=judge, **state,
+                )])  # fmt: skip
+        return self.root / out
+
+    def judged_pairs(self, out: str, scores: dict[str, tuple], **options: object) -> Path:
+        """`scores`: pair -> the two sides' scores, as for `judged`."""
+        sides = {
+            f"{name}/{side}": score
+            for name, both in scores.items()
+            for side, score in zip(("chosen", "rejected"), both, strict=True)
+        }
+        return self.judged(out, sides, **options)
+
+
+@pytest.fixture
+def pair_folders(tmp_path: Path) -> PairFolders:
+    """Writes below the test's own folder."""
+    return PairFolders(tmp_path)

@@ -10,6 +10,7 @@ from vlmalign.records import (
     DatasetBuild,
     Finding,
     ImageRef,
+    Preference,
     Reference,
     Sampling,
     assistant,
@@ -84,3 +85,17 @@ def folders(tmp_path):
         texts = ["A leukocyte is present.", "No leukocyte is seen.", "Lovely weather."]
         build.commit("0", [candidate(text, n=n) for n, text in enumerate(texts)])
     return tmp_path / "cases", tmp_path / "candidates"
+
+
+@pytest.fixture
+def pair_folder(tmp_path):
+    """One pair about one picture."""
+    with DatasetBuild(tmp_path / "pairs", "preference", {}) as build:
+        image = build.add_image(Image.new("RGB", (32, 32), (200, 40, 90)))
+        pair = Preference(
+            id="p", case_id="c0", group_id="g0", split="test", images=(image,),
+            prompt=(user("Describe the field.", images=1),), chosen=(assistant("A leukocyte is present."),),
+            rejected=(assistant("No leukocyte is seen."),), source="expert",
+        )  # fmt: skip
+        build.commit("p", [pair])
+    return tmp_path / "pairs"

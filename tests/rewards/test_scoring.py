@@ -107,3 +107,22 @@ def test_a_reward_that_looks_at_images_is_not_asked_about_nothing(make):
     case = make.case()
     cut = score_whole(Looking(), [case], [make.candidate("A leuk", finished=False)], None)
     assert cut.valid == (False,) and cut.reasons[0].startswith("unfinished")
+
+
+def test_pairs_without_an_image_are_counted_as_invalid_beside_those_that_have_one(reward_run, tmp_path):
+    with DatasetBuild(tmp_path / "pairs", "preference", {}) as build:
+        image = build.add_image(Image.new("RGB", (32, 32)))
+        for name, images in (("seen", (image,)), ("unseen", ())):
+            pair = Preference(
+                id=name, case_id="c", group_id="g", split="train", images=images,
+                prompt=(user("Describe.", images=len(images)),), chosen=(assistant("Yes."),),
+                rejected=(assistant("No."),), source="expert",
+            )  # fmt: skip
+            build.commit(name, [pair])
+    out = score_pairs(ScalarReward(reward_run), tmp_path / "pairs", tmp_path / "out")
+    judged = {j.candidate_ids[0]: j for j in read_records(out, Judgement)}
+    assert (
+        judged["seen/chosen"].valid and not judged["unseen/chosen"].valid and not judged["unseen/rejected"].valid
+    )
+    assert "no image" in judged["unseen/chosen"].invalid_reason
+    assert read_manifest(out).counts["invalid"] == 2

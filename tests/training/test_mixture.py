@@ -25,11 +25,13 @@ def judged(make_cases, tmp_path_factory):
         for i in range(12):
             for n, text in enumerate(TEXTS):
                 build.commit(f"{i}/{n}", [answer(i, n, text)])
+        build.commit("cut", [answer(0, 3, "A leuko", finished=False)])
     with DatasetBuild(root / "judged", "judgement", {}) as build:
         for i in range(12):
             for n, components in enumerate(TEXTS.values()):
                 valid = {"score": 1.0, "components": components}
                 build.commit(f"{i}/{n}", [judgement(i, n, **(valid if i < 11 else {}))])
+        build.commit("cut", [judgement(0, 3)])
     return {"cases": cases, "candidates": str(root / "candidates")}, str(root / "judged")
 
 
@@ -70,7 +72,7 @@ def test_a_run_scores_pairs_by_objectives_and_weights_and_is_not_repeated(config
     run = train_mixture(settings)
     summary = summary_of(run)
     assert summary["attributes"]["correct"]["labelled"] == 33 and summary["attributes"]["correct"]["missing"] == 3
-    assert summary["attributes"]["words"]["missing"] == 0
+    assert summary["attributes"]["words"]["missing"] == 0 and summary["cut"] == 1
     assert all(abs(found["after"]) <= 0.2 for found in summary["verbosity"].values())
     assert summary["not_decorrelated"] == [] and summary["evaluation"]["eval_pairs"] == 6
     written = {path: path.stat().st_mtime_ns for path in run.rglob("*")}

@@ -20,14 +20,14 @@ def test_it_learns_pairs_whose_answer_depends_on_the_image(settings, pairs, make
 
 def test_a_missing_margin_is_refused_where_margins_are_used(settings, make_pairs):
     data = make_pairs(n=2, margin=None)
-    with pytest.raises(DataError, match="record 'p0', field 'margin': use_margin needs"):
-        train_reward(RewardConfig(**{**settings, "data": data, "use_margin": True}))
+    with pytest.raises(DataError, match="record 'p0', field 'margin': loss .margin. needs"):
+        train_reward(RewardConfig(**{**settings, "data": data, "loss": "margin"}))
 
 
 def test_a_wanted_margin_raises_the_loss_and_centring_too(settings, make_pairs, metrics_of, tmp_path):
     data = make_pairs(n=2, margin=3.0)
     first = {}
-    for name, changes in {"plain": {}, "margin": {"use_margin": True}, "centring": {"centring": 1.0}}.items():
+    for name, changes in {"plain": {}, "margin": {"loss": "margin"}, "centring": {"centring": 1.0}}.items():
         config = {**settings, "data": data, "max_steps": 1, "out": str(tmp_path / name), **changes}
         first[name] = metrics_of(train_reward(RewardConfig(**config)))[0]["loss"]
     assert first["margin"] > first["plain"] + 1

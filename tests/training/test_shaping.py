@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from vlmalign.data.token_ends import token_ends
 from vlmalign.losses.advantages import Moments
 from vlmalign.models.sampling import Sample
 from vlmalign.records import Candidate, Case, ImageRef, Sampling, assistant, user
 from vlmalign.rewards import RewardOutput
 from vlmalign.training.ppo_config import Shaping
 from vlmalign.training.rollouts import Rollout
-from vlmalign.training.shaping import Shaper, token_ends
+from vlmalign.training.shaping import Shaper
 
 
 class Letters:

@@ -193,12 +193,77 @@ def best_of_n(pairs: Path, out: Path, overwrite: bool = False) -> None:
     build_best_of_n(pairs, out, overwrite=overwrite)
 
 
+@stage_command(app, "critiques")
+def critiques(
+    pairs: Path,
+    cases: Path,
+    out: Path,
+    logic: str,
+    findings: Sequence[Path] = (),
+    concepts: Sequence[str] = (),
+    min_probability: float = 0.8,
+    overwrite: bool = False,
+) -> None:
+    """Critiques of both answers of pairs by clinical logic, from an expert's findings or reference findings."""
+    from data_builders import build_critiques
+
+    build_critiques(
+        pairs, cases, out, logic=_logic(logic), answers=list(findings) or "reference",
+        concepts=list(concepts) or None,
+        min_probability=min_probability, overwrite=overwrite,
+    )  # fmt: skip
+
+
+@stage_command(app, "own-critiques")
+def own_critiques(
+    run: Path,
+    pairs: Path,
+    out: Path,
+    n: int = 1,
+    temperature: float | None = None,
+    seed: int = 0,
+    max_new_tokens: int = 256,
+    pairs_per_batch: int = 8,
+    overwrite: bool = False,
+) -> None:
+    """Pairs with the critiques that a critique model itself writes, to train its head on what it will meet."""
+    from vlmalign.rewards.own_critiques import write_own_critiques
+
+    write_own_critiques(
+        run, pairs, out, n=n, temperature=temperature, seed=seed, max_new_tokens=max_new_tokens,
+        pairs_per_batch=pairs_per_batch, overwrite=overwrite,
+    )  # fmt: skip
+
+
 @stage_command(app, "shuffled-pairs")
 def shuffled_pairs(pairs: Path, out: Path, seed: int = 0, overwrite: bool = False) -> None:
     """Negative control: the same pairs with their images permuted among groups."""
     from data_builders import build_shuffled
 
     build_shuffled(pairs, out, seed=seed, overwrite=overwrite)
+
+
+@stage_command(app, "confidence-pairs")
+def confidence_pairs(pairs: Path, out: Path, plain: bool = True, seed: int = 0, overwrite: bool = False) -> None:
+    """Pairs that differ in stated confidence alone: sure is better where right, unsure where wrong (PPO-M)."""
+    from data_builders.confidence_pairs import build_confidence_pairs
+
+    build_confidence_pairs(pairs, out, plain=plain, seed=seed, overwrite=overwrite)
+
+
+@stage_command(app, "weigh-pairs")
+def weigh_pairs(
+    pairs: Path,
+    judged: Path,
+    out: Path,
+    rule: Literal["probability", "exp", "inverse_variance"] = "probability",
+    unscored: Literal["keep", "drop"] = "keep",
+    overwrite: bool = False,
+) -> None:
+    """Pairs weighted by how sure a reward is of them, from judgements with a standard deviation."""
+    from data_builders.pair_weights import weigh_pairs as run
+
+    run(pairs, judged, out, rule=rule, unscored=unscored, overwrite=overwrite)
 
 
 @stage_command(app, "role-swapped")

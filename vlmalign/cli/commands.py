@@ -35,6 +35,11 @@ HELP = {
     "same_wording": "word both texts by the same draw, so that only claims differ",
     "every": "keep the first of every so many records",
     "size": "side of the pictures in pixels",
+    "run": "run folder of a critique model",
+    "n": "critiques of each answer; with several each pair comes as often",
+    "temperature": "of sampling; default: greedy for one critique, 1 for several",
+    "max_new_tokens": "a longer critique is cut, and its pair left out",
+    "pairs_per_batch": "pairs whose critiques are written together",
 }
 SAMPLES = {"logic": "peripheral_smear", "n_items": "100"}
 

@@ -50,7 +50,7 @@ def demo(
     settings = {
         "source": source, "data": str(data) if data else None, "seed": seed, "preset": preset, "align": algorithms,
     }  # fmt: skip
-    _claim(out, settings)
+    claim(out, settings)
     finished = []
     for number in range(seed, seed + seeds):
         one = Demo(out / f"seed-{number}", source, data, number, PRESETS[preset])
@@ -71,32 +71,44 @@ def demo(
 
 
 def _check(source: str, data: Path | None, seeds: int, jobs: int) -> None:
+    check_source(source, data)
+    if seeds < 1 or jobs < 1:
+        raise ValueError(f"--seeds {seeds}, --jobs {jobs}: both must be at least 1")
+
+
+def check_source(source: str, data: Path | None) -> None:
+    """Refuse a source and a folder of data that do not go together."""
     if source == "bccd" and data is None:
         raise ValueError("--source bccd needs --data: the folder that holds JPEGImages and Annotations")
     if source == "smear" and data is not None:
         raise ValueError("--data goes with --source bccd: phantoms read no data")
     if data is not None and not data.is_dir():
         raise FileNotFoundError(f"--data {data}: no such folder. Check the path.")
-    if seeds < 1 or jobs < 1:
-        raise ValueError(f"--seeds {seeds}, --jobs {jobs}: both must be at least 1")
 
 
-def _claim(out: Path, settings: Mapping[str, object]) -> None:
-    """Refuse a folder in which a demo with other settings was begun."""
+def claim(out: Path, settings: Mapping[str, object], file: str = "demo.json", what: str = "demo") -> None:
+    """Refuse a folder in which the same with other settings was begun.
+
+    Args:
+        out: the folder.
+        settings: to compare.
+        file: where the folder keeps them.
+        what: for messages.
+    """
     import json
 
-    path = out / "demo.json"
+    path = out / file
     out.mkdir(parents=True, exist_ok=True)
     if path.exists():
         old = {"align": ["dpo"], **json.loads(path.read_text())}
-        begun = any(any(folder.iterdir()) for folder in out.glob("seed-*"))
+        begun = any(any(folder.iterdir()) for folder in out.iterdir() if folder.is_dir())
         changed = [f"{k}: {old.get(k)!r} there, {v!r} here" for k, v in settings.items() if old.get(k) != v]
         if changed and begun:
             raise ValueError(
-                f"{out} holds a demo with other settings ({'; '.join(changed)}). Choose another --out."
+                f"{out} holds a {what} with other settings ({'; '.join(changed)}). Choose another --out."
             )
     elif any(out.iterdir()):
-        raise ValueError(f"{out} is not empty and holds no demo. Choose another --out.")
+        raise ValueError(f"{out} is not empty and holds no {what}. Choose another --out.")
     _write(path, json.dumps(settings, indent=1, sort_keys=True))
 
 

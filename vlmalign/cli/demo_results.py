@@ -108,7 +108,7 @@ def _role_swapped(seeds: Sequence[Seed], name: str) -> PairAccuracy:
             right.append(scores[f"{pair.id}/chosen"])
             wrong.append(scores[f"{pair.id}/rejected"])
             items.append(pair.provenance["item"])
-            groups.append(" + ".join(sorted(pair.provenance["groups"])))
+            groups.append(pair.cluster)
             numbers.append(seed.number)
     return role_swapped_accuracy(right, wrong, items, groups, numbers)
 

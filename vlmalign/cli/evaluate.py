@@ -10,6 +10,10 @@ import typer
 
 from vlmalign.cli import answers  # noqa: F401  - registers its stage
 from vlmalign.cli.console import console
+from vlmalign.cli.evaluate_best_of_n import evaluate_best_of_n
+from vlmalign.cli.evaluate_critiques import evaluate_critiques
+from vlmalign.cli.evaluate_reward import evaluate_reward
+from vlmalign.cli.evaluate_shortcuts import evaluate_shortcuts
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate answers and arms; every figure with n and an interval.")
 
@@ -82,6 +86,12 @@ def list_() -> None:
 
     for name, (_, note) in METRIC_TITLES.items():
         console.print(f"[bold]{name:26}[/] {note}")
+
+
+app.command("reward")(evaluate_reward)
+app.command("critique-gate")(evaluate_critiques)
+app.command("best-of-n")(evaluate_best_of_n)
+app.command("shortcuts")(evaluate_shortcuts)
 
 
 def _give(results: dict[str, Any], path: Path | None) -> None:

@@ -15,7 +15,7 @@ from vlmalign.cli.failures import nothing_left_behind
 from vlmalign.cli.stages import as_path
 
 ADAPTER_CONFIG = "adapter_config.json"
-REWARD_HEAD = "reward_head.safetensors"
+REWARD_HEAD, REWARD_CONFIG = "reward_head.safetensors", "reward_head.json"
 WEIGHTS = (".safetensors", ".safetensors.index.json")
 OF_THE_MODEL = ("config.json", "generation_config.json")  # an adapter takes these from its base model
 
@@ -53,7 +53,9 @@ def export(
             shutil.copytree(model, partial, copy_function=shutil.copyfile)  # safetensors writes for the owner only
             note = "whole weights"
     if (model / REWARD_HEAD).is_file():
-        note += "; a reward model: load it with vlmalign.models.RewardModel.load"
+        kind = json.loads((model / REWARD_CONFIG).read_text(encoding="utf-8")).get("kind")
+        loader = "critique_model.CritiqueModel" if kind == "critique" else "RewardModel"
+        note += f"; a reward model: load it with vlmalign.models.{loader}.load"
     if target.exists():
         target.rmdir()
     target.parent.mkdir(parents=True, exist_ok=True)

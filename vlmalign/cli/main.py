@@ -9,11 +9,13 @@ import warnings
 import typer
 
 from vlmalign import __version__
-from vlmalign.cli import build as build_verbs
 from vlmalign.cli import (
+    best_of_n,
     cache,
+    calibrate,
     data,
     demo,
+    elicit,
     evaluate,
     experts,
     export,
@@ -25,6 +27,7 @@ from vlmalign.cli import (
     source,
     train,
 )
+from vlmalign.cli import build as build_verbs
 from vlmalign.cli.console import console, errors
 from vlmalign.cli.failures import describe
 
@@ -65,10 +68,14 @@ app.add_typer(build_verbs.app, name="build")
 app.command("generate")(generate.command)
 app.command("sft")(train.sft)
 app.command("reward")(train.reward)
+app.command("critique")(train.critique)
 app.command("mixture")(train.mixture)
 app.command("dpo")(train.dpo)
 app.command("ppo")(train.ppo)
 app.command("score")(score.score)
+app.command("best-of-n")(best_of_n.command)
+app.command("calibrate")(calibrate.calibrate)
+app.command("elicit")(elicit.elicit)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(cache.app, name="cache")

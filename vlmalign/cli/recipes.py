@@ -59,16 +59,21 @@ def run_recipe(
     name: Annotated[str, typer.Argument(help="a shipped recipe, or a YAML file of your own")],
     var: Annotated[list[str], typer.Option(help="a variable, e.g. --var root=runs/mine")] = [],  # noqa: B006
     set_: Annotated[list[str], typer.Option("--set", help="a setting, e.g. --set learning_rate=1e-4")] = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="where it is written: the same as --set out=DIR")] = None,
+    source: Annotated[str | None, typer.Option(help="smear or bccd, of a recipe that has a source")] = None,
+    data: Annotated[Path | None, typer.Option(help="folder of photographs; only with --source bccd")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace what an earlier run with other settings wrote there")
     ] = False,
 ) -> None:
     """Run one recipe. The same command again continues or does nothing.
 
-    For example: vlmalign recipes run smear-source --var root=runs/mine --set options.n_groups=20
+    For example: vlmalign recipes run smear-source --var root=runs/mine --set options.n_groups=20, or the
+    comparison of rewards (half an hour): vlmalign recipes run reward-comparison --out runs/rewards
     """
     recipe = load_recipe(read_recipe(name), parse_settings(var), name=name)
-    config = merge(recipe.config, parse_settings(set_)) | ({"overwrite": True} if overwrite else {})
+    given = {"out": out, "source": source, "data": data, "overwrite": True if overwrite else None}
+    config = merge(recipe.config, parse_settings(set_)) | {k: v for k, v in given.items() if v is not None}
     run_recipe_stage(recipe.stage, config, name=name)
     if "out" in config:
         console.print(f"wrote {config['out']}", markup=False)

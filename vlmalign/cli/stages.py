@@ -143,7 +143,20 @@ def run_recipe_stage(stage: str, config: Mapping[str, Any], *, name: str) -> Any
 
 def load_stages() -> None:
     """Import the modules that define stages."""
-    from vlmalign.cli import build, evaluate, experts, generate, score, source, train  # noqa: F401
+    from vlmalign.cli import (  # noqa: F401
+        best_of_n,
+        build,
+        calibrate,
+        data_filters,
+        elicit,
+        evaluate,
+        experts,
+        generate,
+        reward_comparison,
+        score,
+        source,
+        train,
+    )
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
@@ -174,11 +187,25 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` written over it, nested mappings merged."""
+    """`base` with `changes` written over it, nested mappings merged, but for those that are of another `name`.
+
+    Example:
+        >>> merge({"loss": {"name": "ipo", "beta": 1}}, {"loss": {"beta": 2}})
+        {'loss': {'name': 'ipo', 'beta': 2}}
+        >>> merge({"loss": {"name": "ipo", "beta": 1}}, {"loss": {"name": "simpo"}})
+        {'loss': {'name': 'simpo'}}
+    """
     result = dict(base)
     for key, value in changes.items():
         old = result.get(key)
-        result[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        if (
+            isinstance(old, dict)
+            and isinstance(value, dict)
+            and value.get("name", old.get("name")) == old.get("name")
+        ):
+            result[key] = merge(old, value)
+        else:
+            result[key] = value
     return result
 
 

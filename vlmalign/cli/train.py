@@ -1,4 +1,4 @@
-"""`vlmalign sft | reward | mixture | dpo | ppo CONFIG.yaml`: the training stages."""
+"""`vlmalign sft | reward | critique | mixture | dpo | ppo CONFIG.yaml`: the training stages."""
 
 from __future__ import annotations
 
@@ -23,10 +23,17 @@ Overwrite = Annotated[
 
 
 def _config_type(verb: str) -> Any:
-    from vlmalign.training import DpoConfig, MixtureConfig, PpoConfig, RewardConfig, SftConfig
+    from vlmalign.training import (
+        CritiqueConfig,
+        DpoConfig,
+        MixtureConfig,
+        PpoConfig,
+        RewardConfig,
+        SftConfig,
+    )
 
-    kinds = {"sft": SftConfig, "reward": RewardConfig, "dpo": DpoConfig, "ppo": PpoConfig}
-    return {**kinds, "mixture": MixtureConfig}[verb]
+    kinds = {"sft": SftConfig, "reward": RewardConfig, "critique": CritiqueConfig, "dpo": DpoConfig}
+    return {**kinds, "ppo": PpoConfig, "mixture": MixtureConfig}[verb]
 
 
 def _config(verb: str, settings: Mapping[str, Any]) -> Any:
@@ -77,10 +84,18 @@ def run_tower(**config: Any) -> None:
 
 @stage("reward")
 def run_reward(overwrite: bool = False, **config: Any) -> None:
-    """Train a scalar reward model on preferences."""
+    """Train a reward model on preferences."""
     from vlmalign.training import train_reward
 
     train_reward(_config("reward", config), overwrite=overwrite)
+
+
+@stage("critique")
+def run_critique(overwrite: bool = False, **config: Any) -> None:
+    """Train a model that writes a critique of an answer and scores after it."""
+    from vlmalign.training import train_critique
+
+    train_critique(_config("critique", config), overwrite=overwrite)
 
 
 @stage("mixture")
@@ -160,12 +175,26 @@ sft = _command(
 )
 reward = _command(
     "reward",
-    """Train a scalar reward model from preference pairs (Bradley-Terry).
+    """Train a reward model from preference pairs or ratings: one number, an ensemble, or one that says its doubt.
 
-    For example: vlmalign reward smear-reward --var root=runs/mine, then: vlmalign score scalar --set
-    run=runs/mine/reward --pairs PAIRS --out OUT
+    For example: vlmalign reward smear-reward --var root=runs/mine --set head.members=5, then: vlmalign score
+    scalar --set run=runs/mine/reward --pairs PAIRS --out OUT
 
-    The same command continues a stopped run and does nothing when it is complete.
+    Doubt comes from head.members (an ensemble; member_lora for adapters of its own), head.outputs=gaussian or
+    evidence, laplace=true, or head.dropout. The same command continues a stopped run and does nothing when it is
+    complete.
+    """,
+)
+critique = _command(
+    "critique",
+    """Train a reward model that writes a critique of an answer and scores after it.
+
+    For example: vlmalign critique smear-critique --var root=runs/mine, then: vlmalign score critique --set
+    run=runs/mine/critique --pairs PAIRS --out OUT, and see with vlmalign evaluate critique-gate whether
+    critiques help.
+
+    Reads pairs with critiques (vlmalign build critiques). The same command continues a stopped run and does
+    nothing when it is complete.
     """,
 )
 mixture = _command(

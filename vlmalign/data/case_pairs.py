@@ -172,11 +172,14 @@ def collate_pairs(items: Sequence[PairItem], pad_token_id: int) -> PairBatch:
         rows += [tuple(start + place for place in pair) for pair in item.pairs]
         start += len(item.example.responses)
     margins = [margin for item in items for margin in item.margins]
+    whole = collate([item.example for item in items], pad_token_id)
     result = PairBatch(
-        batch=collate([item.example for item in items], pad_token_id)["batch"],
+        batch=whole["batch"],
         ids=tuple(key for item in items for key in item.keys),
         weights=torch.tensor([weight for item in items for weight in item.weights], dtype=torch.float32),
         margins=torch.tensor([float("nan") if margin is None else margin for margin in margins]),
+        ratings=whole["ratings"],
+        groups=whole["groups"],
         pairs=torch.tensor(rows),
     )
     if items[0].ranks:

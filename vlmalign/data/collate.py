@@ -19,13 +19,16 @@ class TrainingBatch(TypedDict):
     """What a training step reads.
 
     `batch` holds B prompts with their responses, ordered by prompt; `ids` the B record ids; `weights` (B,)
-    factors of the losses; `margins` (B,), NaN where a record has none.
+    factors of the losses; `margins` (B,), NaN where a record has none; `ratings` (N,) of the responses, NaN where
+    one has none; `groups` the B records' groups.
     """
 
     batch: PromptBatch
     ids: tuple[str, ...]
     weights: Tensor
     margins: Tensor
+    ratings: Tensor
+    groups: tuple[str, ...]
 
 
 def collate_prompts(prompts: Sequence[Prompt], pad_token_id: int) -> Prompt:
@@ -113,6 +116,10 @@ def collate(examples: Sequence[Example], pad_token_id: int) -> TrainingBatch:
         ids=tuple(example.id for example in examples),
         weights=torch.tensor([example.weight for example in examples], dtype=torch.float32),
         margins=torch.tensor([float("nan") if e.margin is None else e.margin for e in examples]),
+        ratings=torch.tensor(
+            [float("nan") if r is None else r for e in examples for r in e.ratings or (None,) * len(e.responses)]
+        ),
+        groups=tuple(example.group for example in examples),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
@@ -43,6 +44,7 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
         stops: ids that end a turn (`stop_tokens`).
         max_length: longest prompt + response in tokens, image tokens included; a longer one is refused.
         cache_megabytes: limit of the kept pixels.
+        encoder: makes an example of a record, as `encode_preference` does; default by the record's type.
         purpose: records of split `test` are refused for training.
 
     Raises:
@@ -58,6 +60,7 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
         stops: frozenset[int] | None = None,
         max_length: int | None = None,
         cache_megabytes: int = 2048,
+        encoder: Callable[..., Example] | None = None,
         purpose: Literal["training", "evaluation"] = "training",
     ) -> None:
         self.processor = processor
@@ -68,6 +71,7 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
         self._weights: list[float] = []
         self.order: list[int] = []
         self._encoded: list[Example] = []
+        self._encoder = encoder or _ENCODERS[record_type]
         self._cache = PromptCache(cache_megabytes * 2**20)
         for source in sources:
             self._add(source, record_type, stops, purpose)
@@ -88,7 +92,7 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
             self._folder_of.append(len(self.folders))
             self._weights.append(source.weight)
             with naming_folder(folder.path):
-                self._encoded.append(_ENCODERS[record_type](self.processor, record, {}, stops))
+                self._encoded.append(self._encoder(self.processor, record, {}, stops))
         if len(self.records) == first:
             raise DataError("the folder has no records", "Leave it out.", file=folder.path)
         self.folders.append(folder)
@@ -118,9 +122,7 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
         encoded = self._encoded[record]
         prompt = self._prompt(record)
         self._check_length(prompt["input_ids"].shape[1], record)
-        return Example(
-            self.key(record), prompt, encoded.responses, encoded.weight * self._weights[record], encoded.margin
-        )
+        return replace(encoded, id=self.key(record), prompt=prompt, weight=encoded.weight * self._weights[record])
 
     def check_all(self) -> None:
         """Read every example once, so that a long or damaged one is refused before training."""

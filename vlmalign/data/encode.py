@@ -41,6 +41,8 @@ class Example:
         responses: one for a demonstration, (chosen, rejected) for a pair.
         weight: factor of the example's loss.
         margin: score(chosen) - score(rejected) where it is known.
+        ratings: of the responses, None where one has none; () where nothing is rated.
+        group: of the record.
     """
 
     id: str
@@ -48,6 +50,8 @@ class Example:
     responses: tuple[EncodedResponse, ...]
     weight: float = 1.0
     margin: float | None = None
+    ratings: tuple[float | None, ...] = ()
+    group: str = ""
 
 
 def stop_tokens(vlm: Any) -> frozenset[int]:
@@ -87,7 +91,7 @@ def encode_response(
     """
     tokenizer = processor.tokenizer
     stops = frozenset(stops or {tokenizer.eos_token_id})
-    special = _reserved_tokens(processor)
+    special = reserved_tokens(processor)
     turns = list(prompt)
     known = text_tokens(processor, prompt_text(processor, turns))
     token_ids: list[int] = []
@@ -99,7 +103,7 @@ def encode_response(
             )
         if turn.role == "assistant":
             opened = text_tokens(processor, prompt_text(processor, turns))
-            between = _added(known, opened, record)
+            between = added_tokens(known, opened, record)
             if image_tokens(processor).intersection(between):
                 raise DataError(
                     "a user turn after the first answer spells an image placeholder",
@@ -107,7 +111,7 @@ def encode_response(
                     record=record,
                 )
             known = text_tokens(processor, prompt_text(processor, [*turns, turn], opened=False))
-            said = _added(opened, known, record)
+            said = added_tokens(opened, known, record)
             length = _spoken_length(said, stops, special, record, last=number == len(response) - 1)
             token_ids += between + said
             loss_mask += [False] * len(between) + [True] * length + [False] * (len(said) - length)
@@ -115,7 +119,7 @@ def encode_response(
     return _ended(token_ids, loss_mask, stops, tokenizer.eos_token_id, record)
 
 
-def _reserved_tokens(processor: Any) -> frozenset[int]:
+def reserved_tokens(processor: Any) -> frozenset[int]:
     """Ids that no answer may hold but at its end: special tokens and image placeholders."""
     tokenizer = processor.tokenizer
     added = getattr(tokenizer, "added_tokens_decoder", {})
@@ -123,7 +127,12 @@ def _reserved_tokens(processor: Any) -> frozenset[int]:
     return frozenset({*tokenizer.all_special_ids, *special} | image_tokens(processor))
 
 
-def _added(before: list[int], after: list[int], record: str) -> list[int]:
+def added_tokens(before: list[int], after: list[int], record: str) -> list[int]:
+    """The tokens that a longer rendering of a conversation adds to a shorter one.
+
+    Raises:
+        DataError: the longer one does not begin with the shorter one.
+    """
     if after[: len(before)] != before:
         raise DataError(
             "the chat template is not prefix-stable: rendering a further turn changes the tokens before it",
@@ -206,7 +215,15 @@ def encode_preference(
         encode_response(processor, record.prompt, turns, record=record.id, stops=stops)
         for turns in (record.chosen, record.rejected)
     )
-    return Example(record.id, prompt, responses, weight=record.weight, margin=record.margin)
+    return Example(
+        record.id,
+        prompt,
+        responses,
+        weight=record.weight,
+        margin=record.margin,
+        ratings=(record.chosen_rating, record.rejected_rating),
+        group=record.group_id,
+    )
 
 
 def encode_candidate(

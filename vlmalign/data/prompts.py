@@ -135,6 +135,24 @@ def text_tokens(processor: Any, text: str) -> list[int]:
     return processor.tokenizer(text, add_special_tokens=special, truncation=False, padding=False)["input_ids"]
 
 
+def token_spans(processor: Any, text: str) -> list[tuple[int, int, int]]:
+    """Tokens of a rendered text as in `text_tokens`, each with its first character and the one after its last.
+
+    Raises:
+        ValueError: a tokenizer that does not tell places.
+    """
+    if not processor.tokenizer.is_fast:
+        raise ValueError(
+            f"{type(processor.tokenizer).__name__} does not tell which characters a token stands for: save the "
+            "model with a fast tokenizer (tokenizer.json), or use another model."
+        )
+    special = _adds_special_tokens(processor, text)
+    found = processor.tokenizer(
+        text, add_special_tokens=special, truncation=False, padding=False, return_offsets_mapping=True
+    )
+    return [(token, *span) for token, span in zip(found["input_ids"], found["offset_mapping"], strict=True)]
+
+
 def _adds_special_tokens(processor: Any, text: str) -> bool:
     start = processor.tokenizer.bos_token
     return not (start and text.startswith(start))

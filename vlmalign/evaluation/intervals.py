@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from vlmalign.evaluation.dyadic import dyadic_mean
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.rare_events import one_sided_bound, widen_if_rare
+from vlmalign.records.preference import Dyad
 
 Array = NDArray[np.float64]
 #: weights (R, G) of G clusters in R resamples -> the statistic in each (R,)
@@ -143,9 +145,10 @@ def cluster_estimate(
     """Mean of values that come in groups, with an interval over groups (and seeds).
 
     The estimand is the mean over items (each item weighs the same, a large group more); with several seeds,
-    the mean over seeds of that. A proportion with no event, or nothing but events, has no spread to build on:
-    there Clopper & Pearson 1934 (Biometrika 26:404) with one trial per group, which holds even if the items of
-    a group always agree. Where only few groups have an event, or a non-event, see `rare_events`.
+    the mean over seeds of that. Items of two groups each (`Dyad`) share members; see `dyadic_mean`. A proportion
+    with no event, or nothing but events, has no spread to build on: there Clopper & Pearson 1934 (Biometrika
+    26:404) with one trial per group, which holds even if the items of a group always agree. Where only few groups
+    have an event, or a non-event, see `rare_events`.
 
     Args:
         values: (n,) with None for a value in an excluded state; it is counted, never a zero.
@@ -180,6 +183,9 @@ def cluster_estimate(
         return Estimate(
             float(kept[0]), low, high, len(kept), n_groups, excluded, f"Clopper-Pearson, {n_groups} groups"
         )
+    if any(isinstance(group, Dyad) for group in groups) and len(np.unique(cell_seeds)) == 1:
+        of_kept = [group for group, value in zip(groups, values, strict=True) if value is not None]
+        return dyadic_mean(kept, of_kept, excluded, proportion=proportion, level=level)
     statistic = ratio_statistic(np.bincount(cells, kept).astype(np.float64), np.bincount(cells).astype(np.float64))
     estimate = estimate_statistic(
         statistic, cell_seeds, cell_groups, n=len(kept), excluded=excluded, crossed=crossed, seed=seed, level=level

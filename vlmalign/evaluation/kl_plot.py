@@ -7,7 +7,16 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from vlmalign.evaluation.plots import BLUE, VERMILION, ImageFormat, figure_bytes, figure_style, hue, panel_grid
+from vlmalign.evaluation.plots import (
+    BLUE,
+    GREEN,
+    VERMILION,
+    ImageFormat,
+    figure_bytes,
+    figure_style,
+    hue,
+    panel_grid,
+)
 
 Z95 = 1.96
 
@@ -60,3 +69,33 @@ def _curve(
     axes.errorbar(xs, ys, yerr=bars, color=colour, linestyle=line, marker="o", ms=3.5, lw=1.5, elinewidth=1)
     here = [point for point in known if point["round"] == kept]
     axes.plot([p["kl"] for p in here], [p[name] for p in here], "o", ms=10, mfc="none", mec=colour, mew=1.6)
+
+
+def kl_grid_plot(
+    arms: Mapping[str, Sequence[Mapping[str, Any]]], *, dark: bool = False, image_format: ImageFormat = "svg"
+) -> bytes:
+    """Two panels over KL, what was maximised and what is true, one line per arm with its interval over seeds.
+
+    Args:
+        arms: name -> its points on a common grid, as `KlPoint.to_dict` gives them.
+        dark: for a dark page.
+        image_format: svg or png.
+    """
+    looks = ((BLUE, "-", "o"), (VERMILION, "--", "s"), (GREEN, ":", "^"))
+    with figure_style(dark):
+        canvas, panels = panel_grid(2, columns=2, size=(4.6, 3.1))
+        for axes, (name, title) in zip(panels, (("proxy", "proxy, maximised"), ("gold", "gold")), strict=True):
+            for (arm, points), (colour, line, marker) in zip(arms.items(), looks, strict=False):
+                known = [point for point in points if point[name] is not None]
+                xs, ys = [p["kl"] for p in known], [p[name] for p in known]
+                drawn = hue(colour, dark)
+                axes.plot(xs, ys, line, marker=marker, ms=3.5, color=drawn, label=arm.replace("_", " "))
+                banded = [p for p in known if p[f"{name}_low"] is not None]
+                low, high = ([p[f"{name}_{end}"] for p in banded] for end in ("low", "high"))
+                axes.fill_between([p["kl"] for p in banded], low, high, color=drawn, alpha=0.14, lw=0)
+            axes.set_title(title)
+            axes.set_xlabel("KL from the start (nats per answer)")
+            axes.grid(axis="y")
+        panels[1].legend()
+        canvas.tight_layout()
+        return figure_bytes(canvas, image_format)

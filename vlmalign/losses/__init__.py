@@ -13,6 +13,7 @@ from vlmalign.losses.dpo import (
 )
 from vlmalign.losses.kto import kto_loss
 from vlmalign.losses.margin_losses import hinge_loss, ipo_loss
+from vlmalign.losses.outcome import outcome_loss
 from vlmalign.losses.ranking import plackett_luce_loss, ranked_pairs
 from vlmalign.losses.reference_free import cpo_loss, orpo_loss, simpo_loss
 from vlmalign.losses.reward import bradley_terry_loss
@@ -31,6 +32,7 @@ __all__ = [
     "length_controlled_dpo_loss",
     "log_ratios",
     "orpo_loss",
+    "outcome_loss",
     "plackett_luce_loss",
     "ranked_pairs",
     "reward_scaled_beta",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from vlmalign.models.quantization import check_quantization, dequantized_state, 
 from vlmalign.models.sharding import is_main_process, whole, whole_tensors
 
 REWARD_HEAD = "reward_head.safetensors"
+REWARD_CONFIG = "reward_head.json"
+#: kinds of reward models: what reads an answer, and what writes a critique of it first
+SCALAR, CRITIQUE = "scalar", "critique"
 
 
 @dataclass
@@ -220,14 +224,27 @@ def check_folder(path: str | Path) -> None:
 
 
 def check_speaks(path: str | Path) -> None:
-    """Refuse a reward model where a language model is needed: its output layer is gone."""
+    """Refuse a reward model where a language model is needed: its output layer is gone.
+
+    One that writes critiques still speaks.
+    """
     folder = Path(path)
-    if (folder / REWARD_HEAD).exists():
+    if (folder / REWARD_HEAD).exists() and reward_kind(folder) != CRITIQUE:
         run = folder.parent if folder.name == "model" else folder
         raise ValueError(
             f"{folder} holds a reward model, expected a language model: name another; to score answers with this "
             f"one, use `vlmalign score scalar --set run={run}`."
         )
+
+
+def reward_kind(path: str | Path) -> str | None:
+    """Which kind of reward model a folder holds; None if it holds none."""
+    folder = Path(path)
+    if not (folder / REWARD_HEAD).is_file():
+        return None
+    config = folder / REWARD_CONFIG
+    told = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    return told.get("kind", SCALAR)
 
 
 def save_vlm(vlm: VLM, path: str | Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,13 @@ from vlmalign.records.case import Message, Split, check_prompt
 from vlmalign.records.image import ImageRef
 
 Source = Literal["judge", "symbolic", "expert", "reward", "metric", "reader", "human", "import"]
+
+
+class Dyad(NamedTuple):
+    """Two groups that one item depends on, in order; items that share either are not independent."""
+
+    first: str
+    second: str
 
 
 class ChangedClaim(Part):
@@ -44,7 +51,15 @@ class Preference(Record):
     prompt: tuple[Message, ...] = Field(min_length=1)
     chosen: tuple[Message, ...] = Field(min_length=1)
     rejected: tuple[Message, ...] = Field(min_length=1)
-    margin: float | None = Field(None, description="score(chosen) - score(rejected), in the judge's units")
+    margin: float | None = Field(
+        None, allow_inf_nan=False, description="score(chosen) - score(rejected), in the judge's units"
+    )
+    chosen_rating: float | None = Field(
+        None, allow_inf_nan=False, description="the judge's score of the chosen answer alone"
+    )
+    rejected_rating: float | None = Field(
+        None, allow_inf_nan=False, description="that of the rejected one, in the same units"
+    )
     weight: float = Field(1.0, ge=0)
     chosen_critique: str | None = None
     rejected_critique: str | None = None
@@ -55,6 +70,12 @@ class Preference(Record):
     provenance: dict[str, Any] = Field(
         default_factory=dict, description="candidate ids, policy, lengths, and whatever else made the pair"
     )
+
+    @property
+    def cluster(self) -> str | Dyad:
+        """What intervals cluster by: its group, or of a role-swapped pair the groups of both pictures."""
+        groups = self.provenance.get("groups")
+        return Dyad(*sorted(map(str, groups))) if isinstance(groups, list) and len(groups) == 2 else self.group_id
 
     @model_validator(mode="after")
     def _two_different_answers(self) -> Preference:

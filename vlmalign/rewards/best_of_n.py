@@ -23,15 +23,17 @@ class BestOfN:
     counts: dict[str, int]
 
 
-def best_of_n(judgements: Iterable[Judgement]) -> BestOfN:
+def best_of_n(judgements: Iterable[Judgement], *, pessimism: float = 0.0) -> BestOfN:
     """Pick one candidate per case.
 
     Args:
         judgements: scores of single candidates by one judge on one criterion.
+        pessimism: kappa of score - kappa * std, by which is picked, against picking what the reward merely does
+            not know (Coste et al. 2024, arXiv:2310.02743, who take off the variance).
 
     Raises:
         ValueError: judgements of several judges or criteria, a verdict on two candidates, or two scores
-            of one candidate.
+            of one candidate; a pessimism below 0; with pessimism, a score without a standard deviation.
 
     Example:
         >>> one = Judgement(id="j1", case_id="c", candidate_ids=("a",), criterion="x", judge="j@1", score=0.2)
@@ -39,6 +41,8 @@ def best_of_n(judgements: Iterable[Judgement]) -> BestOfN:
         >>> best_of_n([one, two]).picks
         {'c': 'b'}
     """
+    if not pessimism >= 0:
+        raise ValueError(f"pessimism is {pessimism}: give 0 (none) or more")
     of_case: dict[str, dict[str, Judgement]] = defaultdict(dict)
     sources = set()
     for judgement in judgements:
@@ -54,7 +58,7 @@ def best_of_n(judgements: Iterable[Judgement]) -> BestOfN:
     picks: dict[str, str] = {}
     counts: Counter[str] = Counter(cases=len(of_case), picked=0, tied=0, none_valid=0, invalid=0)
     for case, judged in of_case.items():
-        scores = {name: j.score for name, j in judged.items() if j.valid and j.score is not None}
+        scores = {name: bound for name, j in judged.items() if (bound := lower_bound(j, pessimism)) is not None}
         counts["invalid"] += len(judged) - len(scores)
         if not scores:
             counts["none_valid"] += 1
@@ -65,3 +69,26 @@ def best_of_n(judgements: Iterable[Judgement]) -> BestOfN:
         counts["picked"] += 1
         counts["tied"] += len(best) > 1
     return BestOfN(picks, dict(counts))
+
+
+def lower_bound(judgement: Judgement, pessimism: float) -> float | None:
+    """Score - pessimism * std; None: unscored.
+
+    Raises:
+        ValueError: with pessimism, a score without a standard deviation.
+
+    Example:
+        >>> lower_bound(Judgement(id="j", case_id="c", candidate_ids=("a",), criterion="x", judge="j@1",
+        ...                       score=1.0, std=0.25), 2.0)
+        0.5
+    """
+    if not judgement.valid or judgement.score is None:
+        return None
+    if pessimism == 0:
+        return judgement.score
+    if judgement.std is None:
+        raise ValueError(
+            f"judgement {judgement.id!r} by {judgement.judge} has a score without a standard deviation, which "
+            f"pessimism {pessimism:g} needs: score with a reward that tells it (an ensemble), or drop pessimism"
+        )
+    return judgement.score - pessimism * judgement.std

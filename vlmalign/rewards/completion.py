@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import torch
 from PIL import Image
 
 from vlmalign.data.collate import encode_prompts
@@ -15,7 +14,8 @@ from vlmalign.models import load_vlm, sample_conversations, sampling_flops
 from vlmalign.models.builtin import resolve_checkpoint
 from vlmalign.models.sampling import Sample
 from vlmalign.records import Message, assistant, user
-from vlmalign.records.hashing import config_hash, sha256_file
+from vlmalign.records.hashing import config_hash
+from vlmalign.rewards.language_model import chosen_device, weights_hashes
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,11 @@ class PolicyCompletion:
             raise ValueError(f"temperature is {temperature}, expected more than 0: completions must differ.")
         inside = Path(model) / "model"
         folder = resolve_checkpoint(str(inside if (inside / "config.json").is_file() else model))
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = chosen_device(device)
         self.vlm = load_vlm(folder, device=device)
         self.device, self.batch_size = device, batch_size
         self.sampling = {"temperature": temperature, "top_p": top_p, "max_new_tokens": max_new_tokens}
-        weights = [sha256_file(path) for path in sorted(Path(folder).glob("*.safetensors"))]
+        weights = weights_hashes(folder)
         self.name = f"policy@{config_hash([weights or str(model), self.sampling])[:8]}"
 
     def complete(self, unfinished: Sequence[Unfinished]) -> tuple[list[list[tuple[Message, ...] | None]], float]:

@@ -14,6 +14,7 @@ from vlmalign.models.mixture_head import WEIGHTS, MixtureHead, read_mixture_conf
 from vlmalign.records import Candidate, Case
 from vlmalign.records.hashing import config_hash, sha256_file
 from vlmalign.rewards.answer_encoder import AnswerEncoder
+from vlmalign.rewards.language_model import chosen_device
 from vlmalign.rewards.protocol import RewardOutput, check_aligned
 
 
@@ -50,8 +51,7 @@ class MixtureReward:
     ) -> None:
         folder = Path(run) / "model" if (Path(run) / "model").is_dir() else Path(run)
         config = read_mixture_config(folder)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = chosen_device(device)
         self.encoder = AnswerEncoder(
             model or _trained_on(folder), dtype=config["dtype"], device=device, batch_size=batch_size,
             blank_images=blank_images,

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from vlmalign.records import Candidate, Case, DatasetBuild, Message, Preference, RecordFolder, Sampling
-from vlmalign.rewards.protocol import Reward
-from vlmalign.rewards.scoring import commit_judgements
+from PIL import Image
 
-SIDES = ("chosen", "rejected")
+from vlmalign.records import (
+    Candidate,
+    Case,
+    DataError,
+    DatasetBuild,
+    Demonstration,
+    Message,
+    Preference,
+    RecordFolder,
+    Sampling,
+)
+from vlmalign.records.scores import MARGIN_STD, SIDES, side_id
+from vlmalign.rewards.protocol import MarginReward, Reward, RewardOutput
+from vlmalign.rewards.scoring import commit_judgements
 
 
 def score_pairs(
@@ -22,7 +34,8 @@ def score_pairs(
 ) -> Path:
     """Write a judgement of the chosen and of the rejected answer of every pair. Resumable.
 
-    The judgements' candidate ids are `<pair id>/chosen` and `<pair id>/rejected`.
+    The judgements' candidate ids are `<pair id>/chosen` and `<pair id>/rejected`. Of a reward that knows the doubt
+    in a difference (`MarginReward`), both have the component `margin_std`. Pairs without an image are invalid.
 
     Args:
         reward: what scores; it never learns which side was chosen.
@@ -51,14 +64,30 @@ def score_pairs(
     with DatasetBuild(out, "judgement", config, overwrite=overwrite, data_use=data_use) as build:
         if not build.finished:
             commit_judgements(
-                build, reward, criterion, folder, pairs_per_batch,
-                lambda pair: [(pair_case(pair), side_candidate(pair, side)) for side in SIDES],
+                build, as_pair_reward(reward), criterion, folder, pairs_per_batch,
+                lambda pair: [(seen_case(pair), side_candidate(pair, side)) for side in SIDES],
             )  # fmt: skip
     return Path(out)
 
 
-def pair_case(pair: Preference) -> Case:
-    """The prompt of a pair as a case."""
+def seen_case(pair: Preference | Demonstration) -> Case | None:
+    """As `pair_case`; None where there is no image."""
+    return pair_case(pair) if pair.images else None
+
+
+def pair_case(pair: Preference | Demonstration) -> Case:
+    """The prompt of a pair, or of a demonstration, as a case.
+
+    Raises:
+        DataError: it has no image, and so is none.
+    """
+    if not pair.images:
+        raise DataError(
+            "the record has no image: rewards judge what is said of one",
+            "Leave it out.",
+            record=pair.id,
+            field="images",
+        )
     return Case(
         id=pair.case_id,
         images=pair.images,
@@ -74,7 +103,7 @@ def side_candidate(pair: Preference, side: str) -> Candidate:
     """One side of a pair as a candidate."""
     turns: tuple[Message, ...] = getattr(pair, side)
     return Candidate(
-        id=f"{pair.id}/{side}",
+        id=side_id(pair.id, side),
         case_id=pair.case_id,
         group_id=pair.group_id,
         messages=turns,
@@ -82,3 +111,31 @@ def side_candidate(pair: Preference, side: str) -> Candidate:
         sampling=Sampling(max_new_tokens=1),
         seed=0,
     )
+
+
+def as_pair_reward(reward: Reward) -> Reward:
+    """The reward, to be given both sides of each pair beside each other: it then tells the doubt in each
+    difference.
+
+    One that knows nothing of differences stays as it is.
+    """
+    return _PairReward(reward) if isinstance(reward, MarginReward) else reward
+
+
+class _PairReward:
+    """Scores both sides of pairs, which stand beside each other, as pairs."""
+
+    def __init__(self, reward: MarginReward) -> None:
+        self.reward, self.name, self.needs_images = reward, reward.name, reward.needs_images
+
+    def score(
+        self,
+        cases: Sequence[Case],
+        candidates: Sequence[Candidate],
+        images: Sequence[Sequence[Image.Image]] | None = None,
+    ) -> RewardOutput:
+        """Scores in the order of the candidates."""
+        shown = None if images is None else images[::2]
+        found = self.reward.score_margins(cases[::2], candidates[::2], candidates[1::2], shown)
+        stds = [std for std in found.std for _ in SIDES]
+        return found.firsts.interleaved(found.seconds).with_component(MARGIN_STD, stds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
@@ -127,6 +127,64 @@ class RewardOutput:
             flops=self.flops,
         )
 
+    def interleaved(self, other: RewardOutput) -> RewardOutput:
+        """These scores and another N by turns: 0 here, 0 there, 1 here ...; operations add up.
+
+        Example:
+            >>> one, two = (RewardOutput.of([score, score], reasons=[None, None]) for score in (1.0, 2.0))
+            >>> one.interleaved(two).mean
+            (1.0, 2.0, 1.0, 2.0)
+        """
+
+        def turns(mine: Sequence[Any], theirs: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(value for both in zip(mine, theirs, strict=True) for value in both)
+
+        nan = (float("nan"),) * len(self)
+        return RewardOutput(
+            mean=turns(self.mean, other.mean),
+            std=turns(self.std, other.std),
+            valid=turns(self.valid, other.valid),
+            reasons=turns(self.reasons, other.reasons),
+            components={
+                name: turns(self.components.get(name, nan), other.components.get(name, nan))
+                for name in dict.fromkeys((*self.components, *other.components))
+            },
+            critiques=None
+            if self.critiques is None or other.critiques is None
+            else turns(self.critiques, other.critiques),
+            steps=None if self.steps is None or other.steps is None else turns(self.steps, other.steps),
+            flops=self.flops + other.flops,
+        )
+
+    def without(self, places: Sequence[int], reasons: Sequence[str | None]) -> RewardOutput:
+        """The same with some candidates invalid, and why.
+
+        Example:
+            >>> RewardOutput.of([1.0, 2.0], reasons=[None, None]).without([0], ["too long"]).valid
+            (False, True)
+        """
+        why = dict(zip(places, reasons, strict=True))
+        kept = [i not in why for i in range(len(self))]
+        nan = float("nan")
+        return replace(
+            self,
+            mean=tuple(v if keep else nan for v, keep in zip(self.mean, kept, strict=True)),
+            std=tuple(v if keep else nan for v, keep in zip(self.std, kept, strict=True)),
+            valid=tuple(v and keep for v, keep in zip(self.valid, kept, strict=True)),
+            reasons=tuple(why.get(i, reason) for i, reason in enumerate(self.reasons)),
+            steps=None
+            if self.steps is None
+            else tuple(v if keep else None for v, keep in zip(self.steps, kept, strict=True)),
+        )
+
+    def costing(self, flops: float) -> RewardOutput:
+        """The same with other operations."""
+        return replace(self, flops=flops)
+
+    def with_component(self, name: str, values: Sequence[float]) -> RewardOutput:
+        """The same with one more component."""
+        return replace(self, components={**self.components, name: tuple(values)})
+
 
 @runtime_checkable
 class Reward(Protocol):
@@ -154,6 +212,52 @@ class Reward(Protocol):
             images: the images of each candidate's case, N; None for rewards that look at none.
         """
         ...
+
+
+@dataclass(frozen=True)
+class MarginOutput:
+    """Scores of both answers of N pairs, and the doubt in their differences.
+
+    Attributes:
+        firsts: scores of the first answers.
+        seconds: those of the second ones.
+        std: standard deviation of each difference, NaN where it is not known, (N,).
+    """
+
+    firsts: RewardOutput
+    seconds: RewardOutput
+    std: tuple[float, ...]
+
+
+@runtime_checkable
+class MarginReward(Reward, Protocol):
+    """A reward whose doubt in a difference is not that of two answers apart, as they share what is doubted."""
+
+    def score_margins(
+        self,
+        cases: Sequence[Case],
+        firsts: Sequence[Candidate],
+        seconds: Sequence[Candidate],
+        images: Sequence[Sequence[Image.Image]] | None = None,
+    ) -> MarginOutput:
+        """Score N pairs of candidates to N cases; arguments as for `Reward.score`."""
+        ...
+
+
+def beside_each_other(
+    cases: Sequence[Case],
+    firsts: Sequence[Candidate],
+    seconds: Sequence[Candidate],
+    images: Sequence[Sequence[Image.Image]] | None,
+) -> tuple[list[Case], list[Candidate], list[Sequence[Image.Image]] | None]:
+    """N pairs as 2 N candidates, both sides of a pair beside each other, so that they share their prompt.
+
+    Returns:
+        Cases, candidates and images, as `Reward.score` takes them; None stays None.
+    """
+    shown = None if images is None else [own for own in images for _ in range(2)]
+    both = [answer for pair in zip(firsts, seconds, strict=True) for answer in pair]
+    return [case for case in cases for _ in range(2)], both, shown
 
 
 def check_aligned(

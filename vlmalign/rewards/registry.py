@@ -6,8 +6,14 @@ import inspect
 from typing import Any
 
 from vlmalign.records.plugins import Plugins
+from vlmalign.rewards.calibrated import CalibratedReward
+from vlmalign.rewards.clip_goal import ClipGoalReward
+from vlmalign.rewards.critique import CritiqueReward
 from vlmalign.rewards.expert_verified import ExpertVerifiedReward
+from vlmalign.rewards.follow_up import FollowUpReward
+from vlmalign.rewards.implicit import ImplicitReward
 from vlmalign.rewards.mixture import MixtureReward
+from vlmalign.rewards.nuisance import NuisanceReward
 from vlmalign.rewards.process import ProcessReward
 from vlmalign.rewards.protocol import Reward
 from vlmalign.rewards.scalar import ScalarReward
@@ -18,7 +24,13 @@ REWARDS = Plugins(
     "reward",
     GROUP,
     {
+        "calibrated": CalibratedReward,
+        "clip": ClipGoalReward,
+        "critique": CritiqueReward,
         "expert_verified": ExpertVerifiedReward,
+        "follow_up": FollowUpReward,
+        "implicit": ImplicitReward,
+        "nuisance": NuisanceReward,
         "mixture": MixtureReward,
         "process": ProcessReward,
         "scalar": ScalarReward,
@@ -36,6 +48,25 @@ def list_rewards() -> list[str]:
         True
     """
     return REWARDS.names()
+
+
+def about_rewards() -> list[tuple[str, str, list[str]]]:
+    """Every reward by name: the first sentence of what it says of itself, and its settings, `name` or
+    `name=default`.
+
+    Example:
+        >>> dict((name, settings) for name, _, settings in about_rewards())["symbolic"][0]
+        'logic'
+    """
+    found = []
+    for name in list_rewards():
+        maker = REWARDS.get(name).object
+        about = (inspect.getdoc(maker) or "").split("\n\n")[0].replace("\n", " ")
+        parameters = inspect.signature(maker).parameters.values()
+        found.append(
+            (name, about, [p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in parameters])
+        )
+    return found
 
 
 def load_reward(name: str, **settings: Any) -> Reward:

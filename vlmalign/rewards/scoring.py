@@ -10,13 +10,23 @@ from typing import TypeVar
 
 from PIL import Image
 
-from vlmalign.records import Candidate, Case, DataError, DatasetBuild, Judgement, Preference, RecordFolder
+from vlmalign.records import (
+    Candidate,
+    Case,
+    DataError,
+    DatasetBuild,
+    Demonstration,
+    Judgement,
+    Preference,
+    RecordFolder,
+)
 from vlmalign.records.manifest import strictest
 from vlmalign.rewards.protocol import Reward, RewardOutput
 
 CUT = "unfinished: cut by the token limit"
+NO_IMAGE = "there is no image: rewards judge what is said of one"
 
-Asked = TypeVar("Asked", Case, Preference)
+Asked = TypeVar("Asked", Case, Preference, Demonstration)
 #: reward, criterion, cases, candidates, images -> judgements, and how many are invalid
 Judge = Callable[
     [Reward, str, list[Case], list[Candidate], list[list[Image.Image]] | None], tuple[list[Judgement], int]
@@ -101,7 +111,7 @@ def commit_judgements(
     criterion: str,
     folder: RecordFolder[Asked],
     batch_size: int,
-    answers_to: Callable[[Asked], Sequence[tuple[Case, Candidate]]],
+    answers_to: Callable[[Asked], Sequence[tuple[Case | None, Candidate]]],
     *,
     without_answers: str | None = None,
     judge: Judge | None = None,
@@ -114,7 +124,8 @@ def commit_judgements(
         criterion: what the score is of.
         folder: cases or pairs, which hold the images.
         batch_size: how many of them are scored together.
-        answers_to: the answers of one of them, each with the case it is scored for.
+        answers_to: the answers of one of them, each with the case it is scored for; None where there is no image,
+            and so no case: the answer is invalid.
         without_answers: name of the count of those that have none; default not counted.
         judge: what makes the judgements of a batch; default `judge_candidates`.
     """
@@ -124,14 +135,20 @@ def commit_judgements(
         if build.has(batch[0].id):
             continue
         answers = {record.id: answers_to(record) for record in batch}
-        cases = [case for each in answers.values() for case, _ in each]
-        candidates = [candidate for each in answers.values() for _, candidate in each]
+        asked = [
+            (name, case, answer) for name, each in answers.items() for case, answer in each if case is not None
+        ]
+        cases, candidates = [case for _, case, _ in asked], [answer for _, _, answer in asked]
         images = None
         if reward.needs_images and candidates:
             shown = {record.id: [folder.image(ref, record=record.id) for ref in record.images] for record in batch}
-            images = [shown[name] for name, each in answers.items() for _ in each]
+            images = [shown[name] for name, _, _ in asked]
         judged, invalid = (judge or judge_candidates)(reward, criterion, cases, candidates, images)
-        counts = {"invalid": invalid}
+        unseen = [answer for each in answers.values() for case, answer in each if case is None]
+        if unseen:
+            nothing = RewardOutput.of([None] * len(unseen), reasons=[NO_IMAGE] * len(unseen))
+            judged += [_judgement(reward.name, criterion, c, nothing, i) for i, c in enumerate(unseen)]
+        counts = {"invalid": invalid + len(unseen)}
         if without_answers is not None:
             counts[without_answers] = sum(not each for each in answers.values())
         build.commit(batch[0].id, judged, counts)

@@ -28,13 +28,13 @@ class AnswerSet(NamedTuple):
         cases: the case of each.
         candidates: they.
         states: as the model has them.
-        cut: how many further candidates the token limit cut; they are left out.
+        cut: ids of further candidates that the token limit cut; they are left out.
     """
 
     cases: list[Case]
     candidates: list[Candidate]
     states: EncodedAnswers
-    cut: int
+    cut: frozenset[str]
 
 
 class PairSet(NamedTuple):
@@ -60,7 +60,7 @@ def read_answers(encoder: AnswerEncoder, folders: AnswerFolders) -> AnswerSet:
     cases, candidates = RecordFolder(folders.cases, Case), RecordFolder(folders.candidates, Candidate)
     known = {case.id: case for case in cases}
     of_case: dict[str, list[Candidate]] = defaultdict(list)
-    cut = 0
+    cut: set[str] = set()
     for candidate in candidates:
         if candidate.case_id not in known:
             raise DataError(
@@ -72,7 +72,8 @@ def read_answers(encoder: AnswerEncoder, folders: AnswerFolders) -> AnswerSet:
             )
         if candidate.finished:
             of_case[candidate.case_id].append(candidate)
-        cut += not candidate.finished
+        else:
+            cut.add(candidate.id)
     if not of_case:
         raise DataError("the folder has no whole answer", "Generate longer ones.", file=candidates.path)
     answered = [case for case in known.values() if case.id in of_case]
@@ -86,7 +87,7 @@ def read_answers(encoder: AnswerEncoder, folders: AnswerFolders) -> AnswerSet:
         [case for case in answered for _ in of_case[case.id]],
         [candidate for case in answered for candidate in of_case[case.id]],
         _join(parts),
-        cut,
+        frozenset(cut),
     )
 
 

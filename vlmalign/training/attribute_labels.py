@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,9 @@ from vlmalign.records import Candidate, DataError, Judgement, RecordFolder
 from vlmalign.training.mixture_config import Attribute
 
 
-def attribute_labels(attributes: Mapping[str, Attribute], candidates: Sequence[Candidate]) -> NDArray[np.float64]:
+def attribute_labels(
+    attributes: Mapping[str, Attribute], candidates: Sequence[Candidate], *, cut: Collection[str] = ()
+) -> NDArray[np.float64]:
     """One number per answer and attribute, (N, A), NaN where there is none; more is better.
 
     There is none where an answer was not judged, its judgement is invalid or lacks the component, or, of the
@@ -20,6 +22,7 @@ def attribute_labels(attributes: Mapping[str, Attribute], candidates: Sequence[C
     Args:
         attributes: what is read, by name.
         candidates: the answers, N.
+        cut: ids of further answers that may have been judged, and are left out.
 
     Raises:
         DataError: judgements that fit no answer or judge one twice, of several criteria, or with no such component
@@ -28,7 +31,11 @@ def attribute_labels(attributes: Mapping[str, Attribute], candidates: Sequence[C
     columns = []
     for name, attribute in attributes.items():
         sign = -1.0 if attribute.lower_is_better else 1.0
-        found = _words(candidates) if attribute.words else _judged(name, attribute, candidates)
+        found = (
+            _words(candidates)
+            if attribute.words
+            else _judged(name, attribute, {*cut, *(candidate.id for candidate in candidates)})
+        )
         columns.append([sign * found.get(candidate.id, np.nan) for candidate in candidates])
     return np.array(columns, dtype=np.float64).T
 
@@ -37,10 +44,9 @@ def _words(candidates: Sequence[Candidate]) -> dict[str, float]:
     return {c.id: float(len(c.text.split())) for c in candidates if c.finished}
 
 
-def _judged(name: str, attribute: Attribute, candidates: Sequence[Candidate]) -> dict[str, float]:
+def _judged(name: str, attribute: Attribute, ids: set[str]) -> dict[str, float]:
     assert attribute.judgements is not None
     folder = RecordFolder(attribute.judgements, Judgement)
-    ids = {candidate.id for candidate in candidates}
     field = f"attributes.{name}"
     chosen = [j for j in folder if attribute.criterion in (None, j.criterion)]
     criteria = sorted({judgement.criterion for judgement in chosen})

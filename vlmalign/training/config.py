@@ -56,7 +56,7 @@ class RunConfig(BaseModel):
         0, ge=0, le=32, description="images of eval_data this near to one of data are refused; 0: equal files only"
     )
 
-    @field_validator("data", "eval_data", "anchor_data", mode="before", check_fields=False)
+    @field_validator("data", "eval_data", "anchor_data", "own_data", mode="before", check_fields=False)
     @classmethod
     def _paths_are_sources(cls, value: Any) -> Any:
         items = [value] if isinstance(value, (str, Path, Mapping)) else value
@@ -111,6 +111,11 @@ class StageConfig(RunConfig):
     eval_steps: int | None = Field(None, ge=1, description="steps between evaluations; default: at the end only")
     report_to: tuple[Literal["tensorboard", "wandb"], ...] = Field((), description="also log there")
 
+    @property
+    def adapts(self) -> bool:
+        """Whether only adapters are trained."""
+        return self.lora is not None
+
     @model_validator(mode="after")
     def _no_contradictions(self) -> StageConfig:
         lengths = {name: getattr(self, name) for name in ("epochs", "max_steps", "max_flops")}
@@ -124,7 +129,7 @@ class StageConfig(RunConfig):
             raise ValueError("lora already freezes all weights but its own: drop freeze")
         if len(set(self.freeze)) == 3:
             raise ValueError("freeze names all three parts, so nothing is trained: leave one out")
-        if self.feature_cache is not None and not self.lora and not {"vision", "projector"} <= set(self.freeze):
+        if self.feature_cache is not None and not self.adapts and not {"vision", "projector"} <= set(self.freeze):
             raise ValueError(
                 "feature_cache is set and vision or projector is trained, so features change with every step: "
                 "freeze both, or use lora, or drop feature_cache"
@@ -136,15 +141,6 @@ class StageConfig(RunConfig):
 
 class SftConfig(StageConfig):
     """Supervised fine-tuning on demonstrations."""
-
-
-class RewardConfig(StageConfig):
-    """A scalar reward model, from preferences by Bradley-Terry."""
-
-    use_margin: bool = Field(False, description="require r(chosen) - r(rejected) to exceed the pair's margin")
-    centring: float = Field(
-        0.0, ge=0, description="factor of (r(chosen) + r(rejected))^2, which keeps rewards near zero"
-    )
 
 
 class DpoConfig(StageConfig):

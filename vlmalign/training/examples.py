@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from vlmalign.data import CasePairs, DataSource, ExampleDataset, stop_tokens
+from vlmalign.data import CasePairs, DataSource, Example, ExampleDataset, stop_tokens
 from vlmalign.models import VLM
 from vlmalign.records import DataError, Demonstration, Preference
 from vlmalign.training.config import DpoConfig, StageConfig
 from vlmalign.training.processes import is_sharded
+from vlmalign.training.reward_config import PairStageConfig
 
 R = TypeVar("R", Demonstration, Preference)
 
 
 def training_examples(
-    config: StageConfig, sources: Sequence[DataSource], record_type: type[R], vlm: VLM
+    config: StageConfig,
+    sources: Sequence[DataSource],
+    record_type: type[R],
+    vlm: VLM,
+    encoder: Callable[..., Example] | None = None,
 ) -> ExampleDataset[R]:
     """Examples to train on; with `max_length`, every one of them is read once to find those that are too long."""
     data = ExampleDataset(
-        sources, record_type, vlm.processor, stops=stop_tokens(vlm), max_length=config.max_length
+        sources, record_type, vlm.processor, stops=stop_tokens(vlm), max_length=config.max_length, encoder=encoder
     )
     if config.max_length is not None:
         data.check_all()
@@ -27,7 +32,9 @@ def training_examples(
     return data
 
 
-def evaluation_examples(config: StageConfig, record_type: type[R], vlm: VLM) -> ExampleDataset[R] | None:
+def evaluation_examples(
+    config: StageConfig, record_type: type[R], vlm: VLM, encoder: Callable[..., Example] | None = None
+) -> ExampleDataset[R] | None:
     """Examples to report the loss on, None if the configuration names no folder."""
     if not config.eval_data:
         return None
@@ -37,6 +44,7 @@ def evaluation_examples(config: StageConfig, record_type: type[R], vlm: VLM) -> 
         vlm.processor,
         stops=stop_tokens(vlm),
         max_length=config.max_length,
+        encoder=encoder,
         purpose="evaluation",
     )
     check_alike(data)
@@ -107,3 +115,53 @@ def check_margins(needed_by: str, *datasets: ExampleDataset[Preference] | None) 
                     record=record.id,
                     field="margin",
                 )
+
+
+def check_supervision(
+    config: PairStageConfig,
+    data: Sequence[ExampleDataset[Preference]],
+    evaluated: ExampleDataset[Preference] | None,
+) -> None:
+    """Require what a loss of pairs needs of every pair: margins, ratings, a pair that is no tie.
+
+    Raises:
+        DataError: naming the first pair without a margin or without any rating, or a folder of ties alone.
+    """
+    name = f"loss {config.loss.name!r}"
+    if config.loss.needs_margins:
+        check_margins(name, *data, evaluated)
+    if config.loss.needs_ratings:
+        for examples in (*data, *([evaluated] if evaluated is not None else [])):
+            _check_ratings(name, examples)
+    if config.tie_weight is not None:
+        for examples in data:
+            check_ties(examples)
+
+
+def _check_ratings(needed_by: str, data: ExampleDataset[Preference]) -> None:
+    """Require a rating of one answer at least on every pair."""
+    for number, record in enumerate(data.records):
+        if record.chosen_rating is None and record.rejected_rating is None:
+            raise DataError(
+                f"{needed_by} learns ratings and neither answer of the pair has one",
+                "Build the pairs with ratings, or use a loss of pairs alone.",
+                file=data.folder(number).path,
+                record=record.id,
+                field="chosen_rating",
+            )
+
+
+def check_ties(data: ExampleDataset[Preference]) -> None:
+    """Where pairs of margin 0 are ties, require margins, and a pair that is none.
+
+    Raises:
+        DataError: naming the first pair without a margin, or the folder in which all are ties.
+    """
+    check_margins("tie_weight", data)
+    if all(record.margin == 0 for record in data.records):
+        raise DataError(
+            f"all {len(data.records)} pairs are ties (margin 0): equal answers do not say which are better",
+            "Add pairs with a preference, or drop tie_weight.",
+            file=data.folder(0).path,
+            field="margin",
+        )

@@ -62,7 +62,7 @@ def train_mixture(config: MixtureConfig, *, overwrite: bool = False) -> Path:
         batch_size=config.encode_batch_size,
     )  # fmt: skip
     answers = read_answers(encoder, config.answers)
-    labels = attribute_labels(config.attributes, answers.candidates)
+    labels = attribute_labels(config.attributes, answers.candidates, cut=answers.cut)
     reference = answers if config.reference is None else read_answers(encoder, config.reference)
     pairs = read_pairs(encoder, config.data, "training")
     held_out = read_pairs(encoder, config.eval_data, "evaluation") if config.eval_data else None
@@ -101,7 +101,7 @@ def train_mixture(config: MixtureConfig, *, overwrite: bool = False) -> Path:
     }  # fmt: skip
     digest = backbone_digest(encoder.backbone)
     run.save_model(lambda path: mixture.save(path, backbone=digest, dtype=config.dtype, report=report))
-    summary = {"stage": "mixture", "answers": len(labels), "cut": answers.cut, **report, "last": last}
+    summary = {"stage": "mixture", "answers": len(labels), "cut": len(answers.cut), **report, "last": last}
     if held_states is not None:
         summary["evaluation"] = pair_figures(mixture, held_states, prefix="eval_")
     return run.finish(summary)

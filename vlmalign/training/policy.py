@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from accelerate import PartialState
@@ -27,21 +27,39 @@ def load_policy(config: StageConfig) -> VLM:
     The random generators are seeded first, so that new weights depend on the seed only.
     """
     set_seed(config.seed)
-    lora = None
-    if config.lora is not None:
-        lora = LoraSettings(
-            r=config.lora.rank,
-            alpha=config.lora.alpha,
-            dropout=config.lora.dropout,
-            targets=config.lora.targets or "language",
-            quantize=None if config.lora.quantize is None else _computation(config),
-        )
-    dtype = "bfloat16" if config.dtype == "bfloat16" else "float32"
-    vlm = load_vlm(model_folder(config.model), lora=lora, dtype=dtype, device=str(stage_device(config)))
-    freeze_parts(vlm.model, config.freeze)
-    if config.gradient_checkpointing:
-        vlm.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    vlm = load_vlm(
+        model_folder(config.model),
+        lora=lora_settings(config),
+        dtype=weights_type(config),
+        device=str(stage_device(config)),
+    )
+    prepare(vlm.model, config)
     return vlm
+
+
+def lora_settings(config: StageConfig) -> LoraSettings | None:
+    """The configuration's adapters, as models take them."""
+    if config.lora is None:
+        return None
+    return LoraSettings(
+        r=config.lora.rank,
+        alpha=config.lora.alpha,
+        dropout=config.lora.dropout,
+        targets=config.lora.targets or "language",
+        quantize=None if config.lora.quantize is None else _computation(config),
+    )
+
+
+def weights_type(config: StageConfig) -> str:
+    """The type of the weights."""
+    return "bfloat16" if config.dtype == "bfloat16" else "float32"
+
+
+def prepare(model: Any, config: StageConfig) -> None:
+    """Freeze parts, and switch on what saves memory."""
+    freeze_parts(model, config.freeze)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
 def _computation(config: StageConfig) -> Literal["float32", "bfloat16"]:

@@ -217,6 +217,17 @@ class Orpo(_Settings):
         return losses.orpo_loss(*(scores.policy / scores.tokens).unbind(1), weight=self.weight)
 
 
+class Outcome(_Settings):
+    """An implicit process reward model from outcomes: chosen is right, rejected is wrong; see `outcome_loss`."""
+
+    name: Literal["outcome"]
+    beta: float = Field(0.05, gt=0, description="scale of the reward")
+
+    def of(self, scores: PairScores) -> PairLoss:
+        """Loss of B pairs."""
+        return losses.outcome_loss(*scores.ratios(), beta=self.beta)
+
+
 class Kto(_Settings):
     """Kahneman-Tversky optimisation; see `kto_loss`.
 
@@ -285,6 +296,7 @@ PreferenceLoss = Annotated[
     | Cpo
     | Simpo
     | Orpo
+    | Outcome
     | Kto
     | PlackettLuce,
     Field(discriminator="name"),

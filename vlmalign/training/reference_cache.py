@@ -115,10 +115,13 @@ class ReferenceCache:
                 return
             tensors = load_file(path)
             keys, logps = tensors["keys"].numpy().tobytes().hex(), tensors["logps"].tolist()
-        except FileNotFoundError:  # another process has just made room
-            return
-        except (SafetensorError, OSError, KeyError):
-            self.counts["damaged"] += 1
+        except (
+            SafetensorError,
+            OSError,
+            RuntimeError,
+            KeyError,
+        ):  # the library's backends differ in what they raise
+            self.counts["damaged"] += path.exists()  # else another process has just made room
             return
         width = 2 * KEY_BYTES
         for row, value in enumerate(logps):
@@ -173,7 +176,7 @@ def reference_stats(folder: Path) -> dict[str, tuple[int, int]]:
             size += path.stat().st_size
             with safe_open(path, "pt") as file:
                 answers += file.get_slice("logps").get_shape()[0]
-        except (SafetensorError, OSError):
+        except (SafetensorError, OSError, RuntimeError):
             pass
         stats[path.parent.name] = (answers, size)
     return stats

@@ -251,7 +251,7 @@ def _to_yaml(config: RunConfig) -> str:
 
 
 def _anchors(config: RunConfig) -> tuple[Any, ...]:
-    return getattr(config, "anchor_data", ())
+    return (*getattr(config, "anchor_data", ()), *getattr(config, "own_data", ()))
 
 
 def data_hashes(config: RunConfig) -> dict[str, str]:

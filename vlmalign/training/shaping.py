@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vlmalign.data.token_ends import token_ends
 from vlmalign.losses.advantages import Moments, whiten
 from vlmalign.losses.ppo import clipped_steps, confidence_adjusted, delta_steps
 from vlmalign.records import Candidate, assistant
@@ -144,23 +145,6 @@ class Shaper:
         if settings.steps == "clip":
             return clipped_steps(shaped, settings.step_threshold)
         return delta_steps(shaped) if settings.steps == "delta" else shaped
-
-
-def token_ends(tokenizer: Any, token_ids: Sequence[int], ends: Sequence[int]) -> list[int]:
-    """For places in an answer's text, the first token with which the text reaches as far.
-
-    Args:
-        tokenizer: of the model.
-        token_ids: of the answer.
-        ends: places after a character, ascending; one beyond the text is reached by the last token.
-    """
-    places, token, reached = [], 0, len(tokenizer.decode(token_ids[:1], skip_special_tokens=True))
-    for end in ends:
-        while reached < end and token < len(token_ids) - 1:
-            token += 1
-            reached = len(tokenizer.decode(token_ids[: token + 1], skip_special_tokens=True))
-        places.append(token)
-    return places
 
 
 def _with_text(candidate: Candidate, text: str) -> Candidate:

@@ -1,0 +1,81 @@
+"""`vlmalign evaluate critique-gate`: whether a critique model's critiques help it to prefer the better answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vlmalign.cli.console import console
+from vlmalign.cli.evaluate_reward import MARGIN
+from vlmalign.cli.figures import figure, show_rows, write_figures
+
+
+def evaluate_critiques(
+    pairs: Annotated[Path, typer.Option(help="the folder of held-out preference pairs that was scored")],
+    own: Annotated[Path, typer.Option(help="judgements of the critique model after its own critiques")],
+    plain: Annotated[
+        Path, typer.Option(help="judgements of a scalar reward model trained on the same pairs, without critiques")
+    ],
+    given: Annotated[
+        Path | None, typer.Option(help="judgements after given critiques (--set given=PAIRS): a bound from above")
+    ] = None,
+    cases: Annotated[
+        list[Path] | None, typer.Option(help="cases whose findings are known, to check critiques; repeat it")
+    ] = None,
+    logic: Annotated[str, typer.Option(help="clinical logic: a name or a YAML file")] = "peripheral_smear",
+    margin: Annotated[float, typer.Option(help="differences below it are of no interest")] = MARGIN,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
+) -> None:
+    """Say whether critiques help on held-out pairs: help, hurt, do not help, or undecided.
+
+    For example: vlmalign evaluate critique-gate --pairs pairs --own judged-critique --plain judged-scalar
+    --cases cases
+
+    Score the same pairs first: vlmalign score critique --set run=RUN --pairs pairs --out judged-critique, and
+    with scalar. Do not put critiques to use where the answer is not `help`.
+    """
+    from vlmalign.evaluation.critique_gate import critique_gate
+    from vlmalign.evaluation.judged_pairs import read_judged_pairs
+    from vlmalign.records import Preference, RecordFolder
+
+    folder = RecordFolder(pairs, Preference)
+    after_own, without = (read_judged_pairs(folder, path) for path in (own, plain))
+    after_given = None if given is None else read_judged_pairs(folder, given)
+    agreement = None if not cases else _agreement(after_own, own, cases, logic)
+    gate = critique_gate(after_own, without, after_given, agreement=agreement, margin=margin)
+    results = gate.to_dict()
+    console.print("\n".join(gate.sentences), markup=False)
+    _show(results)
+    write_figures(results, json_file)
+
+
+def _agreement(judged: Any, path: Path, cases: list[Path], logic: str) -> Any:
+    from vlmalign.cli.given_truth import read_cases
+    from vlmalign.clinical import load_logic
+    from vlmalign.evaluation.critique_gate import critique_agreement
+    from vlmalign.records.scores import read_scores
+
+    domain = load_logic(logic)
+    truths = read_cases(cases, domain).truths
+    known = {name: truth.answers for name, truth in truths.items()}
+    return critique_agreement(judged, read_scores(path).judgements, domain, known)
+
+
+def _show(results: dict[str, Any]) -> None:
+    rows = [
+        ("accuracy after own critiques", figure(results["own"]["accuracy"])),
+        ("accuracy without critiques", figure(results["plain"]["accuracy"])),
+        ("own less without, points", figure(results["own_minus_plain"], signed=True)),
+        ("unscored after own critiques", figure(results["own"]["unscored"])),
+    ]
+    if results["given_upper_bound"] is not None:
+        rows.append(("accuracy after given critiques (bound)", figure(results["given_upper_bound"]["accuracy"])))
+        rows.append(("given less own, points", figure(results["given_minus_own"], signed=True)))
+    if results["agreement"] is not None:
+        rows.append(("statements of critiques that agree", figure(results["agreement"]["statements"])))
+        rows.append(("critiques that are right as a whole", figure(results["agreement"]["whole"])))
+        counted = {"unchecked": "saying nothing that can be checked", "unknown_case": "of a case without findings"}
+        rows += [(f"critiques {words}", str(results["agreement"][name])) for name, words in counted.items()]
+    show_rows("critiques", rows)
