@@ -244,17 +244,16 @@ class _Clause:
         """Whether a phrase names something that can have a size or a side; "lungs are clear" does not."""
         concept, value = phrase.entry.readings[0]
         presence = self.logic.concepts[concept].presence
-        return presence is not None and value != presence.denied
+        return presence is None or value != presence.denied
 
     def _subject_readings(self, match: Match, noun: Match) -> list[tuple[str, str]]:
-        """Readings of a wording to which the noun gives a subject."""
+        """The reading of a wording to which the noun gives a subject, if one does; its own concept comes first."""
         named = noun.entry.concept
-        own = noun.entry.kind == "mention"
-        return [
-            (concept, value)
-            for concept, value in match.entry.readings
-            if own and named == concept or named in self.logic.concepts[concept].about
-        ]
+        readings = match.entry.readings
+        own = [(concept, value) for concept, value in readings if concept == named]
+        if own and noun.entry.kind == "mention":
+            return own
+        return [(concept, value) for concept, value in readings if named in self.logic.concepts[concept].about][:1]
 
     def _is_parted(self, match: Match, noun: Match) -> bool:
         """Whether the wording cannot reach a noun: "left opacity and effusion", "both lungs without opacity".
