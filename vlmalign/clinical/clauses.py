@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vlmalign.clinical.lexicon import Entry, Match, as_number
 from vlmalign.clinical.schema import NOT_ASSESSED, UNCERTAIN, Logic
+from vlmalign.clinical.splitting import PREDICATES, SUBJECTS, split_clauses
 
-_SUBJECTS = frozenset({"mention", "phrase", "term", "number"})
-_PREDICATES = frozenset({"verb", "have", "affirm", "deny_after"})
 _ADVERBS = frozenset({"not", "cannot", "never"})
+_FUNCTION_WORDS = frozenset({"and", "or", "in", "on", "at", "of", "with", "but", "here", "as", "for"})
 # a number after one of these is a bound or a range, not a count
 _BOUNDS = frozenset({"than", "over", "under", "least", "most", "below", "above", "to", "or"})
 _PERCENT = frozenset({"%", "percent"})
@@ -37,7 +36,7 @@ def read_clauses(logic: Logic, tokens: list[str], matches: list[Match], asked: s
     """
     readings: list[Reading] = []
     before: list[Match] = []
-    for clause in _split(matches, tokens):
+    for clause in split_clauses(matches, tokens):
         mentions = [m for m in clause if m.entry.kind == "mention"]
         inherited = [] if mentions else before
         readings += _Clause(logic, tokens, clause, mentions, inherited, asked).read()
@@ -45,65 +44,6 @@ def read_clauses(logic: Logic, tokens: list[str], matches: list[Match], asked: s
             denied = any(m.entry.kind in ("deny_before", "deny_after") for m in clause)
             before = [] if denied else mentions
     return readings
-
-
-def _split(matches: list[Match], tokens: list[str]) -> Iterator[list[Match]]:
-    """Clauses of a sentence: at a break always, at a comma or `and` only where a new statement begins."""
-    clause: list[Match] = []
-    for index, match in enumerate(matches):
-        kind = match.entry.kind
-        opens = (
-            kind == "deny_before" and tokens[match.start] == "nor" or _doubts_what_follows(clause, matches[index:])
-        )
-        if (
-            kind == "break"
-            or opens
-            or kind == "and"
-            and _begins_anew(clause, matches[index + 1 :], tokens[match.start])
-        ):
-            yield clause
-            clause = [match] if opens else []
-        elif kind != "and":
-            clause.append(match)
-    yield clause
-
-
-def _doubts_what_follows(left: list[Match], rest: list[Match]) -> bool:
-    """Whether a doubt opens here: of "an opacity, likely atelectasis" only the second noun is in doubt."""
-    settled = ("uncertain", "not_assessed", "deny_before")  # "no opacity to suggest pneumonia" denies both
-    if rest[0].entry.kind != "uncertain_after" or any(m.entry.kind in settled for m in left):
-        return False
-    ends = next((i for i, m in enumerate(rest) if m.entry.kind == "break"), len(rest))
-    return _names(left) and _names(rest[:ends])
-
-
-def _names(matches: list[Match]) -> bool:
-    return any(m.entry.kind in ("mention", "phrase") for m in matches)
-
-
-def _begins_anew(left: list[Match], rest: list[Match], link: str) -> bool:
-    right: list[Match] = []
-    for match in rest:
-        if match.entry.kind in ("and", "break"):
-            break
-        right.append(match)
-    subject = next((i for i, m in enumerate(left) if m.entry.kind in _SUBJECTS), None)
-    if subject is None:
-        return False
-    if any(m.entry.kind in _PREDICATES for m in left[subject + 1 :]):
-        return True
-    if not any(m.entry.kind in _SUBJECTS for m in right):
-        return False
-    right_states = any(m.entry.kind in _PREDICATES for m in right)
-    left_states = any(m.entry.kind in _PREDICATES or m.entry.kind == "exist" for m in left)
-    opens = right[0].entry.kind in ("deny_before", "uncertain", "uncertain_after")
-    if link == "or" and not opens and any(m.entry.kind == "deny_before" for m in left):
-        return False  # "there is no opacity or effusion seen" is one denial
-    # "no leukocyte, many platelets": the quality is a value of the new noun, so the denial has ended; the side
-    # or size of a finding that is listed ("no opacity, large effusion or fracture") does not end it
-    values = {concept for m in right if m.entry.kind == "term" for concept, _ in m.entry.readings}
-    listed = link == "," and any(m.entry.kind == "mention" and m.entry.concept in values for m in right)
-    return opens or left_states and right_states or listed
 
 
 class _Clause:
@@ -157,13 +97,13 @@ class _Clause:
         """Words that a denial reaches: up to the predicate of the noun that it denies."""
         cue = self.matches[index]
         adverb = self.tokens[cue.start] in _ADVERBS
-        subject_before = any(m.entry.kind in _SUBJECTS for m in self.matches[:index])
+        subject_before = any(m.entry.kind in SUBJECTS for m in self.matches[:index])
         subject_between = False
         for match in self.matches[index + 1 :]:
             kind = match.entry.kind
-            if kind in _SUBJECTS:
+            if kind in SUBJECTS:
                 subject_between = True
-            elif kind in _PREDICATES and subject_between:
+            elif kind in PREDICATES and subject_between:
                 return range(cue.end, match.start)
             elif kind == "affirm" and adverb and subject_before:
                 return range(cue.end, match.end)
@@ -194,10 +134,10 @@ class _Clause:
         opened = any(m.entry.kind == "uncertain_after" and not self._in_scope(m) for m in self.matches)
         if opened or "uncertain" in kinds:
             return UNCERTAIN
-        doubted = False
-        for (
-            other
-        ) in self.matches:  # "possible small left effusion": the doubt reaches through qualities to the noun
+        if self.matches and self.matches[-1].entry.kind == "uncertain_next":
+            return UNCERTAIN  # "effusions suspected": no noun follows
+        doubted = False  # "possible small left effusion": it reaches through qualities to the noun
+        for other in self.matches:
             if other == match:
                 return UNCERTAIN if doubted else None
             doubted = other.entry.kind == "uncertain_next" or doubted and other.entry.kind == "term"
@@ -220,6 +160,8 @@ class _Clause:
 
     def _bind(self, match: Match) -> list[tuple[str, str]]:
         """What a wording says of the nearest mentions that give it a subject; a phrase needs none."""
+        if match.entry.kind == "term" and self._is_of_another(match):
+            return []
         best: tuple[int, int, Match] | None = None
         nouns = self.mentions + self.inherited + ([self.implied] if self.implied else [])
         if match.entry.kind == "term":  # "mild cardiomegaly" grades what a phrase names
@@ -256,21 +198,40 @@ class _Clause:
         return [(concept, value) for concept, value in readings if named in self.logic.concepts[concept].about][:1]
 
     def _is_parted(self, match: Match, noun: Match) -> bool:
-        """Whether the wording cannot reach a noun: "left opacity and effusion", "both lungs without opacity".
+        """Whether the wording cannot reach a noun of its clause.
 
-        Another noun, which the wording does not fit, stands between; or a denial does, before the noun.
+        Another noun, which it does not fit, stands between ("left opacity and effusion"); or a denial or `with`,
+        before the noun ("both lungs without opacity"); or it starts a new item ("normal heart size, large aorta").
         """
         if noun not in self.mentions:
             return False
         low, high = sorted((match, noun), key=lambda m: m.start)
         between = [m for m in self.matches if low.end <= m.start and m.end <= high.start]
-        return any(
-            m.entry.kind == "mention"
-            and not self._subject_readings(match, m)
-            or m.entry.kind == "deny_before"
-            and high is noun
-            for m in between
-        )
+        if high is noun:
+            ends = any(m.entry.kind == "deny_before" or self.tokens[m.start] == "with" for m in between)
+        else:
+            stated = any(m.entry.kind in PREDICATES for m in between)
+            ends = not stated and "," in self.tokens[low.end : high.start] and self._goes_on_with_a_word(match)
+        return ends or any(m.entry.kind == "mention" and not self._subject_readings(match, m) for m in between)
+
+    def _goes_on_with_a_word(self, match: Match) -> bool:
+        """Whether a word that the lexicon does not know follows at once: the wording may be said of that."""
+        following = self.tokens[match.end : match.end + 1]
+        known = any(m.start == match.end for m in self.matches)
+        return bool(following) and following[0].isalpha() and following[0] not in _FUNCTION_WORDS and not known
+
+    def _is_of_another(self, match: Match) -> bool:
+        """Whether the noun that directly follows a term is one that it does not fit: "small edema"."""
+        place = match.end
+        for other in self.matches:
+            if other.start != place:
+                continue
+            if other.entry.kind == "mention":
+                return not self._subject_readings(match, other)
+            if other.entry.kind not in ("term", "uncertain_next"):
+                return False
+            place = other.end
+        return False
 
     def _listed_before(self, noun: Match, match: Match) -> list[Match]:
         """Nouns in one list with the subject of a predicate: "heart and mediastinum are normal"."""
