@@ -132,15 +132,24 @@ def forced_values(
     if not is_consistent(logic, answers):
         return {}
     given = _settled(answers)
+    first = _search(logic, given, ())
+    assert first is not None  # they are consistent
     names = logic.order if concepts is None else tuple(concepts)
+    seen = {name: {first[name]} for name in names if name in first}
     found = {}
     for name in names:
-        if name not in given:
-            left = [
-                v for v in logic.concept(name).values if _satisfiable(logic, frozenset({**given, name: v}.items()))
-            ]
-            if len(left) == 1:
-                found[name] = left[0]
+        concept = logic.concept(name)
+        if name in given or name not in first and not concept.derived:
+            continue  # nothing that is undecided speaks of it
+        for value in concept.values:
+            if len(seen.setdefault(name, set())) > 1:
+                break
+            if value not in seen[name]:
+                for other, said in (_search(logic, {**given, name: value}, ()) or {}).items():
+                    if other in seen:
+                        seen[other].add(said)  # a path for one concept spares searches for others
+        if len(seen[name]) == 1:
+            found[name] = next(iter(seen[name]))
     return found
 
 
@@ -168,40 +177,66 @@ def valid_paths(logic: Logic, answers: Mapping[str, str] | None = None) -> Itera
 
 def satisfiable(logic: Logic, answers: Mapping[str, str], extra: tuple[Condition, ...] = ()) -> bool:
     """Whether some valid path agrees with the answers and fulfils the extra conditions as well."""
-    return _search(logic, dict(_settled(answers)), extra)
+    return _search(logic, dict(_settled(answers)), extra) is not None
 
 
 @lru_cache(maxsize=65536)
 def _satisfiable(logic: Logic, answers: frozenset[tuple[str, str]]) -> bool:
-    return _search(logic, dict(answers), ())
+    return _search(logic, dict(answers), ()) is not None
 
 
-def _search(logic: Logic, answers: dict[str, str], extra: tuple[Condition, ...]) -> bool:
-    """Depth-first: stop at the first false rule, branch on one concept of an undecided one."""
+def _search(logic: Logic, answers: dict[str, str], extra: tuple[Condition, ...]) -> dict[str, str] | None:
+    """Depth-first: stop at the first false rule, branch on one concept of an undecided one.
+
+    Returns:
+        Answers that decide every rule and that every completion makes a valid path of (derived concepts as
+        their rules give); None if there are none.
+    """
     open_concepts: frozenset[str] = frozenset()
-    states = [(constraint_holds(constraint, answers), _mentioned(constraint)) for constraint in logic.constraints]
+    states = [(constraint_holds(constraint, answers), concepts) for constraint, concepts in _constraints(logic)]
     states += [(holds(condition, answers), condition.concepts) for condition in extra]
     for state, concepts in states:
         if state is False:
-            return False
+            return None
         if state is None:
             open_concepts |= concepts
-    for name in logic.derived_concepts:
+    for name, concepts in _derived(logic):
         if name not in answers and name not in open_concepts:
             continue  # it follows from the rest, whatever that is
         values = rule_values(logic.concepts[name].derived, answers)
         if name in answers and answers[name] not in values:
-            return False
+            return None
         if name not in answers or len(values) > 1:
-            open_concepts |= {name}.union(*(r.when.concepts for r in logic.concepts[name].derived if r.when))
+            open_concepts |= concepts
     for name in logic.order:  # observed concepts first: derived ones follow from them
         if name in open_concepts and name not in answers and not logic.concepts[name].derived:
-            return any(_search(logic, {**answers, name: v}, extra) for v in logic.concepts[name].values)
-    for name in logic.derived_concepts:
+            return _first(logic, answers, name, logic.concepts[name].values, extra)
+    for name, _ in _derived(logic):
         if name in open_concepts and name not in answers:
-            values = rule_values(logic.concepts[name].derived, answers)
-            return any(_search(logic, {**answers, name: v}, extra) for v in values)
-    return True
+            return _first(logic, answers, name, rule_values(logic.concepts[name].derived, answers), extra)
+    return answers
+
+
+def _first(
+    logic: Logic, answers: dict[str, str], name: str, values: Iterable[str], extra: tuple[Condition, ...]
+) -> dict[str, str] | None:
+    found = (_search(logic, {**answers, name: value}, extra) for value in values)
+    return next((path for path in found if path is not None), None)
+
+
+@lru_cache(maxsize=64)
+def _constraints(logic: Logic) -> tuple[tuple[Constraint, frozenset[str]], ...]:
+    """Constraints with the concepts that they mention."""
+    return tuple((constraint, _mentioned(constraint)) for constraint in logic.constraints)
+
+
+@lru_cache(maxsize=64)
+def _derived(logic: Logic) -> tuple[tuple[str, frozenset[str]], ...]:
+    """Derived concepts with themselves and the concepts of their rules."""
+    return tuple(
+        (name, frozenset({name}).union(*(r.when.concepts for r in logic.concepts[name].derived if r.when)))
+        for name in logic.derived_concepts
+    )
 
 
 def _mentioned(constraint: Constraint) -> frozenset[str]:
