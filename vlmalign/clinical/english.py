@@ -42,8 +42,8 @@ CUES: dict[CueKind, tuple[str, ...]] = {
     "uncertain": (
         "may", "might", "could be", "uncertain", "unclear", "equivocal",
         "perhaps", "maybe", "cannot be excluded", "cannot be ruled out", "cannot exclude", "not excluded",
-        "not certain",
-        "not clear", "not sure", "unsure", "not clearly", "difficult to say", "hard to say", "no definite",
+        "not certain", "not clear", "not sure", "unsure", "not clearly", "difficult to say", "hard to say", "no "
+        "definite",
         "not definite", "not definitely", "indeterminate", "doubtful", "suspicion of", "suspicion for",
         "question of", "is possible", "are possible", "difficult to exclude", "differential", "could include",
         "consideration", "whether", "versus", "vs",
@@ -52,9 +52,67 @@ CUES: dict[CueKind, tuple[str, ...]] = {
     "uncertain_after": (
         "likely", "probably", "possibly", "suspicious for", "suggest", "suggests", "suggesting", "suggestive of",
         "may represent", "may reflect", "might represent", "could represent", "could reflect", "may be related to",
-        "possibly representing", "probably representing", "likely representing", "likely represents", "likely "
-        "related to",
-        "representing", "concerning for", "worrisome for", "compatible with", "most likely", "which may be",
+        "possibly representing", "probably representing", "likely representing", "likely represents",
+        "likely related to", "representing", "concerning for", "worrisome for", "compatible with", "most likely", ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        "which "
+        "may "
+        "be",
     ),
     # doubt about the next noun only
     "uncertain_next": ("possible", "probable", "suspected", "questionable"),

@@ -186,35 +186,71 @@ def _satisfiable(logic: Logic, answers: frozenset[tuple[str, str]]) -> bool:
 
 
 def _search(logic: Logic, answers: dict[str, str], extra: tuple[Condition, ...]) -> dict[str, str] | None:
-    """Depth-first: stop at the first false rule, branch on one concept of an undecided one.
+    """Depth-first: stop at the first false rule, branch on the concept with the fewest values left.
+
+    Rules that mention an answered concept go first. A contradiction so comes up before concepts that have
+    nothing to do with it are tried: in their order they would be tried in all combinations.
 
     Returns:
         Answers that decide every rule and that every completion makes a valid path of (derived concepts as
         their rules give); None if there are none.
     """
     open_concepts: frozenset[str] = frozenset()
+    touched: frozenset[str] = frozenset()
     states = [(constraint_holds(constraint, answers), concepts) for constraint, concepts in _constraints(logic)]
     states += [(holds(condition, answers), condition.concepts) for condition in extra]
+    for name, concepts in _derived(logic):
+        if name in answers:
+            values = rule_values(logic.concepts[name].derived, answers)
+            states.append(
+                (None if len(values) > 1 and answers[name] in values else answers[name] in values, concepts)
+            )
     for state, concepts in states:
         if state is False:
             return None
         if state is None:
             open_concepts |= concepts
+            if not answers.keys().isdisjoint(concepts):
+                touched |= concepts
     for name, concepts in _derived(logic):
-        if name not in answers and name not in open_concepts:
-            continue  # it follows from the rest, whatever that is
-        values = rule_values(logic.concepts[name].derived, answers)
-        if name in answers and answers[name] not in values:
-            return None
-        if name not in answers or len(values) > 1:
+        if name not in answers and name in open_concepts:  # else it follows from the rest, whatever that is
             open_concepts |= concepts
-    for name in logic.order:  # observed concepts first: derived ones follow from them
-        if name in open_concepts and name not in answers and not logic.concepts[name].derived:
-            return _first(logic, answers, name, logic.concepts[name].values, extra)
+    best = _narrowest(logic, answers, touched or open_concepts, extra, every=bool(touched))
+    if best is None and touched:
+        best = _narrowest(logic, answers, open_concepts, extra, every=False)
+    if best is not None:
+        return _first(logic, answers, *best, extra)
     for name, _ in _derived(logic):
         if name in open_concepts and name not in answers:
             return _first(logic, answers, name, rule_values(logic.concepts[name].derived, answers), extra)
     return answers
+
+
+def _narrowest(
+    logic: Logic, answers: dict[str, str], concepts: frozenset[str], extra: tuple[Condition, ...], *, every: bool
+) -> tuple[str, list[str]] | None:
+    """The observed concept with the fewest values that no rule refuses at once; the first one, unless `every`."""
+    best: tuple[str, list[str]] | None = None
+    for name in logic.order:
+        if name in concepts and name not in answers and not logic.concepts[name].derived:
+            left = [v for v in logic.concepts[name].values if _may_be(logic, {**answers, name: v}, name, extra)]
+            if best is None or len(left) < len(best[1]):
+                best = name, left
+            if not every or len(left) < 2:
+                return best if not every else (name, left)
+    return best
+
+
+def _may_be(logic: Logic, answers: dict[str, str], name: str, extra: tuple[Condition, ...]) -> bool:
+    """Whether no rule that mentions the concept is false."""
+    for constraint, concepts in _constraints(logic):
+        if name in concepts and constraint_holds(constraint, answers) is False:
+            return False
+    for derived, concepts in _derived(logic):
+        if name in concepts and derived in answers:
+            if answers[derived] not in rule_values(logic.concepts[derived].derived, answers):
+                return False
+    return not any(name in condition.concepts and holds(condition, answers) is False for condition in extra)
 
 
 def _first(

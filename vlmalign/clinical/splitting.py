@@ -88,6 +88,8 @@ def _begins_anew(left: list[Match], rest: list[Match], link: str) -> bool:
     opens = right[0].entry.kind in ("deny_before", "uncertain", "uncertain_after")
     if link == "or" and not opens and any(m.entry.kind == "deny_before" for m in left):
         return False  # "there is no opacity or effusion seen" is one denial
+    if link == "and" and right[0].entry.kind == "exist" and right_states:
+        return True  # "no effusion and a nodule is seen"
     # "no leukocyte, many platelets": the quality is a value of the new noun, so the denial has ended; the side
     # or size of a finding that is listed ("no opacity, large effusion or fracture") does not end it
     values = {concept for m in right if m.entry.kind == "term" for concept, _ in m.entry.readings}
