@@ -56,7 +56,7 @@ FLOORS = {
     "enlarged_cardiomediastinum": 0.92, "cardiomegaly": 0.92, "lung_opacity": 0.88, "lung_lesion": 0.70,
     "edema": 0.70, "consolidation": 0.65, "pneumonia": 0.60, "atelectasis": 0.82, "pneumothorax": 0.65,
     "pleural_effusion": 0.85, "pleural_other": 0.65, "fracture": 0.78, "support_devices": 0.80,
-    "no_finding": 0.64,  # precision is 0.53: headings such as a tortuous aorta are no CheXpert label, yet not normal
+    "no_finding": 0.64,  # precision is 0.53: a tortuous aorta, say, is no CheXpert label, and yet not normal
 }  # fmt: skip
 
 
