@@ -252,6 +252,8 @@ class _Clause:
         if measurement is None or number is None or self._is_bound(match):
             return None
         if _PERCENT & {*self.tokens[match.start : match.end + 1]}:
+            if measurement.count:
+                return None  # a share is no count
             number /= 100
         elif measurement.of is not None and number > 1:
             return None
