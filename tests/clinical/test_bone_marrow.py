@@ -1,6 +1,6 @@
 import pytest
 
-from vlmalign.clinical import answers_from_findings, derive, is_consistent, load_logic, parse_text
+from vlmalign.clinical import answers_from_findings, derive, is_consistent, load_logic, parse_text, render_sentence
 from vlmalign.clinical.paths import forced_values, valid_paths
 from vlmalign.records import Finding, ImageRef
 
@@ -112,6 +112,17 @@ def test_counts_become_a_diagnosis_with_their_intervals(who):
     assert five(answers_from_findings(who, counted(60, 5, 500)).answers) == EXCESS
 
 
+def test_shares_are_said_in_percent_and_read_back(who):
+    text = render_sentence(who, "blasts", "twenty_or_more", seed=0, number=0.42)
+    assert text == "Blasts make up 42 % of the nucleated cells."
+    (claim,) = parse_text(who, text).claims
+    assert (claim.value, claim.number) == ("twenty_or_more", pytest.approx(0.42))
+    # 19.6 % would be said as 20 %, which means another value
+    assert "20 % of" not in render_sentence(who, "blasts", "increased", seed=1, number=0.196)
+    with pytest.raises(ValueError, match="'normal' does not go with the number 0.3"):
+        render_sentence(who, "blasts", "normal", seed=0, number=0.3)
+
+
 def test_few_cells_leave_the_share_and_the_diagnosis_open(who):
     found = answers_from_findings(who, counted(6, 0, 25))  # 24 %, but of 25 cells
     assert 0.6 < found.uncertain["blasts"] < 0.8
@@ -144,6 +155,11 @@ SENTENCES = [
     ("The marrow shows 3 % plasma cells and 2 % blasts.", {"blasts": "normal", "plasma_cells": "normal"}),
     ("Blasts 30%, plasma cells 2%.", {"blasts": "twenty_or_more", "plasma_cells": "normal"}),
     ("Plasma cells are increased (about 30 %).", {"plasma_cells": "ten_or_more"}),
+    ("No plasma cells are increased.", {"plasma_cells": "normal"}),
+    (
+        "Blasts are increased, but not plasma cells.",
+        {"blasts": "increased", "plasma_cells": "normal"},
+    ),
     ("There is no plasmacytosis.", {"plasma_cells": "normal"}),
     ("Plasma cells are probably increased.", {"plasma_cells": "uncertain"}),
     ("The blast percentage could not be determined.", {"blasts": "not_assessed"}),

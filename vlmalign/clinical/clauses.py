@@ -193,16 +193,23 @@ class _Clause:
         if bound is None:
             return []
         noun, values = bound[0], [bound[1]]
+        denied = self._denied(match)
         if noun is not None and match.entry.kind == "term":
             values += self._coordinated(match, noun)
-        readings = (self._value(match, concept, value) for concept, value in values)
+            denied = denied or noun.start < match.start and self._is_denied_noun(noun)
+        readings = (self._value(match, concept, value, denied) for concept, value in values)
         return [reading for reading in readings if reading is not None]
 
-    def _value(self, match: Match, concept: str, value: str) -> Reading | None:
+    def _is_denied_noun(self, noun: Match) -> bool:
+        """Whether a denial stands before a noun, and so denies what is said of it ("no blasts are increased")."""
+        scopes = [scope for scope, _ in self.scopes if noun.start in scope]
+        return any(not any(m.start in range(scope.start, noun.start) for m in self.mentions) for scope in scopes)
+
+    def _value(self, match: Match, concept: str, value: str, denied: bool) -> Reading | None:
         doubt = self._doubt(match)
         if doubt is not None:
             return Reading(concept, doubt)
-        if self._denied(match):
+        if denied:
             opposite = self.logic.concepts[concept].values[value].opposite
             return Reading(concept, opposite) if opposite else None
         return Reading(concept, value)
