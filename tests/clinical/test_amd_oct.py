@@ -181,6 +181,10 @@ SENTENCES = [
     ("Left eye, good quality scan.", {"eye": "left", "quality": "good"}),
     ("Right eye: large drusen, no SRF.", {"eye": "right", "drusen": "large", "subretinal_fluid": "absent"}),
     ("Active CNV is suspected.", {"neovascularisation": "uncertain"}),
+    ("There is no active neovascularisation.", {}),  # absent or inactive
+    ("IRF (+), SRF (-).", {"intraretinal_fluid": "present", "subretinal_fluid": "absent"}),
+    ("A double layer sign is questionable.", {"double_layer_sign": "uncertain"}),
+    ("There are a few small drusen but no other signs of AMD.", {"drusen": "small"}),
     ("The CNV is not active.", {"neovascularisation": "inactive"}),
     ("No geographic atrophy.", {"atrophy": "none"}),
     (

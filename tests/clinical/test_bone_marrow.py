@@ -148,6 +148,12 @@ SENTENCES = [
     ("Blasts of 5-19 % are seen.", {"blasts": "increased"}),
     ("Blasts are below 5 %.", {"blasts": "normal"}),
     ("No increase in blasts is seen.", {"blasts": "normal"}),
+    ("The blast count is elevated at 35 %.", {"blasts": "twenty_or_more"}),
+    ("Blasts make up approximately 12 % of cells.", {"blasts": "increased"}),
+    ("Blasts are fewer than 20 %.", {}),  # normal, or moderately increased
+    ("Blasts are at least 30 %.", {}),
+    ("The blast share lies between 15 and 25 %.", {}),
+    ("Plasma cells exceed 10 %.", {"plasma_cells": "ten_or_more"}),
     ("12 blasts are seen.", {}),  # a count is no share
     ("Blasts are not increased and plasma cells are rare.", {"blasts": "normal", "plasma_cells": "normal"}),
     ("Blasts and plasma cells are not increased.", {"blasts": "normal", "plasma_cells": "normal"}),
@@ -158,7 +164,7 @@ SENTENCES = [
     ("No plasma cells are increased.", {"plasma_cells": "normal"}),
     (
         "Blasts are increased, but not plasma cells.",
-        {"blasts": "increased", "plasma_cells": "normal"},
+        {"plasma_cells": "normal"},  # increased: to below 20 %, or above?
     ),
     ("There is no plasmacytosis.", {"plasma_cells": "normal"}),
     ("Plasma cells are probably increased.", {"plasma_cells": "uncertain"}),

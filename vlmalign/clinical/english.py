@@ -44,7 +44,8 @@ CUES: dict[CueKind, tuple[str, ...]] = {
         "not certain",
         "not clear", "not sure", "unsure", "not clearly", "difficult to say", "hard to say", "no definite",
         "not definite", "not definitely", "indeterminate", "doubtful", "suspicious for", "suspicion of",
-        "suggests", "suggestive of", "whether", "versus", "vs",
+        "suggests", "suggestive of", "whether", "versus", "vs", "is suspected", "are suspected", "was suspected",
+        "is possible", "are possible", "is probable", "are probable", "is questionable", "are questionable",
     ),
     # doubt about the next noun only
     "uncertain_next": ("possible", "probable", "suspected", "questionable"),

@@ -57,6 +57,7 @@ def words(text: str) -> list[str]:
         ['the', 'leukocyte', 'is', 'not', 'red', 'rimmed', ';', '0.5', '%']
     """
     text = text.lower().replace("\u2019", "'")
+    text = text.replace("(-)", " negative ").replace("(\u2212)", " negative ").replace("(+)", " present ")
     text = text.replace("can't", "cannot").replace("can not", "cannot").replace("won't", "will not")
     text = text.replace("n't", " not").replace("'s", "").replace("s'", "s")
     return _WORD.findall(text)
