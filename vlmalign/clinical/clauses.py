@@ -96,6 +96,8 @@ class _Clause:
     def _scope(self, index: int) -> range:
         """Words that a denial reaches: up to the predicate of the noun that it denies."""
         cue = self.matches[index]
+        if self.tokens[cue.start] in ("neither", "nor"):  # deny the predicate that their nouns share
+            return range(cue.end, len(self.tokens))
         adverb = self.tokens[cue.start] in _ADVERBS
         subject_before = any(m.entry.kind in SUBJECTS for m in self.matches[:index])
         subject_between = False
@@ -149,19 +151,27 @@ class _Clause:
         """What a phrase, a term with its subjects, or a number says."""
         if match.entry.kind == "number":
             return self._number(match)
+        subject, values = self._bind(match)
         doubt, denied = self._doubt(match), self._denied(match)
+        if subject is not None and match.entry.kind == "term" and subject.start < match.start:
+            denied = denied or self._is_denied_noun(subject)
         found: list[Reading] = []
-        for concept, value in self._bind(match):
+        for concept, value in values:
             opposite = self.logic.concepts[concept].values[value].opposite
             said = doubt or (opposite if denied else value)
             if said is not None:
                 found.append(Reading(concept, said))
         return found
 
-    def _bind(self, match: Match) -> list[tuple[str, str]]:
-        """What a wording says of the nearest mentions that give it a subject; a phrase needs none."""
+    def _is_denied_noun(self, noun: Match) -> bool:
+        """Whether a denial stands before a noun, and so denies what is said of it ("no blasts are increased")."""
+        scopes = [scope for scope, _ in self.scopes if noun.start in scope]
+        return any(not any(m.start in range(scope.start, noun.start) for m in self.mentions) for scope in scopes)
+
+    def _bind(self, match: Match) -> tuple[Match | None, list[tuple[str, str]]]:
+        """The nearest mention that gives a wording a subject, and what it says of it; a phrase needs none."""
         if match.entry.kind == "term" and self._is_of_another(match):
-            return []
+            return None, []
         best: tuple[int, int, Match] | None = None
         nouns = self.mentions + self.inherited + ([self.implied] if self.implied else [])
         if match.entry.kind == "term":  # "mild cardiomegaly" grades what a phrase names
@@ -174,13 +184,13 @@ class _Clause:
                 if best is None or candidate[:2] < best[:2]:
                     best = candidate
         if best is None:
-            return [match.entry.readings[0]] if match.entry.kind == "phrase" else []
+            return None, [match.entry.readings[0]] if match.entry.kind == "phrase" else []
         found: dict[tuple[str, str], None] = {}
         for noun in [best[2], *self._listed_before(best[2], match)]:
             readings = self._subject_readings(match, noun)
             found.update(dict.fromkeys(readings))
             self._mark(match, noun, readings)
-        return list(found)
+        return best[2], list(found)
 
     def _affirms(self, phrase: Match) -> bool:
         """Whether a phrase names something that can have a size or a side; "lungs are clear" does not."""
@@ -269,6 +279,8 @@ class _Clause:
         if measurement is None or number is None or self._is_bound(match):
             return None
         if _PERCENT & {*self.tokens[match.start : match.end + 1]}:
+            if measurement.count:
+                return None  # a share is no count
             number /= 100
         elif measurement.of is not None and number > 1:
             return None

@@ -42,11 +42,13 @@ CUES: dict[CueKind, tuple[str, ...]] = {
     "uncertain": (
         "may", "might", "could be", "uncertain", "unclear", "equivocal",
         "perhaps", "maybe", "cannot be excluded", "cannot be ruled out", "cannot exclude", "not excluded",
-        "not certain", "not clear", "not sure", "unsure", "not clearly", "difficult to say", "hard to say", "no "
-        "definite",
-        "not definite", "not definitely", "indeterminate", "doubtful", "suspicion of", "suspicion for",
-        "question of", "is possible", "are possible", "difficult to exclude", "differential", "could include",
-        "consideration", "whether", "versus", "vs",
+        "not certain", "not clear", "not sure", "unsure", "not clearly", "difficult to say", "hard to say",
+        "no definite", "not definite", "not definitely", "indeterminate", "doubtful", "suspicion of", "suspicion "
+        "for",
+        "question of", "difficult to exclude", "differential", "could include", "consideration", "whether", ""
+        "versus",
+        "vs", "is possible", "are possible", "is probable",
+        "are probable", "is questionable", "are questionable",
     ),
     # doubt about what follows, where a noun stands before ("an opacity, likely atelectasis"); else as above
     "uncertain_after": (

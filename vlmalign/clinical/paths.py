@@ -215,29 +215,25 @@ def _search(logic: Logic, answers: dict[str, str], extra: tuple[Condition, ...])
     for name, concepts in _derived(logic):
         if name not in answers and name in open_concepts:  # else it follows from the rest, whatever that is
             open_concepts |= concepts
-    best = _narrowest(logic, answers, touched or open_concepts, extra, every=bool(touched))
-    if best is None and touched:
-        best = _narrowest(logic, answers, open_concepts, extra, every=False)
-    if best is not None:
-        return _first(logic, answers, *best, extra)
-    for name, _ in _derived(logic):
-        if name in open_concepts and name not in answers:
-            return _first(logic, answers, name, rule_values(logic.concepts[name].derived, answers), extra)
-    return answers
+    best = _narrowest(logic, answers, touched, extra, every=True)
+    best = best or _narrowest(logic, answers, open_concepts, extra, every=False)
+    return answers if best is None else _first(logic, answers, *best, extra)
 
 
 def _narrowest(
     logic: Logic, answers: dict[str, str], concepts: frozenset[str], extra: tuple[Condition, ...], *, every: bool
 ) -> tuple[str, list[str]] | None:
-    """The observed concept with the fewest values that no rule refuses at once; the first one, unless `every`."""
+    """The concept with the fewest values that no rule refuses at once; the first one, unless `every`."""
     best: tuple[str, list[str]] | None = None
-    for name in logic.order:
-        if name in concepts and name not in answers and not logic.concepts[name].derived:
-            left = [v for v in logic.concepts[name].values if _may_be(logic, {**answers, name: v}, name, extra)]
+    for name in _summaries_first(logic):
+        if name in concepts and name not in answers:
+            rules = logic.concepts[name].derived
+            values = rule_values(rules, answers) if rules else logic.concepts[name].values
+            left = [v for v in values if _may_be(logic, {**answers, name: v}, name, extra)]
+            if not every or len(left) < 2:
+                return name, left
             if best is None or len(left) < len(best[1]):
                 best = name, left
-            if not every or len(left) < 2:
-                return best if not every else (name, left)
     return best
 
 
@@ -273,6 +269,25 @@ def _derived(logic: Logic) -> tuple[tuple[str, frozenset[str]], ...]:
         (name, frozenset({name}).union(*(r.when.concepts for r in logic.concepts[name].derived if r.when)))
         for name in logic.derived_concepts
     )
+
+
+@lru_cache(maxsize=64)
+def _summaries_first(logic: Logic) -> tuple[str, ...]:
+    """Derived concepts, each before what it follows from, then observed ones: a summary rules out the most."""
+    order: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        for rule in logic.concepts[name].derived:
+            for other in sorted(rule.when.concepts if rule.when else ()):
+                if other not in order and logic.concepts[other].derived:
+                    visit(other)
+        order[name] = None
+
+    for name in logic.derived_concepts:
+        if name not in order:
+            visit(name)
+    observed = [name for name in logic.order if not logic.concepts[name].derived]
+    return (*reversed(order), *observed)
 
 
 def _mentioned(constraint: Constraint) -> frozenset[str]:
