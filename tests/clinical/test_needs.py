@@ -112,6 +112,7 @@ def test_more_than_all_is_refused(share):
     ("more", "field", "rule"),
     [
         ({"needs": {"crowding": "sparse"}}, "needs", "'crowding' needs itself"),
+        ({"needs": {"impression": "thick_area"}}, "needs", "'crowding' needs itself"),  # which follows from it
         ({"needs": {"heart": "big"}}, "needs.heart", "unknown concept 'heart'"),
         ({"of": "red_cell_cover"}, "of", "is counted of itself"),
         ({"of": "cells", "unit": "%"}, "", "a share has the unit '1'"),

@@ -107,3 +107,8 @@ def test_what_earlier_turns_of_the_prompt_say_is_counted_at_the_first_sentence(m
     case = known.model_copy(update={"messages": earlier})
     output = score(make, case, STAIN, concepts=["leukocyte", "stain"])
     assert output.steps == (((len(STAIN), 1.0),),) and output.mean == (1.0,)
+
+
+def test_the_policy_is_part_of_the_rewards_name():
+    names = [SymbolicReward(logic).name for logic in ("bone_marrow", "bone_marrow@who", "bone_marrow@dr_llava")]
+    assert names[0] == names[1] != names[2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from vlmalign.clinical.bank_checks import check_banks, check_number_sentences, fail
 from vlmalign.clinical.lexicon import lexicon_of
@@ -161,8 +161,6 @@ def _check_measurement(logic: Logic, name: str, concept: Concept, measurement: M
     _check_bands(measurement, concept, place)
     if measurement.needs is not None:
         _check_condition(logic, measurement.needs, f"{place}.needs")
-        if name in measurement.needs.concepts:
-            fail(f"{place}.needs", f"{name!r} needs itself", "Name the answers that must be known before it.")
     if measurement.of is None:
         return
     if measurement.of == measurement.name:
@@ -203,19 +201,30 @@ def _check_placeholders(logic: Logic) -> None:
 
 
 def _check_cycles(logic: Logic) -> None:
-    needs = {
+    follows = {
         name: frozenset().union(*(r.when.concepts for r in concept.derived if r.when))
         for name, concept in logic.concepts.items()
     }
     for name in logic.derived_concepts:
-        reached: set[str] = set()
-        waiting = set(needs[name])
-        while waiting:
-            current = waiting.pop()
-            reached.add(current)
-            waiting |= needs[current] - reached
-        if name in reached:
+        if name in _reached(name, follows):
             fail(f"concepts.{name}.derived", f"{name!r} is derived from itself", "Break the circle.")
+    needs = {name: c.measurement.needs for name, c in logic.concepts.items() if c.measurement is not None}
+    known = {name: follows[name].union(n.concepts if (n := needs.get(name)) else ()) for name in follows}
+    for name in needs:
+        if name in _reached(name, known):
+            place = f"concepts.{name}.measurement.needs"
+            fail(place, f"{name!r} needs itself", "Name the answers that must be known before it.")
+
+
+def _reached(name: str, follows: Mapping[str, frozenset[str]]) -> set[str]:
+    """Everything that a concept follows from, directly or not."""
+    reached: set[str] = set()
+    waiting = set(follows[name])
+    while waiting:
+        current = waiting.pop()
+        reached.add(current)
+        waiting |= follows[current] - reached
+    return reached
 
 
 def _check_patterns(logic: Logic) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 CueKind = Literal[
-    "deny_before", "deny_after", "affirm", "exist", "have", "uncertain", "uncertain_next", "not_assessed",
+    "deny_before", "deny_after", "affirm", "exist", "have", "uncertain", "uncertain_after", "uncertain_next", ""
+    "not_assessed",
     "neutral", "verb", "and", "break",
 ]  # fmt: skip
 
@@ -39,12 +40,23 @@ CUES: dict[CueKind, tuple[str, ...]] = {
     ),
     # doubt about the whole clause
     "uncertain": (
-        "may", "might", "could be", "uncertain", "unclear", "equivocal", "likely", "probably", "possibly",
+        "may", "might", "could be", "uncertain", "unclear", "equivocal",
         "perhaps", "maybe", "cannot be excluded", "cannot be ruled out", "cannot exclude", "not excluded",
-        "not certain",
-        "not clear", "not sure", "unsure", "not clearly", "difficult to say", "hard to say", "no definite",
-        "not definite", "not definitely", "indeterminate", "doubtful", "suspicious for", "suspicion of",
-        "suggests", "suggestive of", "whether", "versus", "vs",
+        "not certain", "not clear", "not sure", "unsure", "not clearly", "difficult to say", "hard to say",
+        "no definite", "not definite", "not definitely", "indeterminate", "doubtful", "suspicion of", "suspicion "
+        "for",
+        "question of", "difficult to exclude", "differential", "could include", "consideration", "whether", ""
+        "versus",
+        "vs", "is possible", "are possible", "is probable",
+        "are probable", "is questionable", "are questionable",
+    ),
+    # doubt about what follows, where a noun stands before ("an opacity, likely atelectasis"); else as above
+    "uncertain_after": (
+        "likely", "probably", "possibly", "suspicious for", "suggest", "suggests", "suggesting", "suggestive of",
+        "may represent", "may reflect", "might represent", "could represent", "could reflect", "may be related to",
+        "possibly representing", "probably representing", "likely representing", "likely represents",
+        "likely related to", "representing", "concerning for", "worrisome for", "compatible with",
+        "most likely", "which may be",
     ),
     # doubt about the next noun only
     "uncertain_next": ("possible", "probable", "suspected", "questionable"),

@@ -132,15 +132,24 @@ def forced_values(
     if not is_consistent(logic, answers):
         return {}
     given = _settled(answers)
+    first = _search(logic, given, ())
+    assert first is not None  # they are consistent
     names = logic.order if concepts is None else tuple(concepts)
+    seen = {name: {first[name]} for name in names if name in first}
     found = {}
     for name in names:
-        if name not in given:
-            left = [
-                v for v in logic.concept(name).values if _satisfiable(logic, frozenset({**given, name: v}.items()))
-            ]
-            if len(left) == 1:
-                found[name] = left[0]
+        concept = logic.concept(name)
+        if name in given or name not in first and not concept.derived:
+            continue  # nothing that is undecided speaks of it
+        for value in concept.values:
+            if len(seen.setdefault(name, set())) > 1:
+                break
+            if value not in seen[name]:
+                for other, said in (_search(logic, {**given, name: value}, ()) or {}).items():
+                    if other in seen:
+                        seen[other].add(said)  # a path for one concept spares searches for others
+        if len(seen[name]) == 1:
+            found[name] = next(iter(seen[name]))
     return found
 
 
@@ -168,40 +177,117 @@ def valid_paths(logic: Logic, answers: Mapping[str, str] | None = None) -> Itera
 
 def satisfiable(logic: Logic, answers: Mapping[str, str], extra: tuple[Condition, ...] = ()) -> bool:
     """Whether some valid path agrees with the answers and fulfils the extra conditions as well."""
-    return _search(logic, dict(_settled(answers)), extra)
+    return _search(logic, dict(_settled(answers)), extra) is not None
 
 
 @lru_cache(maxsize=65536)
 def _satisfiable(logic: Logic, answers: frozenset[tuple[str, str]]) -> bool:
-    return _search(logic, dict(answers), ())
+    return _search(logic, dict(answers), ()) is not None
 
 
-def _search(logic: Logic, answers: dict[str, str], extra: tuple[Condition, ...]) -> bool:
-    """Depth-first: stop at the first false rule, branch on one concept of an undecided one."""
+def _search(logic: Logic, answers: dict[str, str], extra: tuple[Condition, ...]) -> dict[str, str] | None:
+    """Depth-first: stop at the first false rule, branch on the concept with the fewest values left.
+
+    Rules that mention an answered concept go first. A contradiction so comes up before concepts that have
+    nothing to do with it are tried: in their order they would be tried in all combinations.
+
+    Returns:
+        Answers that decide every rule and that every completion makes a valid path of (derived concepts as
+        their rules give); None if there are none.
+    """
     open_concepts: frozenset[str] = frozenset()
-    states = [(constraint_holds(constraint, answers), _mentioned(constraint)) for constraint in logic.constraints]
+    touched: frozenset[str] = frozenset()
+    states = [(constraint_holds(constraint, answers), concepts) for constraint, concepts in _constraints(logic)]
     states += [(holds(condition, answers), condition.concepts) for condition in extra]
+    for name, concepts in _derived(logic):
+        if name in answers:
+            values = rule_values(logic.concepts[name].derived, answers)
+            states.append(
+                (None if len(values) > 1 and answers[name] in values else answers[name] in values, concepts)
+            )
     for state, concepts in states:
         if state is False:
-            return False
+            return None
         if state is None:
             open_concepts |= concepts
-    for name in logic.derived_concepts:
-        if name not in answers and name not in open_concepts:
-            continue  # it follows from the rest, whatever that is
-        values = rule_values(logic.concepts[name].derived, answers)
-        if name in answers and answers[name] not in values:
+            if not answers.keys().isdisjoint(concepts):
+                touched |= concepts
+    for name, concepts in _derived(logic):
+        if name not in answers and name in open_concepts:  # else it follows from the rest, whatever that is
+            open_concepts |= concepts
+    best = _narrowest(logic, answers, touched, extra, every=True)
+    best = best or _narrowest(logic, answers, open_concepts, extra, every=False)
+    return answers if best is None else _first(logic, answers, *best, extra)
+
+
+def _narrowest(
+    logic: Logic, answers: dict[str, str], concepts: frozenset[str], extra: tuple[Condition, ...], *, every: bool
+) -> tuple[str, list[str]] | None:
+    """The concept with the fewest values that no rule refuses at once; the first one, unless `every`."""
+    best: tuple[str, list[str]] | None = None
+    for name in _summaries_first(logic):
+        if name in concepts and name not in answers:
+            rules = logic.concepts[name].derived
+            values = rule_values(rules, answers) if rules else logic.concepts[name].values
+            left = [v for v in values if _may_be(logic, {**answers, name: v}, name, extra)]
+            if not every or len(left) < 2:
+                return name, left
+            if best is None or len(left) < len(best[1]):
+                best = name, left
+    return best
+
+
+def _may_be(logic: Logic, answers: dict[str, str], name: str, extra: tuple[Condition, ...]) -> bool:
+    """Whether no rule that mentions the concept is false."""
+    for constraint, concepts in _constraints(logic):
+        if name in concepts and constraint_holds(constraint, answers) is False:
             return False
-        if name not in answers or len(values) > 1:
-            open_concepts |= {name}.union(*(r.when.concepts for r in logic.concepts[name].derived if r.when))
-    for name in logic.order:  # observed concepts first: derived ones follow from them
-        if name in open_concepts and name not in answers and not logic.concepts[name].derived:
-            return any(_search(logic, {**answers, name: v}, extra) for v in logic.concepts[name].values)
+    for derived, concepts in _derived(logic):
+        if name in concepts and derived in answers:
+            if answers[derived] not in rule_values(logic.concepts[derived].derived, answers):
+                return False
+    return not any(name in condition.concepts and holds(condition, answers) is False for condition in extra)
+
+
+def _first(
+    logic: Logic, answers: dict[str, str], name: str, values: Iterable[str], extra: tuple[Condition, ...]
+) -> dict[str, str] | None:
+    found = (_search(logic, {**answers, name: value}, extra) for value in values)
+    return next((path for path in found if path is not None), None)
+
+
+@lru_cache(maxsize=64)
+def _constraints(logic: Logic) -> tuple[tuple[Constraint, frozenset[str]], ...]:
+    """Constraints with the concepts that they mention."""
+    return tuple((constraint, _mentioned(constraint)) for constraint in logic.constraints)
+
+
+@lru_cache(maxsize=64)
+def _derived(logic: Logic) -> tuple[tuple[str, frozenset[str]], ...]:
+    """Derived concepts with themselves and the concepts of their rules."""
+    return tuple(
+        (name, frozenset({name}).union(*(r.when.concepts for r in logic.concepts[name].derived if r.when)))
+        for name in logic.derived_concepts
+    )
+
+
+@lru_cache(maxsize=64)
+def _summaries_first(logic: Logic) -> tuple[str, ...]:
+    """Derived concepts, each before what it follows from, then observed ones: a summary rules out the most."""
+    order: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        for rule in logic.concepts[name].derived:
+            for other in sorted(rule.when.concepts if rule.when else ()):
+                if other not in order and logic.concepts[other].derived:
+                    visit(other)
+        order[name] = None
+
     for name in logic.derived_concepts:
-        if name in open_concepts and name not in answers:
-            values = rule_values(logic.concepts[name].derived, answers)
-            return any(_search(logic, {**answers, name: v}, extra) for v in values)
-    return True
+        if name not in order:
+            visit(name)
+    observed = [name for name in logic.order if not logic.concepts[name].derived]
+    return (*reversed(order), *observed)
 
 
 def _mentioned(constraint: Constraint) -> frozenset[str]:
