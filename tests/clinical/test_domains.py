@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import random
 import time
 from functools import cache
 
@@ -18,7 +21,7 @@ from vlmalign.clinical import (
     render_report,
 )
 from vlmalign.clinical.loader import _load
-from vlmalign.clinical.paths import valid_paths
+from vlmalign.clinical.paths import constraint_holds, valid_paths
 
 DOMAINS = list_logics()
 RESOLVED = [
@@ -59,6 +62,26 @@ def test_observed_answers_decide_the_derived_ones(name):
         for concept in logic.derived_concepts:
             for value in logic.concepts[concept].values:
                 assert is_consistent(logic, {**path, concept: value}) == (value == path[concept])
+
+
+@pytest.mark.parametrize("name", RESOLVED)
+def test_the_search_agrees_with_the_rules_on_complete_answers(name):
+    logic = load_logic(name)
+    chance = random.Random(0)
+    values = [tuple(concept.values) for concept in logic.concepts.values()]
+    few = math.prod(map(len, values)) <= 5000
+    drawn = itertools.product(*values) if few else (map(chance.choice, values) for _ in range(1000))
+    complete = [dict(zip(logic.concepts, row, strict=True)) for row in drawn]
+    complete += [
+        {**p, c: chance.choice(tuple(logic.concepts[c].values))} for p in paths_to_every_value(name) for c in p
+    ]
+    valid = 0
+    for answers in complete:
+        observed = {k: v for k, v in answers.items() if not logic.concepts[k].derived}
+        obeys = derive(logic, observed) == answers and all(constraint_holds(c, answers) for c in logic.constraints)
+        assert is_consistent(logic, answers) == obeys
+        valid += obeys
+    assert 0 < valid < len(complete)
 
 
 @pytest.mark.parametrize("name", DOMAINS)

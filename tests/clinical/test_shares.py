@@ -38,3 +38,9 @@ def test_band_probabilities_of_a_share_sum_to_one(count, total):
     bands = (Band(value="a", below=0.05), Band(value="b", below=0.2), Band(value="c"))
     masses = Share(count, total).band_probabilities(bands)
     assert sum(masses.values()) == pytest.approx(1.0) and min(masses.values()) >= 0
+
+
+@pytest.mark.parametrize(("count", "total"), [(0, 0), (5, 4), (-1, 4)])
+def test_a_share_of_nothing_and_of_more_than_all_is_refused(count, total):
+    with pytest.raises(ValueError, match="expected 0 to all of a positive total"):
+        Share(count, total)

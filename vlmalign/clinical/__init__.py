@@ -14,12 +14,14 @@ from vlmalign.clinical.measurements import FoundAnswers, answers_from_findings
 from vlmalign.clinical.parser import ParsedText, parse_answer, parse_conversation, parse_text
 from vlmalign.clinical.paths import derive, is_consistent
 from vlmalign.clinical.schema import Logic
+from vlmalign.clinical.shares import Share
 from vlmalign.clinical.verification import Verification, verify
 
 __all__ = [
     "FoundAnswers",
     "Logic",
     "ParsedText",
+    "Share",
     "Verification",
     "answers_from_findings",
     "derive",

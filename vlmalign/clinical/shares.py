@@ -17,6 +17,9 @@ class Share:
 
     Counts of a network may be expected counts, so they need not be whole.
 
+    Raises:
+        ValueError: nothing is counted, or more than all.
+
     Example:
         >>> Share(30, 100).value
         0.3
@@ -24,6 +27,10 @@ class Share:
 
     count: float
     total: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.count <= self.total or self.total == 0:
+            raise ValueError(f"a share is {self.count:g} of {self.total:g}: expected 0 to all of a positive total")
 
     @property
     def value(self) -> float:
