@@ -17,6 +17,7 @@ HELP = {
     "candidates": "folder of candidates",
     "findings": "folder of findings; may be repeated",
     "pairs": "folder of preference pairs",
+    "texts": "folder of true texts: demonstrations, cases with reports, or candidates with their cases",
     "out": "folder to write; the same command again continues or does nothing",
     "logic": "clinical logic: a shipped name or a YAML file of your own",
     "seed": "of every random choice",

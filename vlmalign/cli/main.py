@@ -28,6 +28,7 @@ from vlmalign.cli import (
     train,
 )
 from vlmalign.cli import build as build_verbs
+from vlmalign.cli import build_symbolic as _  # noqa: F401  - adds its commands
 from vlmalign.cli.console import console, errors
 from vlmalign.cli.failures import describe
 
