@@ -33,6 +33,26 @@ def corruptions(
     )  # fmt: skip
 
 
+@stage_command(app, "broken-steps")
+def broken_steps(
+    cases: Path,
+    out: Path,
+    logic: str,
+    findings: Sequence[Path] = (),
+    steps: dict[str, Any] | None = None,
+    min_probability: float = 0.8,
+    overwrite: bool = False,
+) -> None:
+    """Pairs of conversations, the rejected one with one step off the path; by findings, or the reference."""
+    from data_builders.broken_steps import BrokenStepConfig, build_broken_steps
+
+    build_broken_steps(
+        cases, out, logic=_logic(logic), findings=list(findings) or "reference",
+        steps=make_settings(BrokenStepConfig, steps or {}, where="steps"),
+        min_probability=min_probability, overwrite=overwrite,
+    )  # fmt: skip
+
+
 def _known(findings: Sequence[Path], from_reference: bool) -> Any:
     if from_reference and findings:
         named = ", ".join(map(str, findings))
