@@ -59,7 +59,7 @@ def test_a_process_reward_finds_the_step_that_the_record_names(build, cases):
     known = {case.id: case for case in RecordFolder(cases, Case)}
     pairs = read_records(out, Preference)
     sides = [(pair, side) for pair in pairs for side in ("chosen", "rejected")]
-    found = ProcessReward("logic", settings={"logic": "peripheral_smear"}).score(
+    found = ProcessReward("logic", settings={"logic": "peripheral_smear"}, unscored="skip").score(
         [known[pair.case_id] for pair, _ in sides],
         [
             Candidate(
