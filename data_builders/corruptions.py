@@ -17,9 +17,9 @@ from data_builders.statements import (
     without,
 )
 from data_builders.wrong_values import followed_by, place_of
-from vlmalign.clinical import Logic, render_answer, render_sentence
+from vlmalign.clinical import Logic, is_consistent, render_answer, render_sentence
 from vlmalign.clinical.paths import forced_values
-from vlmalign.clinical.schema import CONTRADICTORY, HEDGED, RESERVED, BankName, Concept
+from vlmalign.clinical.schema import CONTRADICTORY, HEDGED, RESERVED, BankName
 from vlmalign.records import ChangedClaim, Message
 from vlmalign.records.hashing import derive_seed
 
@@ -88,8 +88,9 @@ def corrupt(
     `drop` cuts the sentence of a concept; `contradict` says another value after the true one, in a later turn
     where there is one. `add` and `drop` are for reports: a turn of a conversation owes its own answer.
 
-    What was made is read back, and given only where exactly the named claim (and what followed it) is read
-    otherwise. All other characters are as they were.
+    Of the other values those come first that could stand beside the findings of the answer: `right` for `left`
+    rather than `not_applicable`. What was made is read back, and given only where exactly the named claim (and
+    what followed it) is read otherwise. All other characters are as they were.
 
     Args:
         logic: the domain's clinical logic.
@@ -135,9 +136,9 @@ def corrupt(
     return "not_readable" if tried else "not_applicable"
 
 
-def aspect_of(concept: Concept) -> str:
-    """What sort of claim a concept is."""
-    return str(getattr(concept, "aspect", "finding"))
+def _definite(said: Sequence[Statement]) -> dict[str, str]:
+    """Concepts that sentences state with one definite value."""
+    return {c: v[0] for s in said for c, v in s.claims.items() if len(v) == 1 and v[0] not in RESERVED}
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,7 @@ class _Work:
         if self.kind == "add":
             yield from self._additions(said)
             return
+        definite = _definite(said)
         sites = self._sites(said)
         random.Random(derive_seed(self.seed, "site")).shuffle(sites)
         for concept, statement in sites:
@@ -168,6 +170,8 @@ class _Work:
                 continue
             before = statement.claims[concept][0]
             values = self._shuffled([v for v in self.logic.concepts[concept].values if v != before], concept)
+            # the other side rather than "no side to name": what could stand beside the other findings comes first
+            values.sort(key=lambda value: not self._possible(definite, concept, value))
             if self.kind == "number" and concept in statement.numbers:  # a number rather than a word like `none`
                 values.sort(key=lambda value: self._number(concept, value) is None)
             for after in values:
@@ -189,9 +193,14 @@ class _Work:
                 continue
             aspects = ASPECTS.get(self.kind)
             says_number = self.kind == "number" and concept in first.numbers
-            if aspects is None or says_number or aspect_of(self.logic.concepts[concept]) in aspects:
+            if aspects is None or says_number or self.logic.concepts[concept].aspect in aspects:
                 found.append((concept, first))
         return found
+
+    def _possible(self, said: Mapping[str, str], concept: str, value: str) -> bool:
+        """Whether a value could stand beside the findings that are stated; conclusions would follow."""
+        derived = self.logic.derived_concepts
+        return is_consistent(self.logic, {**{c: v for c, v in said.items() if c not in derived}, concept: value})
 
     def _allowed(self, concept: str) -> bool:
         return self.concepts is None or concept in self.concepts
@@ -222,7 +231,7 @@ class _Work:
         if concept in statement.numbers:
             number = self._number(concept, after)
             numbers = None if number is None else (statement.numbers[concept], number)
-        elif self.kind == "number" and aspect_of(described) != "number":
+        elif self.kind == "number" and described.aspect != "number":
             return
         own_words = [
             *(other_numbers(statement.text, *numbers) if numbers else ()),
@@ -253,8 +262,7 @@ class _Work:
         if not said or any(s.asked is not None for s in said):
             return
         stated = {concept for s in said for concept in s.claims}
-        definite = {c: v[0] for s in said for c, v in s.claims.items() if len(v) == 1 and v[0] not in RESERVED}
-        truth = {**forced_values(self.logic, definite), **self.known}
+        truth = {**forced_values(self.logic, _definite(said)), **self.known}
         absent = [c for c in truth if c not in stated and truth[c] not in HEDGED and self._allowed(c)]
         for concept in self._shuffled(absent, "add"):
             presence = self.logic.concepts[concept].presence

@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
 
 
 def swapped_words(concept: Concept, text: str, before: str, after: str, seed: int) -> Iterator[str]:
-    """The sentence with the wording of one value replaced by wordings of another, of the same sort first.
+    """The sentence with the wording of one value replaced by wordings of another, phrase by phrase, term by term.
 
     Args:
         concept: whose values they are.
@@ -36,11 +36,9 @@ def swapped_words(concept: Concept, text: str, before: str, after: str, seed: in
         found = re.search(rf"(?<!\w){re.escape(wording)}(?!\w)", text, re.I)
         if found is None:
             continue
-        own, others = list(getattr(new, sort)), list(getattr(new, "terms" if sort == "phrases" else "phrases"))
-        rng = random.Random(seed)
-        rng.shuffle(own)
-        rng.shuffle(others)
-        for replacement in own + others:
+        others = list(getattr(new, sort))
+        random.Random(seed).shuffle(others)
+        for replacement in others:
             said = replacement[0].upper() + replacement[1:] if found[0][0].isupper() else replacement
             yield text[: found.start()] + said + text[found.end() :]
 

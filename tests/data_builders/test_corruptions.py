@@ -149,3 +149,41 @@ def test_unknown_kinds_are_refused(logic):
     with pytest.raises(ValueError, match="kind is 'invent'"):
         corrupt(logic, ASK, report("No leukocyte is seen."), "invent", seed=0)
     assert "invent" not in KINDS
+
+
+TRUE = {"consolidation": "absent", "effusion": "present", "side": "left", "amount": "large", "stage": "advanced"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "concept", "after"),
+    [("laterality", "side", {"right"}), ("severity", "amount", {"small"}),
+     ("stage", "stage", {"early", "none"})],
+)  # fmt: skip
+def test_side_severity_and_stage_change_their_own_aspect(effusion, kind, concept, after):
+    turns = render_conversation(effusion, TRUE, seed=3, order="shuffled")
+    for prompt, messages in ((ASK, (assistant(render_report(effusion, TRUE, seed=1)),)), (turns[:1], turns[1:])):
+        changed = set()
+        for seed in range(8):
+            found = corrupt(effusion, prompt, messages, kind, seed=seed)
+            read = difference(effusion, prompt, messages, found.messages)
+            assert read.only_claims and read.claims == {concept: (TRUE[concept], found.after)}
+            changed.add(found.after)
+        assert changed == after
+
+
+def test_the_side_changes_within_a_sentence_that_says_more(effusion):
+    said = report("There is a small left pleural effusion without consolidation; heart as ever.")
+    found = corrupt(effusion, ASK, said, "laterality", seed=0)
+    assert found.changed_claim.model_dump() == {"concept": "side", "chosen": "left", "rejected": "right"}
+    right = {t.replace("right sided", "right") for t in (found.messages[0].text,)}
+    assert right == {"There is a small right pleural effusion without consolidation; heart as ever."}
+
+
+def test_flips_propagate_through_constraints_and_stages(effusion):
+    said = (assistant(render_report(effusion, TRUE, seed=0)),)
+    found = corrupt(effusion, ASK, said, "flip", seed=0, concepts=["effusion"], propagate=True)
+    assert found.followed == {
+        "side": ("left", "not_applicable"), "amount": ("large", "not_applicable"), "stage": ("advanced", "none")
+    }  # fmt: skip
+    found = corrupt(effusion, ASK, said, "severity", seed=0, propagate=True)
+    assert found.after == "small" and found.followed == {"stage": ("advanced", "early")}
