@@ -53,6 +53,25 @@ def broken_steps(
     )  # fmt: skip
 
 
+@stage_command(app, "rewrites")
+def rewrites(
+    demonstrations: Path,
+    rewrites: Path,
+    out: Path,
+    logic: str,
+    allow_unread: int = 0,
+    per_text: int = 1,
+    overwrite: bool = False,
+) -> None:
+    """Keep the rewrites of demonstrations that say the same claim by claim; refused.jsonl lists the others."""
+    from data_builders.rewrites import verify_rewrites
+
+    verify_rewrites(
+        demonstrations, rewrites, out, logic=_logic(logic), allow_unread=allow_unread, per_text=per_text,
+        overwrite=overwrite,
+    )  # fmt: skip
+
+
 def _known(findings: Sequence[Path], from_reference: bool) -> Any:
     if from_reference and findings:
         named = ", ".join(map(str, findings))
