@@ -9,8 +9,10 @@ import warnings
 import typer
 
 from vlmalign import __version__
-from vlmalign.cli import (
+from vlmalign.cli import (  # noqa: F401  - they add to `vlmalign build`
     best_of_n,
+    build_curriculum,
+    build_symbolic,
     cache,
     calibrate,
     data,
@@ -28,7 +30,6 @@ from vlmalign.cli import (
     train,
 )
 from vlmalign.cli import build as build_verbs
-from vlmalign.cli import build_symbolic as _  # noqa: F401  - adds its commands
 from vlmalign.cli.console import console, errors
 from vlmalign.cli.failures import describe
 
