@@ -19,7 +19,7 @@ HELP = {
     "pairs": "folder of preference pairs",
     "texts": "folder of true texts: demonstrations, cases with reports, or candidates with their cases",
     "out": "folder to write; the same command again continues or does nothing",
-    "logic": "clinical logic: a shipped name or a YAML file of your own",
+    "logic": "clinical logic: a shipped name or a YAML file of your own, with @policy where it has policies",
     "seed": "of every random choice",
     "overwrite": "start anew where the folder was built with other settings",
     "min_probability": "how sure a finding must be to be used",

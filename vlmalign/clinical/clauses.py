@@ -13,6 +13,7 @@ _PREDICATES = frozenset({"verb", "have", "affirm", "deny_after"})
 _ADVERBS = frozenset({"not", "cannot", "never"})
 # a number after one of these is a bound or a range, not a count
 _BOUNDS = frozenset({"than", "over", "under", "least", "most", "below", "above", "to", "or"})
+_JOINING = frozenset({"and", "or", ","})
 _PERCENT = frozenset({"%", "percent"})
 
 
@@ -120,9 +121,7 @@ class _Clause:
         found: list[tuple[int, Reading]] = []
         for match in self.matches:
             if match.entry.kind in ("phrase", "term", "number"):
-                reading = self._value(match)
-                if reading is not None:
-                    found.append((match.start, reading))
+                found += [(match.start, reading) for reading in self._values(match)]
         for mention in self.mentions:
             if mention not in self.used:
                 reading = self._presence(mention)
@@ -137,6 +136,8 @@ class _Clause:
     def _scope(self, index: int) -> range:
         """Words that a denial reaches: up to the predicate of the noun that it denies."""
         cue = self.matches[index]
+        if self.tokens[cue.start] in ("neither", "nor"):  # deny the predicate that their nouns share
+            return range(cue.end, len(self.tokens))
         adverb = self.tokens[cue.start] in _ADVERBS
         subject_before = any(m.entry.kind in _SUBJECTS for m in self.matches[:index])
         subject_between = False
@@ -183,14 +184,21 @@ class _Clause:
 
     # -- readings ---------------------------------------------------------------------------------
 
-    def _value(self, match: Match) -> Reading | None:
-        """A phrase, a term with its subject, or a number."""
+    def _values(self, match: Match) -> list[Reading]:
+        """A phrase, a term with its subjects ("blasts and plasma cells are increased"), or a number."""
         if match.entry.kind == "number":
-            return self._number(match)
+            reading = self._number(match)
+            return [] if reading is None else [reading]
         bound = self._bind(match)
         if bound is None:
-            return None
-        concept, value = bound
+            return []
+        noun, values = bound[0], [bound[1]]
+        if noun is not None and match.entry.kind == "term":
+            values += self._coordinated(match, noun)
+        readings = (self._value(match, concept, value) for concept, value in values)
+        return [reading for reading in readings if reading is not None]
+
+    def _value(self, match: Match, concept: str, value: str) -> Reading | None:
         doubt = self._doubt(match)
         if doubt is not None:
             return Reading(concept, doubt)
@@ -199,8 +207,22 @@ class _Clause:
             return Reading(concept, opposite) if opposite else None
         return Reading(concept, value)
 
-    def _bind(self, match: Match) -> tuple[str, str] | None:
-        """The nearest mention that gives the wording a subject; a phrase needs none."""
+    def _coordinated(self, match: Match, noun: Match) -> list[tuple[str, str]]:
+        """What the same wording says of the nouns that `and` joins to its subject."""
+        found = []
+        chain = self.mentions[: self.mentions.index(noun)] if noun in self.mentions else []
+        for other in reversed(chain):
+            if not _JOINING.issuperset(self.tokens[other.end : noun.start]):
+                break
+            for concept, value in match.entry.readings:
+                if other.entry.concept == concept and other not in self.used:
+                    self.used.add(other)
+                    found.append((concept, value))
+            noun = other
+        return found
+
+    def _bind(self, match: Match) -> tuple[Match | None, tuple[str, str]] | None:
+        """The nearest mention that gives the wording a subject, and what it says of it; a phrase needs none."""
         best: tuple[int, int, Match, tuple[str, str]] | None = None
         nouns = self.mentions + self.inherited + ([self.implied] if self.implied else [])
         for concept, value in match.entry.readings:
@@ -214,8 +236,8 @@ class _Clause:
                         best = candidate
         if best is not None:
             self.used.add(best[2])
-            return best[3]
-        return match.entry.readings[0] if match.entry.kind == "phrase" else None
+            return best[2], best[3]
+        return (None, match.entry.readings[0]) if match.entry.kind == "phrase" else None
 
     def _number(self, match: Match) -> Reading | None:
         concept = match.entry.concept
@@ -230,6 +252,8 @@ class _Clause:
         if measurement is None or number is None or self._is_bound(match):
             return None
         if _PERCENT & {*self.tokens[match.start : match.end + 1]}:
+            if measurement.count:
+                return None  # a share is no count
             number /= 100
         elif measurement.of is not None and number > 1:
             return None

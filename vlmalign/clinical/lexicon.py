@@ -15,6 +15,7 @@ _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[,;:()%]")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _WORD_VALUES = {word: float(value) for value, word in enumerate(NUMBER_WORDS)}
 ANY_NUMBER = "{n}"
+_BEYOND = frozenset({"more", "less", "fewer", "above", "below", "over", "under", "higher", "lower"})
 # cues that a logic may use in its own wording; the others would change what a sentence denies or doubts
 _WEAK_CUES = frozenset({"verb", "exist", "have", "affirm"})
 
@@ -155,9 +156,21 @@ class Lexicon:
             if not states:
                 break
             for node, number in states:
-                if node.entry is not None:
+                if node.entry is not None and not _is_range(node.entry, tokens, index):
                     best = Match(start, index + 1, node.entry, number)
         return best
+
+
+def _is_range(entry: Entry, tokens: list[str], last: int) -> bool:
+    """Whether the number that ends a match is half of a range ("are 5 to 19 %") or a bound ("or more")."""
+    if entry.kind != "number" or as_number(tokens[last]) is None and tokens[last] not in ("%", "percent"):
+        return False
+    after = [word for word in tokens[last + 1 : last + 4] if word not in ("%", "percent")]
+    if not after:
+        return False
+    if after[0] in ("to", "or", "and") and len(after) > 1:
+        return after[1] in _BEYOND or as_number(after[1]) is not None
+    return as_number(after[0]) is not None
 
 
 def _step(states: list[tuple[_Node, float | None]], word: str) -> list[tuple[_Node, float | None]]:

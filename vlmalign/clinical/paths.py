@@ -194,14 +194,31 @@ def _search(logic: Logic, answers: dict[str, str], extra: tuple[Condition, ...])
             return False
         if name not in answers or len(values) > 1:
             open_concepts |= {name}.union(*(r.when.concepts for r in logic.concepts[name].derived if r.when))
-    for name in logic.order:  # observed concepts first: derived ones follow from them
-        if name in open_concepts and name not in answers and not logic.concepts[name].derived:
-            return any(_search(logic, {**answers, name: v}, extra) for v in logic.concepts[name].values)
-    for name in logic.derived_concepts:
+    for name in _summaries_first(logic):
         if name in open_concepts and name not in answers:
-            values = rule_values(logic.concepts[name].derived, answers)
+            rules = logic.concepts[name].derived
+            values = rule_values(rules, answers) if rules else tuple(logic.concepts[name].values)
             return any(_search(logic, {**answers, name: v}, extra) for v in values)
     return True
+
+
+@lru_cache(maxsize=64)
+def _summaries_first(logic: Logic) -> tuple[str, ...]:
+    """Derived concepts, each before what it follows from, then observed ones: a summary rules out the most."""
+    order: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        for rule in logic.concepts[name].derived:
+            for other in sorted(rule.when.concepts if rule.when else ()):
+                if other not in order and logic.concepts[other].derived:
+                    visit(other)
+        order[name] = None
+
+    for name in logic.derived_concepts:
+        if name not in order:
+            visit(name)
+    observed = [name for name in logic.order if not logic.concepts[name].derived]
+    return (*reversed(order), *observed)
 
 
 def _mentioned(constraint: Constraint) -> frozenset[str]:

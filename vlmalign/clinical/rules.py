@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -38,7 +39,7 @@ class Condition(Part):
         answers = {**full.pop("answers", {}), **short}
         return {**full, "answers": {k: (v,) if isinstance(v, str) else v for k, v in answers.items()}}
 
-    @property
+    @cached_property
     def concepts(self) -> frozenset[str]:
         """Every concept that it mentions."""
         parts = (*self.all, *self.any, *((self.negated,) if self.negated else ()))
