@@ -17,7 +17,7 @@ from data_builders.curriculum_questions import PartQuestions
 from data_builders.curriculum_table import Row, read_table
 from data_builders.demonstrations import build_demonstrations
 from vlmalign.clinical import load_logic
-from vlmalign.records import DataError, DatasetBuild, Demonstration, assistant, read_manifest, user
+from vlmalign.records import DataError, DatasetBuild, Demonstration, RecordFolder, assistant, read_manifest, user
 from vlmalign.records.base import Part
 from vlmalign.records.hashing import config_hash, sha256_bytes, sha256_file
 from vlmalign.records.image import check_relative
@@ -68,7 +68,9 @@ def build_curriculum(config: CurriculumConfig, out: str | Path, *, overwrite: bo
     entries = []
     for number, part in enumerate(config.parts, start=1):
         folder = out / f"part-{number}-{part.name}"
-        if part.logic is None:
+        if part.demonstrations is not None:
+            _take_over(part.demonstrations, folder, overwrite)
+        elif part.logic is None:
             _build_questions(config, part, rows, folder, overwrite)
         else:
             build_demonstrations(
@@ -123,6 +125,21 @@ def _identity(config: CurriculumConfig) -> dict[str, Any]:
     if config.table is not None:
         content["table"]["sha256"] = sha256_file(config.table.path)
     return content
+
+
+def _take_over(source: str, folder: Path, overwrite: bool) -> None:
+    """Copy demonstrations, so that a curriculum is whole wherever it is moved."""
+    given = RecordFolder(source, Demonstration)
+    config = {"builder": "curriculum@1", "demonstrations": given.sha256}
+    manifest = given.manifest
+    with DatasetBuild(
+        folder, "demonstration", config, overwrite=overwrite, notes=manifest.notes, data_use=manifest.data_use
+    ) as build:
+        for record in () if build.finished else given:
+            if not build.has(record.id):
+                for image in record.images:
+                    build.adopt(image, given.path)
+                build.commit(record.id, [record])
 
 
 def _build_questions(

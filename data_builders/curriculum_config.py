@@ -177,17 +177,20 @@ class LogicPart(_Settings):
 
 
 class CurriculumPart(_Settings):
-    """One part: questions about the table, or a clinical logic's reports and conversations."""
+    """One part: questions about the table, a clinical logic's reports and conversations, or a folder as it is."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="also of its folder")
     about: str = ""
     questions: tuple[TableQuestion, ...] = ()
     logic: LogicPart | None = None
+    demonstrations: str | None = Field(
+        None, description="a folder of demonstrations to take over: verified rewrites, or written questions"
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> CurriculumPart:
-        if bool(self.questions) == (self.logic is not None):
-            raise ValueError(f"part {self.name!r} must have either questions or logic")
+        if bool(self.questions) + (self.logic is not None) + (self.demonstrations is not None) != 1:
+            raise ValueError(f"part {self.name!r} must have exactly one of questions, logic and demonstrations")
         return self
 
 

@@ -66,7 +66,9 @@ def test_a_curriculum_is_built_from_a_recipe_and_names_unknown_settings(vlmalign
     refused("build", "curriculum", "smear-sft", says="a recipe of stage 'sft'")
 
 
-def test_the_experts_of_a_policys_training_data_do_not_grade_it(vlmalign, refused, cases, demonstrations, tmp_path):
+def test_the_experts_of_a_policys_training_data_do_not_grade_it(
+    vlmalign, refused, cases, demonstrations, tmp_path
+):
     folder = RecordFolder(cases, Case)
     with DatasetBuild(tmp_path / "answers", "candidate", {"cases": folder.sha256}) as build:
         for record in RecordFolder(demonstrations, Demonstration):

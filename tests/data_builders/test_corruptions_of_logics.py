@@ -36,7 +36,10 @@ def test_every_kind_that_a_logic_allows_is_made_and_changes_one_answer(name):
         left_out = logic.order[seed % len(logic.order)]
         told = {concept: value for concept, value in path.items() if concept != left_out}
         turns = render_conversation(logic, path, seed=seed, order="shuffled")
-        for prompt, messages in ((ASK, (assistant(render_report(logic, told, seed=seed)),)), (turns[:1], turns[1:])):
+        for prompt, messages in (
+            (ASK, (assistant(render_report(logic, told, seed=seed)),)),
+            (turns[:1], turns[1:]),
+        ):
             before = read_answer(logic, prompt, messages).parsed.answers
             for kind in possible:
                 found = corrupt(logic, prompt, messages, kind, seed=seed, known=path)

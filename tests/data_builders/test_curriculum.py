@@ -145,8 +145,15 @@ def test_the_list_of_parts_states_their_order_and_notices_a_changed_part(config,
 def test_a_logic_is_a_part_beside_a_table(config, tmp_path, world, full):
     cases = world.cases("cases", {"a": full})
     logic = {"logic": "peripheral_smear", "cases": str(cases), "kinds": ["report"]}
-    out = build_curriculum(config(parts=[*PARTS[:1], {"name": "reports", "logic": logic}]), tmp_path / "out")
+    parts = [*PARTS[:1], {"name": "reports", "logic": logic}]
+    out = build_curriculum(config(parts=parts), tmp_path / "out")
     assert [part.records for part in read_curriculum(out).parts] == [8, 1]
+    parts += [{"name": "again", "demonstrations": str(out / "part-2-reports")}]
+    build_curriculum(config(parts=parts), tmp_path / "out")
+    again = read_records(out / "part-3-again", Demonstration)
+    assert again == read_records(out / "part-2-reports", Demonstration) and not validate_folder(
+        out / "part-3-again"
+    )
 
 
 def test_a_killed_build_continues_to_the_same_bytes(config, tmp_path, killed, bytes_of):
@@ -193,7 +200,7 @@ def question(**fields):
         (question(attribute="stage", form="value", yes=["Yes."]), "has no 'yes'"),
         (question(attribute="stage", form="value", ask=["{{ name"]), "ask"),
         ({"parts": [*PARTS, PARTS[0]]}, "a name of its own"),
-        ({"parts": [{"name": "empty"}]}, "either questions or logic"),
+        ({"parts": [{"name": "empty"}]}, "exactly one of questions, logic and"),
         ({"table": {"path": "t", "images": "i", "group": "patient"}}, "both or neither"),
     ],
 )
