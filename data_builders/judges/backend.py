@@ -9,7 +9,7 @@ from data_builders.judges.asking import JudgeReply, JudgeRequest
 
 
 class EndpointError(ValueError):
-    """The run cannot go on, as asking again would give the same. Names the endpoint, what it said, and a remedy."""
+    """The run cannot go on: asking again gives the same. It names the endpoint, what it said, and a remedy."""
 
 
 class TransientError(Exception):

@@ -114,6 +114,8 @@ class Purse:
 
     def took(self, judge: str, reply: JudgeReply, most: Spent) -> Spent:
         """What a reply took."""
+        if reply.state == "failed" and reply.completion_tokens is None:
+            return Spent(requests=1)  # a server that is down writes no bill
         if reply.prompt_tokens is None or reply.completion_tokens is None:
             self.untold += 1
             prompt, completion = most.prompt_tokens, most.completion_tokens

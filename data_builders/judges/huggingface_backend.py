@@ -83,7 +83,7 @@ class _Loaded:
         import torch
         import transformers as hf
 
-        more = {} if gguf is None else {"gguf_file": gguf}
+        more: dict[str, Any] = {} if gguf is None else {"gguf_file": gguf}
         config = hf.AutoConfig.from_pretrained(source, **more)
         self.sees = type(config) in hf.AutoModelForImageTextToText._model_mapping
         kind = hf.AutoModelForImageTextToText if self.sees else hf.AutoModelForCausalLM
@@ -91,18 +91,19 @@ class _Loaded:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if gguf is None:
             more["use_safetensors"] = True
-        self.model = kind.from_pretrained(source, dtype=dtype, **more).to(device).eval()
-        self.processor = (
+        model: Any = kind.from_pretrained(source, dtype=dtype, **more)
+        self.model = model.to(device).eval()
+        self.processor: Any = (
             hf.AutoProcessor.from_pretrained(source)
             if self.sees
             else hf.AutoTokenizer.from_pretrained(source, **({} if gguf is None else {"gguf_file": gguf}))
         )
-        tokenizer = getattr(self.processor, "tokenizer", self.processor)
+        tokenizer: Any = getattr(self.processor, "tokenizer", self.processor)
         if getattr(self.processor, "chat_template", None) is None and tokenizer.chat_template is None:
             raise EndpointError(
                 f"{source} has no chat template: it cannot be asked. Use an instruction-tuned model."
             )
-        self.tokenizer = tokenizer
+        self.tokenizer: Any = tokenizer
         self.special = {str(t) for t in tokenizer.all_special_tokens} | set(_placeholders(self.processor))
         ends = self.model.generation_config.eos_token_id
         self.ends = set(ends) if isinstance(ends, list) else {ends, tokenizer.eos_token_id}
@@ -121,7 +122,7 @@ class _Loaded:
         if limit is not None and start + request.max_tokens > limit:
             reason = f"longer than the model reads: {start} + {request.max_tokens} tokens, it reads {limit}"
             return JudgeReply("failed", model=name, reason=reason)
-        drawn = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        drawn: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         if request.temperature > 0:
             drawn = {"do_sample": True, "temperature": request.temperature, "top_p": 1.0, "top_k": 0}
         devices = [self.model.device] if self.model.device.type == "cuda" else []

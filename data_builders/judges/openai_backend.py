@@ -242,15 +242,15 @@ def read_completion(completion: Any) -> JudgeReply:
         raise TransientError("the server's reply is malformed") from None
     if text is not None and not isinstance(text, str):
         raise TransientError("the server's reply is malformed")
-    tokens = [n if isinstance(n, int) and n >= 0 else None for n in counts]
+    read, written = (n if isinstance(n, int) and n >= 0 else None for n in counts)
     if reason == "content_filter" or refusal:
         why = f"the model refused: {refusal}" if refusal else "a filter stopped the reply"
-        return JudgeReply("refused", "", model, why, *tokens)
+        return JudgeReply("refused", "", model, why, read, written)
     if reason == "length":
-        return JudgeReply("cut", text or "", model, "cut by the token limit", *tokens)
+        return JudgeReply("cut", text or "", model, "cut by the token limit", read, written)
     if not (text or "").strip():
-        return JudgeReply("failed", "", model, "the reply is empty", *tokens)
-    return JudgeReply("answered", text or "", model, "", *tokens)
+        return JudgeReply("failed", "", model, "the reply is empty", read, written)
+    return JudgeReply("answered", text or "", model, "", read, written)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

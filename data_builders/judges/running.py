@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -172,11 +172,12 @@ class _Run:
         total, done = len(items), 0
         try:
             with progress_bar("Judging", total) as show:
-                async for result in self._in_order(iter(items)):
-                    if result is not None:
-                        self.build.commit(result.name, result.judgements, result.counts)
-                    done += 1
-                    show(done, self._note())
+                async with aclosing(self._in_order(iter(items))) as results:
+                    async for result in results:
+                        if result is not None:
+                            self.build.commit(result.name, result.judgements, result.counts)
+                        done += 1
+                        show(done, self._note())
         except BudgetReached as reached:
             raise BudgetReached(
                 f"the budget is spent: the next request might exceed {reached}. {done} of {total} are judged, "

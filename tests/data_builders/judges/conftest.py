@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from data_builders.judges import registry
-from data_builders.judges.asking import JudgeRequest
 from data_builders.judges.config import JudgeConfig
-from vlmalign.records import Candidate, Case, DatasetBuild, Judgement, Sampling, assistant, user
+from vlmalign.records import Candidate, Case, DatasetBuild, Sampling, assistant, user
+
+from .one_number import OneNumber
 
 
 def completion(text="7", finish="stop", usage=(10, 2), **message):
@@ -64,7 +65,7 @@ class ScriptedServer:
                     outer.most_busy = max(outer.busy, outer.most_busy)
                     outer.seen[prompt] += 1
                     outer.bodies.append(body)
-                    outer.headers.append(dict(self.headers))
+                    outer.headers.append({name.lower(): value for name, value in self.headers.items()})
                     attempt = outer.seen[prompt]
                 try:
                     self.say(outer.script(prompt, attempt), prompt)
@@ -125,16 +126,6 @@ def prompt_of(body):
 
 
 @pytest.fixture
-def say():
-    return completion
-
-
-@pytest.fixture
-def refuse():
-    return error
-
-
-@pytest.fixture
 def serve():
     """Start scripted servers."""
     started = []
@@ -146,45 +137,6 @@ def serve():
     yield start
     for server in started:
         server.stop()
-
-
-class OneNumber:
-    """One question per answer and judge: a number from 0 to 10."""
-
-    def __init__(self, about: str = "truth", ask_twice: bool = False):
-        self.id = "one-number@1"
-        self.about, self.ask_twice = about, ask_twice
-
-    def request(self, item, answer):
-        text = f"Grade the {self.about} of: {answer.messages[-1].text}"
-        return JudgeRequest(
-            (user(text, images=len(item.images)),), item.images, self.id, (answer.id,), max_tokens=64
-        )
-
-    async def judge(self, item, jury):
-        found = []
-        for name, ask in jury.items():
-            for answer in item.answers:
-                reply = await ask(self.request(item, answer))
-                if self.ask_twice:
-                    reply = await ask(self.request(item, answer))
-                said = reply.text.strip()
-                number = float(said) if reply.state == "answered" and said.isdigit() else None
-                found.append(
-                    Judgement(
-                        id=f"{item.id}/{answer.id}/{name}",
-                        case_id=item.case_id,
-                        candidate_ids=(answer.id,),
-                        criterion=self.about,
-                        judge=f"{self.id}:{name}",
-                        score=number,
-                        valid=number is not None,
-                        invalid_reason=None
-                        if number is not None
-                        else f"{reply.state}: {reply.reason or 'no number'}",
-                    )  # fmt: skip
-                )
-        return found
 
 
 @pytest.fixture(autouse=True)
@@ -254,3 +206,7 @@ def wait_until(true, seconds=20.0):
     while not true():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
+
+
+def folder_bytes(path):
+    return {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file()}
