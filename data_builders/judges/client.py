@@ -118,6 +118,11 @@ class JudgeClient:
         reply = await asyncio.shield(task)
         return reply if first else replace(reply, cached=True)
 
+    async def drain(self) -> None:
+        """Wait for what is in flight: it is answered and kept, also when nobody waits for it any more."""
+        while self._in_flight:
+            await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
+
     async def _ask_new(self, key: str, request: JudgeRequest) -> JudgeReply:
         self._check()
         prepared = await self.backend.prepare(request)

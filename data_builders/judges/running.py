@@ -186,6 +186,7 @@ class _Run:
             ) from None
         finally:
             for client in self.clients:
+                await client.drain()
                 await client.backend.close()
 
     async def _in_order(self, units: Iterator[Unit]) -> Any:

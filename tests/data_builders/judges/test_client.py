@@ -13,7 +13,7 @@ from data_builders.judges.client import JudgeClient, Retries
 from data_builders.judges.openai_backend import OpenAIBackend
 from vlmalign.records import user
 
-from .conftest import DROP, MALFORMED, NOT_JSON, SLOW, completion, error
+from .scripted import DROP, MALFORMED, NOT_JSON, SLOW, completion, error
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from data_builders.judges.running import run_judges
 from vlmalign.records import DataError, Message, assistant, user
 from vlmalign.records.hashing import sha256_file
 
-from .conftest import completion, error, folder_bytes
+from .scripted import completion, error, folder_bytes
 
 KEY = "sk-very-secret-0123456789"
 

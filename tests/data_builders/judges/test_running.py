@@ -22,7 +22,7 @@ from vlmalign.records import (
     user,
 )
 
-from .conftest import SLOW, completion, error, folder_bytes, wait_until
+from .scripted import SLOW, completion, error, folder_bytes, wait_until
 
 PROGRAM = Path(__file__).parent / "one_number.py"
 
