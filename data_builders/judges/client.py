@@ -125,9 +125,11 @@ class JudgeClient:
 
     async def _ask_new(self, key: str, request: JudgeRequest) -> JudgeReply:
         self._check()
-        prepared = await self.backend.prepare(request)
+        preparing = asyncio.create_task(self.backend.prepare(request))  # while it waits for its place in the row
+        preparing.add_done_callback(lambda task: task.cancelled() or task.exception())
         async with self._places, self.cache.claimed(key):
             self._check()
+            prepared = await preparing
             known = self.cache.get(key)  # another process may have asked it meanwhile
             if known is not None:
                 self.tally.cached += 1

@@ -104,6 +104,7 @@ class _Loaded:
                 f"{source} has no chat template: it cannot be asked. Use an instruction-tuned model."
             )
         self.tokenizer: Any = tokenizer
+        self.source = source
         self.special = {str(t) for t in tokenizer.all_special_tokens} | set(_placeholders(self.processor))
         ends = self.model.generation_config.eos_token_id
         self.ends = set(ends) if isinstance(ends, list) else {ends, tokenizer.eos_token_id}
@@ -139,30 +140,45 @@ class _Loaded:
         return JudgeReply("answered", text, name, "", *tokens)
 
     def _inputs(self, messages: tuple[Message, ...], pictures: list[Any]) -> Any:
-        if not self.sees:
-            chat = [{"role": m.role, "content": self._plain(m.text)} for m in messages]
-            inputs = self.tokenizer.apply_chat_template(
-                chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
-            )
-            return inputs.to(self.model.device)
+        text = self._rendered(messages)
+        starts = self.tokenizer.bos_token is not None and text.startswith(self.tokenizer.bos_token)
+        more = {"images": pictures} if pictures else {}
+        return self.processor(text=[text], return_tensors="pt", add_special_tokens=not starts, **more).to(
+            self.model.device
+        )
+
+    def _rendered(self, messages: tuple[Message, ...]) -> str:
+        """The chat as its template writes it, which some want as plain texts and some in parts.
+
+        Raises:
+            EndpointError: the template leaves out a turn, or refuses one.
+        """
         parts = [
             {
                 "role": m.role,
                 "content": [
-                    {"type": "text", "text": self._plain(p.text)} if p.type == "text" else {"type": "image"}
+                    {"type": "text", "text": break_up(p.text, self.special)}
+                    if p.type == "text"
+                    else {"type": "image"}
                     for p in m.content
                 ],
             }
             for m in messages
         ]
-        text = self.processor.apply_chat_template(parts, add_generation_prompt=True, tokenize=False)
-        starts = self.tokenizer.bos_token is not None and text.startswith(self.tokenizer.bos_token)
-        return self.processor(
-            text=[text], images=pictures or None, return_tensors="pt", add_special_tokens=not starts
-        ).to(self.model.device)
-
-    def _plain(self, text: str) -> str:
-        return break_up(text, self.special)
+        plain = [{"role": m.role, "content": break_up(m.text, self.special)} for m in messages]
+        why = "it leaves out a turn"
+        for chat in (parts,) if self.sees else (plain, parts):
+            try:
+                text = self.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+            except Exception as error:  # whatever a template raises
+                why = " ".join(str(error).split())
+                continue
+            if all(break_up(m.text, self.special).strip() in text for m in messages if m.n_images == 0):
+                return text
+        roles = ", ".join(m.role for m in messages)
+        raise EndpointError(
+            f"the chat template of {self.source} does not take turns of {roles} ({why}). Use another model."
+        )
 
 
 def break_up(text: str, special: set[str]) -> str:

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
 from data_builders.judges.asking import JudgeProtocol
+from data_builders.judges.protocols import PROTOCOLS as OURS
 from vlmalign.records.plugins import Plugins
 from vlmalign.records.suggestions import SettingsError, explain, unknown
 
 ENTRY_POINTS = "vlmalign.judge_protocols"
-PROTOCOLS: dict[str, Callable[..., JudgeProtocol]] = {}
+PROTOCOLS = cast("dict[str, Callable[..., JudgeProtocol]]", dict(OURS))
 FOUND = Plugins("judge protocol", ENTRY_POINTS, PROTOCOLS)
 
 

@@ -80,7 +80,7 @@ def test_a_complete_run_asks_nothing_and_another_folder_takes_all_from_the_cache
 
 def test_a_spent_budget_keeps_what_is_answered_and_a_larger_one_continues(serve, configure):
     server = serve()
-    config = configure(server, n=10, budget={"max_requests": 4})
+    config = configure(server, n=10, judge={"concurrency": 1}, budget={"max_requests": 4})
     with pytest.raises(BudgetReached, match=r"max_requests 4\. 4 of 10 are judged, 6 are left.*larger budget"):
         run_judges(config)
     with pytest.raises(BudgetReached, match="4 of 10"):  # the bound is on the build, not on a start
@@ -92,13 +92,13 @@ def test_a_spent_budget_keeps_what_is_answered_and_a_larger_one_continues(serve,
 
 
 def test_cost_never_exceeds_its_bound(serve, configure):
-    server = serve(lambda prompt, attempt: completion(usage=(1000, 100)))
-    price = {"input": 2.0, "output": 10.0}  # 0.003 a request
+    server = serve(lambda prompt, attempt: completion(usage=(1000, 60)))
+    price = {"input": 2.0, "output": 10.0}  # 0.0026 a request
     config = configure(server, n=12, judge={"price": price, "concurrency": 3}, budget={"max_cost": 0.0205})
     told = []
     with pytest.raises(BudgetReached, match="max_cost 0.0205"):
         run_judges(config, tell=told.append)
-    assert told[0].spent.cost == pytest.approx(0.003 * 6)  # a seventh might have taken 0.002 + 64 * 0.00001 more
+    assert told[0].spent.cost == pytest.approx(0.0026 * 7)  # an eighth might take 0.002 + 64 * 0.00001
 
 
 def test_a_dead_server_ends_the_run_with_nothing_judged(configure, naps):
