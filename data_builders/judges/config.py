@@ -77,7 +77,6 @@ class JudgeConfig(_Settings):
     pairs: Path | None = Field(None, description="folder of preference pairs, instead of candidates")
     out: Path = Field(description="folder of judgements to write")
     cache: Path = Field(description="folder of answers; runs may share it")
-    images: bool = Field(True, description="show the judge the images")
     limit: int | None = Field(None, ge=1, description="only the first so many cases or pairs")
     seed: int = Field(0, description="of sampling")
     budget: Budget = Budget()

@@ -49,7 +49,7 @@ class Items:
         self._cases = None if config.cases is None else RecordFolder(config.cases, Case)
         self._candidates = None if config.candidates is None else RecordFolder(config.candidates, Candidate)
         self._pairs = None if config.pairs is None else RecordFolder(config.pairs, Preference)
-        self._limit, self._images = config.limit, config.images
+        self._limit = config.limit
         opened: Sequence[tuple[str, RecordFolder | None]] = (
             ("cases", self._cases),
             ("candidates", self._candidates),
@@ -88,8 +88,8 @@ class Items:
             JudgeItem(
                 id=case.id if len(same_prompt) == 1 else f"{case.id}/{number}",
                 case_id=case.id,
-                prompt=self._asked(prompt_of(case, group[0])),
-                images=self._shown(self._cases, case.images),
+                prompt=prompt_of(case, group[0]),
+                images=_images(self._cases, case.images),
                 answers=tuple(JudgeAnswer(c.id, c.messages) for c in group),
                 reference=None if case.reference is None else case.reference.text,
             )
@@ -111,21 +111,13 @@ class Items:
         item = JudgeItem(
             id=pair.id,
             case_id=pair.case_id,
-            prompt=self._asked(pair.prompt),
-            images=self._shown(self._pairs, pair.images),
+            prompt=pair.prompt,
+            images=_images(self._pairs, pair.images),
             answers=tuple(JudgeAnswer(side_id(pair.id, side), turns[side]) for side in sides),
             reference=references.get(pair.case_id),
         )
         return Unit(pair.id, (item,), Counter(pairs=1))
 
-    def _asked(self, prompt: tuple[Message, ...]) -> tuple[Message, ...]:
-        """The prompt; without its image places where the judge sees no images."""
-        if self._images:
-            return prompt
-        texts = [(m.role, tuple(part for part in m.content if part.type == "text")) for m in prompt]
-        return tuple(Message(role=role, content=content) for role, content in texts if content)
 
-    def _shown(self, folder: RecordFolder, images: Sequence[ImageRef]) -> tuple[JudgeImage, ...]:
-        if not self._images:
-            return ()
-        return tuple(JudgeImage(folder.resolve(ref), ref.sha256) for ref in images)
+def _images(folder: RecordFolder, images: Sequence[ImageRef]) -> tuple[JudgeImage, ...]:
+    return tuple(JudgeImage(folder.resolve(ref), ref.sha256) for ref in images)

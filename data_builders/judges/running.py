@@ -97,9 +97,10 @@ def run_judges(
     backends = [judge.open() for judge in config.judges]
     _check_jury(backends)
     settings = {
-        "stage": "judge", "protocol": protocol.id, "options": options, "seed": config.seed,
+        "stage": "judge", "protocol": protocol.id, "seed": config.seed,
+        "options": getattr(protocol, "fingerprint", options),  # with its templates' hashes, where it has them
         "judges": {backend.id: dict(backend.identity) for backend in backends},
-        **items.config, "limit": config.limit, "images": config.images,
+        **items.config, "limit": config.limit,
     }  # fmt: skip
     data_use = strictest(items.folders.values())
     prices = {b.id: judge.price for b, judge in zip(backends, config.judges, strict=True)}
