@@ -117,17 +117,16 @@ class AnswerCache:
             if size and os.pread(self._file.fileno(), 1, size - 1) != b"\n":
                 line = b"\n" + line  # what a kill has cut stays a line of its own
             self._write(line)
-        if time.monotonic() - self._synced > SYNC_EVERY:
-            self.sync()
 
-    def sync(self) -> None:
-        """Write through to the disk."""
-        os.fsync(self._file.fileno())
-        self._synced = time.monotonic()
+    async def written(self) -> None:
+        """Write through to the disk, where the last time is a while ago; meanwhile others go on."""
+        if time.monotonic() - self._synced > SYNC_EVERY:
+            self._synced = time.monotonic()
+            await asyncio.to_thread(os.fsync, self._file.fileno())
 
     def close(self) -> None:
         """Write through and close."""
-        self.sync()
+        os.fsync(self._file.fileno())
         self._file.close()
         self._claims.close()
 

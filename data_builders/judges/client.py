@@ -153,6 +153,7 @@ class JudgeClient:
         self.tally.asked += 1
         self.cache.put(key, reply, spent)
         self._watch(reply)
+        await self.cache.written()
         return reply
 
     async def _patiently(self, key: str, prepared: Any, request: JudgeRequest) -> JudgeReply:
