@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -97,11 +96,6 @@ def load_template(name: str | Path) -> JudgeTemplate:
         if name not in known:
             raise SettingsError(f"{where}: there is none. {hint(str(name), known)}")
         data = (resources.files("data_builders.judges") / "templates" / f"{name}.j2").read_bytes()
-    return _compiled(data, where)
-
-
-@cache  # a run asks for its templates with every record
-def _compiled(data: bytes, where: str) -> JudgeTemplate:
     text = data.decode("utf-8")
     header = _read_header(text, where)
     environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
