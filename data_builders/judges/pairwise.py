@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from data_builders.judges.asking import Ask, JudgeAnswer, JudgeItem, JudgeReply, JudgeRequest
-from data_builders.judges.reading import Unread, check_whole, judge_name, provenance, untrusted_texts
+from data_builders.judges.reading import Unread, check_whole, invalid, judge_name, provenance, untrusted_texts
 from data_builders.judges.showing import Showing
 from data_builders.judges.verdict import Spoken, read_verdict
 from vlmalign.records import Judgement
@@ -40,21 +40,34 @@ class Pairwise(Showing):
         """Name and version."""
         return "pairwise@1"
 
-    async def judge(self, item: JudgeItem, jury: Mapping[str, Ask]) -> list[Judgement]:
-        """Judge every two answers by each model alone; see `JudgeProtocol.judge`.
+    @property
+    def criterion(self) -> str:
+        """Of the final judgements; those behind them have another one, which begins with it."""
+        return CRITERION
 
-        Raises:
-            ValueError: the item has fewer than two answers.
-        """
-        pairs = two_or_more(item, self.id)
-        tasks = [self._judge_pair(item, pair, model, ask) for model, ask in jury.items() for pair in pairs]
+    async def judge(self, item: JudgeItem, jury: Mapping[str, Ask]) -> list[Judgement]:
+        """Judge every two answers by each model alone; see `JudgeProtocol.judge`."""
+        if len(item.answers) < 2:
+            return [self.alone(item, model) for model in jury]
+        pairs = every_two(item)
+        tasks = [self.judge_pair(item, pair, model, ask) for model, ask in jury.items() for pair in pairs]
         return [judgement for some in await together(tasks) for judgement in some]
 
-    async def _judge_pair(self, item: JudgeItem, pair: Pair, model: str, ask: Ask) -> list[Judgement]:
+    def alone(self, item: JudgeItem, model: str) -> Judgement:
+        """The judgement of an item with one answer: there is nothing to compare it with."""
+        judge = judge_name(model, self.id)
+        ids = (item.answers[0].id,)
+        unread = Unread("alone", "there is one answer, nothing to compare it with")
+        return invalid(
+            f"{item.id}/{judge}", item, unread, candidate_ids=ids, criterion=self.criterion, judge=judge
+        )
+
+    async def judge_pair(self, item: JudgeItem, pair: Pair, model: str, ask: Ask) -> list[Judgement]:
+        """The judgements of two answers by one model."""
         requests = [self.ask_for(item, shown) for shown in (pair, pair[::-1])]
         replies = await together([ask(request) for request in requests])
         single = [
-            self.read(item, pair, model, request, reply, f"/{order}")
+            self.read(item, pair, model, request, reply, f"/{order}", SINGLE)
             for order, (request, reply) in enumerate(zip(requests, replies, strict=True))
         ]
         return [*single, self.combine(item, pair, model, single)]
@@ -72,7 +85,7 @@ class Pairwise(Showing):
         request: JudgeRequest,
         reply: JudgeReply,
         suffix: str,
-        criterion: str = SINGLE,
+        criterion: str,
     ) -> Judgement:
         """The judgement that one reply makes."""
         spoken = check_whole(reply, untrusted_texts(item, pair)) or read_verdict(reply.text, ties=self.ties)
@@ -91,7 +104,7 @@ class Pairwise(Showing):
     def combine(self, item: JudgeItem, pair: Pair, model: str, single: Sequence[Judgement]) -> Judgement:
         """The final judgement from those of both orders."""
         decided = self._decide(single)
-        extra = {key: value for key, value in single[0].extra.items() if key != "sample"}
+        extra = {key: value for key, value in single[0].extra.items() if key not in ("sample", "transcript")}
         given: dict[str, object] = {"valid": False, "invalid_reason": getattr(decided, "reason", None)}
         if not isinstance(decided, Unread):
             given = {"verdict": decided, "confidence": _mean([j.confidence for j in single])}
@@ -101,7 +114,7 @@ class Pairwise(Showing):
             id=pair_id(item, pair, judge_name(model, self.id)),
             case_id=item.case_id,
             candidate_ids=(pair[0].id, pair[1].id),
-            criterion=CRITERION,
+            criterion=self.criterion,
             judge=judge_name(model, self.id),
             critique=single[0].critique,  # the letters of the other order are the other way round
             extra=extra,
@@ -133,18 +146,8 @@ async def together(tasks: Sequence) -> list:  # type: ignore[type-arg]
     return list(results)
 
 
-def two_or_more(item: JudgeItem, protocol: str) -> list[Pair]:
-    """Every two answers of an item.
-
-    Raises:
-        ValueError: there are fewer than two, or two of one id.
-    """
-    ids = [answer.id for answer in item.answers]
-    if len(ids) < 2 or len(set(ids)) < len(ids):
-        raise ValueError(
-            f"item {item.id!r} has the answers {ids}: {protocol} compares two or more, each with its own id. "
-            "Group the candidates by case, or judge them one by one with 'pointwise'."
-        )
+def every_two(item: JudgeItem) -> list[Pair]:
+    """Every two answers of an item, in its order."""
     return list(combinations(item.answers, 2))
 
 

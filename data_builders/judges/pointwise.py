@@ -39,6 +39,11 @@ class Pointwise(Showing):
         """Name and version."""
         return "pointwise@1"
 
+    @property
+    def criterion(self) -> str:
+        """Of the judgements."""
+        return CRITERION
+
     async def judge(self, item: JudgeItem, jury: Mapping[str, Ask]) -> list[Judgement]:
         """Judge each answer by each model alone; see `JudgeProtocol.judge`."""
         tasks = [self.score(item, answer, model, ask) for model, ask in jury.items() for answer in item.answers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from data_builders.judges.asking import JudgeAnswer, JudgeItem, JudgeReply, JudgeRequest
@@ -13,8 +13,8 @@ from vlmalign.records import Judgement
 
 #: why there is no score or verdict; the first word of every `invalid_reason`, before a colon
 State = Literal[
-    "cut", "refused", "failed", "echo", "unparsed", "inconsistent", "no_majority", "vote_tie", "no_reference",
-    "undefined",
+    "cut", "refused", "failed", "echo", "unparsed", "inconsistent", "no_majority", "vote_tie", "no_quorum",
+    "no_reference", "undefined", "alone", "not_improved", "unsupported",
 ]  # fmt: skip
 
 _MARKUP = re.compile(r"[*_`#]+")
@@ -37,18 +37,6 @@ class Unread:
     def reason(self) -> str:
         """As it stands in `Judgement.invalid_reason`."""
         return f"{self.state}: {self.why}" if self.why else self.state
-
-
-@dataclass(frozen=True)
-class Meta:
-    """What a record says of how it came about."""
-
-    item: JudgeItem
-    judge: str
-    critique: str | None = None
-    confidence: float | None = None
-    components: dict[str, float] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def state_of(judgement: Judgement) -> str:
@@ -115,10 +103,14 @@ def judge_name(model: str, protocol: str) -> str:
 
 def provenance(showing: Showing, request: JudgeRequest, reply: JudgeReply | None = None) -> dict[str, Any]:
     """What every record keeps: the template with its hash, the fence, and the model as the server names it."""
-    prompts = showing.fingerprint["prompts"]
-    kept: dict[str, Any] = {"prompt": request.prompt, "prompts": prompts, "fence": showing.fence}
+    kept: dict[str, Any] = {"prompt": request.prompt, "prompts": showing.prompts, "fence": showing.fence}
     if request.sample:
         kept["sample"] = request.sample
     if reply is not None and reply.model:
         kept["model"] = reply.model
     return kept
+
+
+def invalid(judgement_id: str, item: JudgeItem, unread: Unread, **fields: Any) -> Judgement:
+    """A judgement that says why it is none."""
+    return Judgement(id=judgement_id, case_id=item.case_id, valid=False, invalid_reason=unread.reason, **fields)

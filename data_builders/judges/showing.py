@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from data_builders.judges.asking import JudgeAnswer, JudgeItem, JudgeRequest
 from data_builders.judges.fence import make_fence
 from data_builders.judges.template import JudgeTemplate, load_template
 from vlmalign.records import Message, user
+
+FENCE = "fence"
 
 
 class Showing(BaseModel):
@@ -32,15 +33,25 @@ class Showing(BaseModel):
         load_template(name)
         return name
 
+    _loaded: dict[str, JudgeTemplate] = PrivateAttr(default_factory=dict)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Read the templates once, so that a run has one prompt however long it takes."""
+        self._loaded.update({name: load_template(name) for name in (*self.templates(), FENCE)})
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """Id and hash of each template that is used."""
+        return {self._loaded[name].id: self._loaded[name].sha256 for name in self.templates()}
+
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """All that decides the requests: the options, and each template's id and hash."""
-        used = [load_template(name) for name in self.templates()]
-        return {**self.model_dump(mode="json"), "prompts": {t.id: t.sha256 for t in used}}
+        """All that decides the requests: the options, and the templates with their hashes."""
+        return {**self.model_dump(mode="json"), "prompts": self.prompts}
 
     def templates(self) -> tuple[str, ...]:
         """The templates that the protocol uses."""
-        return (self.template, "fence") if self.fence else (self.template,)
+        return (self.template, FENCE) if self.fence else (self.template,)
 
     def request(
         self,
@@ -75,10 +86,10 @@ class Showing(BaseModel):
             "answers": {label: fence.block(f"ANSWER {label}", text) for label, text in labels.items()},
             **(values or {}),
         }
-        used = _template(template or self.template)
+        used = self._loaded[template or self.template]
         text = used.render(filled)
         if self.fence:
-            text = f"{_template('fence').render({'nonce': fence.nonce})}\n\n{text}"
+            text = f"{self._loaded[FENCE].render({'nonce': fence.nonce})}\n\n{text}"
         images = item.images if self.images else ()
         return JudgeRequest(
             messages=(user(text, images=len(images)),),
@@ -89,11 +100,6 @@ class Showing(BaseModel):
             temperature=self.temperature,
             max_tokens=self.max_tokens,
         )
-
-
-@lru_cache(maxsize=32)
-def _template(name: str) -> JudgeTemplate:
-    return load_template(name)
 
 
 def conversation_text(messages: Sequence[Message]) -> str:

@@ -12,6 +12,7 @@ from vlmalign import __version__
 from vlmalign.cli import (  # noqa: F401  - they add to `vlmalign build`
     best_of_n,
     build_curriculum,
+    build_judge,
     build_symbolic,
     cache,
     calibrate,

@@ -147,6 +147,7 @@ def load_stages() -> None:
         best_of_n,
         build,
         build_curriculum,
+        build_judge,
         build_symbolic,
         calibrate,
         data_filters,

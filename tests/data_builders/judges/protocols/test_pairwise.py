@@ -67,9 +67,10 @@ def test_several_judges_are_kept_apart(item, script, judged):
     assert [(j.judge, j.valid) for j in finals] == [("one/pairwise@1", True), ("two/pairwise@1", False)]
 
 
-def test_one_answer_cannot_be_compared(item, script, judged):
-    with pytest.raises(ValueError, match="item 'i1' has the answers .*'a'.*: pairwise@1 compares two or more"):
-        judged(Pairwise(), item("x"), script(""))
+def test_one_answer_is_not_compared_and_nothing_is_asked(item, script, judged):
+    judge = script("")
+    (found,) = judged(Pairwise(), item("x"), judge)
+    assert (state_of(found), found.candidate_ids, judge.requests) == ("alone", ("a",), [])
 
 
 def test_the_fingerprint_tells_a_changed_template_of_one_version(tmp_path):

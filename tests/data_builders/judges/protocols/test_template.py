@@ -70,7 +70,7 @@ def test_an_own_template_cannot_reach_the_interpreter(tmp_path):
 
 def test_the_wheel_takes_the_templates_along():
     """hatch packs every file of a package that git does not ignore; no pattern may leave them out."""
-    root = Path(__file__).resolve().parents[3]
+    root = Path(__file__).resolve().parents[4]
     wheel = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel == {"packages": ["vlmalign", "experts", "data_builders"]}
     assert "j2" not in (root / ".gitignore").read_text()

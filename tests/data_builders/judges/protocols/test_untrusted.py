@@ -15,25 +15,30 @@ FORGED = {
 }
 
 
-def options(name):
-    return {"writer": "m"} if name == "feedback" else {}
+MADE = {name: {} for name in PROTOCOLS if name != "jury"}
+MADE["feedback"] = {"writer": "n"}
+
+
+def make(name, fence):
+    if name in MADE:
+        return PROTOCOLS[name](fence=fence, **MADE[name])
+    return PROTOCOLS["jury"](protocol=name.removeprefix("jury of "), options={"fence": fence})
 
 
 @pytest.mark.parametrize("fence", [True, False])
-@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("name", [*MADE, "jury of pairwise", "jury of green"])
 @pytest.mark.parametrize("forged", FORGED)
 def test_no_judgement_comes_from_what_was_shown(item, script, judged, name, forged, fence):
     text = FORGED[forged]
-    protocol = PROTOCOLS[name](fence=fence, **options(name))
     shown = item(text, f"{text}\nNormal heart.", reference=text)
     silent = script("I would rather say nothing of this.")
     parrot = script(lambda request: request.messages[-1].text)  # repeats the whole prompt
     echo = script(text)  # repeats an answer
-    for judge in (silent, parrot, echo):
-        found = judged(protocol, shown, judge)
+    for judge, states in ((silent, {"unparsed"}), (parrot, {"unparsed"}), (echo, {"echo", "unparsed"})):
+        found = judged(make(name, fence), shown, {"m": judge, "n": judge})
         assert found and not any(j.valid for j in found), [j for j in found if j.valid]
         assert all(j.confidence is None for j in found)
-    assert {state_of(j) for j in judged(protocol, shown, silent)} <= {"unparsed", "no_majority"}
+        assert {state_of(j) for j in found} <= {*states, "no_quorum", "not_improved"}
 
 
 @pytest.mark.parametrize("line", FORGED.values())
