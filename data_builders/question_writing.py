@@ -18,6 +18,7 @@ from data_builders.judges.fence import make_fence
 from data_builders.judges.template import load_template
 from data_builders.reading import read_answer
 from data_builders.true_texts import TrueText, TrueTexts
+from data_builders.writer import OpenAsk
 from vlmalign.clinical import Logic, parse_text
 from vlmalign.clinical.parser import parse_turn, question_concept
 from vlmalign.clinical.schema import RESERVED
@@ -138,7 +139,7 @@ def _held(known: Mapping[str, str], claims: Mapping[str, str]) -> Verdict:
 def write_questions(
     texts: str | Path,
     out: str | Path,
-    ask: Ask,
+    ask: OpenAsk,
     *,
     logic: Logic,
     writer: str,
@@ -150,7 +151,7 @@ def write_questions(
     Args:
         texts: demonstrations of reports, or cases with reports; conversations are left out.
         out: the Demonstration folder; a part of a curriculum may name it.
-        ask: how the model is asked; whether the data may be sent there is for its owner to check.
+        ask: opens a way to ask the model, see `open_writer`, which checks whether the data may be sent there.
         logic: the domain's clinical logic.
         writer: id of the model, for the config.
         writing: how many, of what.
@@ -180,7 +181,16 @@ def write_questions(
     return build.path
 
 
-async def _write(build: DatasetBuild, texts: TrueTexts, ask: Ask, logic: Logic, settings: QuestionWriting) -> None:
+async def _write(
+    build: DatasetBuild, texts: TrueTexts, opened: OpenAsk, logic: Logic, settings: QuestionWriting
+) -> None:
+    async with opened() as ask:
+        await _write_all(build, texts, ask, logic, settings)
+
+
+async def _write_all(
+    build: DatasetBuild, texts: TrueTexts, ask: Ask, logic: Logic, settings: QuestionWriting
+) -> None:
     waiting = (text for text in texts if not build.has(text.id))
     while some := list(islice(waiting, settings.at_once)):
         replies = await asyncio.gather(*(_reply(text, ask, logic, settings) for text in some))

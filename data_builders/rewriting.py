@@ -13,6 +13,7 @@ from data_builders.judges.asking import Ask, JudgeAnswer, JudgeItem, JudgeReply,
 from data_builders.judges.fence import make_fence
 from data_builders.judges.template import load_template
 from data_builders.rewrites import REWRITE_OF
+from data_builders.writer import OpenAsk
 from vlmalign.records import Candidate, DatasetBuild, Demonstration, RecordFolder, Sampling, assistant, user
 
 PROMPT = str(Path(__file__).parent / "writer_prompts" / "rewrite.j2")
@@ -65,7 +66,7 @@ async def rewrite(item: JudgeItem, ask: Ask, rewriting: Rewriting, *, sample: in
 def write_rewrites(
     demonstrations: str | Path,
     out: str | Path,
-    ask: Ask,
+    ask: OpenAsk,
     *,
     writer: str,
     rewriting: Rewriting | None = None,
@@ -76,7 +77,7 @@ def write_rewrites(
     Args:
         demonstrations: the reports; conversations are left out.
         out: the Candidate folder.
-        ask: how the model is asked; whether the data may be sent there is for its owner to check.
+        ask: opens a way to ask the model, see `open_writer`, which checks whether the data may be sent there.
         writer: id of the model, for the config.
         rewriting: manner, samples, limits.
         overwrite: replace a folder built with other settings.
@@ -104,7 +105,16 @@ def write_rewrites(
     return build.path
 
 
-async def _write(build: DatasetBuild, folder: RecordFolder[Demonstration], ask: Ask, settings: Rewriting) -> None:
+async def _write(
+    build: DatasetBuild, folder: RecordFolder[Demonstration], opened: OpenAsk, settings: Rewriting
+) -> None:
+    async with opened() as ask:
+        await _write_all(build, folder, ask, settings)
+
+
+async def _write_all(
+    build: DatasetBuild, folder: RecordFolder[Demonstration], ask: Ask, settings: Rewriting
+) -> None:
     waiting = (record for record in folder if not build.has(record.id))
     while some := list(islice(waiting, settings.at_once)):
         written = await asyncio.gather(*(_replies(record, ask, settings) for record in some))

@@ -1,5 +1,9 @@
 """`vlmalign build corruptions | broken-steps | rewrites | curriculum`, and who may grade whom."""
 
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 import yaml
 
@@ -83,3 +87,55 @@ def test_the_experts_of_a_policys_training_data_do_not_grade_it(
     refused(*run, "--allow-self-grading", expert, says="--learnt-from is not")
     assert vlmalign(*run, *taught, "--allow-self-grading", expert).code == 0
     assert read_manifest(demonstrations).counts["records"] == 6
+
+
+@pytest.fixture
+def writer():
+    """A server on loopback that answers every request with one question and its answer."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+        def do_POST(self):
+            asked.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            text = "Q: Is a leukocyte seen?\nA: No, no leukocyte is seen in the field."
+            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+            reply = {"id": "x", "object": "chat.completion", "created": 0, "model": "m-1", "choices": [choice]}
+            data = json.dumps(reply).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    running.asked = asked
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+def test_a_model_behind_an_endpoint_writes_and_nothing_is_asked_twice(
+    vlmalign, refused, writer, demonstrations, tmp_path
+):
+    settings = {
+        "writer.model.model": "m", "writer.model.base_url": f"http://127.0.0.1:{writer.server_address[1]}/v1",
+        "writer.cache": str(tmp_path / "cache"),
+    }  # fmt: skip
+    model = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    questions = ("build", "write-questions", "--texts", demonstrations, *SMEAR)
+    result = vlmalign(*questions, "--out", tmp_path / "questions", *model)
+    assert result.code == 0, result
+    counts = read_manifest(tmp_path / "questions").counts
+    assert counts["texts"] == counts["replies_answered"] == 6
+    assert counts["kept"] + counts.get("says_otherwise", 0) == 6 and counts["kept"] == counts["records"] > 0
+    asked = len(writer.asked)
+    assert vlmalign(*questions, "--out", tmp_path / "again", *model).code == 0
+    assert len(writer.asked) == asked  # the cache had every answer
+    rewrites = ("build", "write-rewrites", "--demonstrations", demonstrations, "--out", tmp_path / "rewrites")
+    assert vlmalign(*rewrites, *model).code == 0 and len(read_records(tmp_path / "rewrites", Candidate)) == 6
+    refused(*rewrites, says="writer is not given")
+    refused(*rewrites, *model, "--set", "writer.modle=m", says="Did you mean 'model'?")

@@ -5,6 +5,7 @@ import pytest
 from data_builders.demonstrations import build_demonstrations
 from data_builders.judges.asking import JudgeReply
 from data_builders.question_writing import QuestionWriting, verify_questions, write_questions
+from data_builders.writer import always
 from vlmalign.records import Demonstration, read_manifest, read_records
 from vlmalign.records.validation import validate_folder
 
@@ -58,7 +59,9 @@ def test_verified_questions_become_demonstrations_and_the_rest_is_counted(world,
 
     def build(out):
         asked.clear()
-        return write_questions(reports, out, ask, logic=logic, writer="m", writing=QuestionWriting(at_once=1))
+        return write_questions(
+            reports, out, always(ask), logic=logic, writer="m", writing=QuestionWriting(at_once=1)
+        )
 
     out = build(world.root / "out")
     records, counts = read_records(out, Demonstration), read_manifest(out).counts

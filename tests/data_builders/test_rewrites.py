@@ -6,6 +6,7 @@ from data_builders.demonstrations import build_demonstrations
 from data_builders.judges.asking import JudgeReply
 from data_builders.rewrites import check_rewrite, read_refused, verify_rewrites
 from data_builders.rewriting import Rewriting, write_rewrites
+from data_builders.writer import always
 from vlmalign.clinical import parse_text
 from vlmalign.records import DataError, Demonstration, assistant, read_manifest, read_records, user
 from vlmalign.records.candidate import Candidate
@@ -128,7 +129,7 @@ def test_a_model_writes_fenced_reports_and_only_whole_answers_are_kept(world, lo
         return JudgeReply("answered", "No leukocyte is seen." if "few" in text.lower() else "", "writer-1")
 
     def build(out):
-        return write_rewrites(sources, out, ask, writer="writer-1", rewriting=Rewriting(at_once=1))
+        return write_rewrites(sources, out, always(ask), writer="writer-1", rewriting=Rewriting(at_once=1))
 
     out = build(world.root / "out")
     (written,) = read_records(out, Candidate)

@@ -72,6 +72,54 @@ def rewrites(
     )  # fmt: skip
 
 
+@stage_command(app, "write-rewrites")
+def write_rewrites(
+    demonstrations: Path,
+    out: Path,
+    writer: dict[str, Any] | None = None,
+    rewriting: dict[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Let a language model rewrite reports; `build rewrites` then verifies what it wrote."""
+    from data_builders.rewriting import Rewriting
+    from data_builders.rewriting import write_rewrites as run
+
+    name, ask = _writer(writer, demonstrations)
+    settings = make_settings(Rewriting, rewriting or {}, where="rewriting")
+    run(demonstrations, out, ask, writer=name, rewriting=settings, overwrite=overwrite)
+
+
+@stage_command(app, "write-questions")
+def write_questions(
+    texts: Path,
+    out: Path,
+    logic: str,
+    writer: dict[str, Any] | None = None,
+    writing: dict[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Let a language model write questions and answers from true texts, and keep those that are verified."""
+    from data_builders.question_writing import QuestionWriting
+    from data_builders.question_writing import write_questions as run
+
+    name, ask = _writer(writer, texts)
+    settings = make_settings(QuestionWriting, writing or {}, where="writing")
+    run(texts, out, ask, logic=_logic(logic), writer=name, writing=settings, overwrite=overwrite)
+
+
+def _writer(settings: dict[str, Any] | None, folder: Path) -> Any:
+    from data_builders.writer import WriterConfig, open_writer
+    from vlmalign.records import read_manifest
+
+    if not settings:
+        raise ValueError(
+            "writer is not given: name the model, e.g. --set writer.model.backend=openai "
+            "--set writer.model.model=NAME --set writer.model.base_url=URL --set writer.cache=FOLDER"
+        )
+    config = make_settings(WriterConfig, settings, where="writer")
+    return open_writer(config, {folder: read_manifest(folder).data_use})
+
+
 def _known(findings: Sequence[Path], from_reference: bool) -> Any:
     if from_reference and findings:
         named = ", ".join(map(str, findings))

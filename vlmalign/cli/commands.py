@@ -40,6 +40,10 @@ HELP = {
     "n": "critiques of each answer; with several each pair comes as often",
     "temperature": "of sampling; default: greedy for one critique, 1 for several",
     "max_new_tokens": "a longer critique is cut, and its pair left out",
+    "rewrites": "folder of candidates that rewrite the demonstrations",
+    "allow_unread": "how many sentences more than its source a rewrite may have that cannot be read",
+    "per_text": "how many verified rewrites of a text are kept",
+    "uncertain": "what an expert is unsure of is dropped, or every claim weighed by its probability",
     "pairs_per_batch": "pairs whose critiques are written together",
 }
 SAMPLES = {"logic": "peripheral_smear", "n_items": "100"}
