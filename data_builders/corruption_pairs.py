@@ -66,7 +66,8 @@ def build_corruptions(
         texts: folder of demonstrations, of cases with reports, or of candidates.
         out: the Preference folder.
         logic: the domain's clinical logic.
-        cases: the cases of the texts, where they are to be verified; of candidates always.
+        cases: the cases of the texts, where they are to be verified; of candidates always. Reports whose own
+            cases hold the findings need no others.
         findings: "reference" for the findings inside the cases, or an expert's Finding folder(s). What they say
             and a text does not is what `add` can state wrongly.
         corruption: kinds, shares, how many, seed.

@@ -100,7 +100,7 @@ class TrueTexts:
                 yield from (self._of_candidate(case, candidate) for candidate in grouped.get(case.id, ()))
             return
         for record in self.folder:
-            yield self._of_case(record) if self.kind == "case" else self._of_demonstration(record, cases)
+            yield self._of_case(record, cases) if self.kind == "case" else self._of_demonstration(record, cases)
 
     def _of_candidate(self, case: Case, candidate: Candidate) -> TrueText:
         assert self.cases is not None
@@ -110,12 +110,12 @@ class TrueTexts:
             prompt_of(case, candidate), candidate.messages, case, candidate.finished, False, told,
         )  # fmt: skip
 
-    def _of_case(self, case: Case) -> TrueText:
+    def _of_case(self, case: Case, cases: Mapping[str, Case]) -> TrueText:
         text = None if case.reference is None else case.reference.text
         messages = (assistant_turn(text),) if text and text.strip() else ()
         return TrueText(
             case.id, case.id, case.group_id, case.split, case.images, self.folder.path, case.messages, messages,
-            case,
+            cases.get(case.id) if cases else case,
         )  # fmt: skip
 
     def _of_demonstration(self, record: Demonstration, cases: Mapping[str, Case]) -> TrueText:

@@ -68,6 +68,9 @@ def test_labelled_reports_are_taken_at_their_word_unless_findings_say_otherwise(
     assert {p.case_id for p in read_records(free, Preference)} == {"a", "b"}
     assert {p.case_id for p in read_records(held, Preference)} == {"b"}
     assert read_manifest(held).counts["texts_not_right"] == 1
+    bare = world.cases("bare", {"a": full, "b": full}, texts=texts, findings=False)
+    other = build_corruptions(bare, world.root / "other", logic=logic, cases=cases, findings="reference")
+    assert {p.case_id for p in read_records(other, Preference)} == {"b"}
 
 
 def test_a_killed_build_continues_to_the_same_bytes(world, logic, demonstrations, killed, bytes_of):
