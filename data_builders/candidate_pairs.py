@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from data_builders.expected_scoring import Probabilities, expected_score
 from data_builders.loop import commit_each
 from data_builders.pairing import Pair, PairingConfig, Scored, make_pairs
 from data_builders.reading import prompt_of, read_answer
@@ -15,6 +17,8 @@ from data_builders.scoring import ScoreWeights, score_reading
 from vlmalign.clinical import Logic
 from vlmalign.records import Candidate, Case, DataError, DatasetBuild, Message, Preference, RecordFolder
 from vlmalign.records.preference import Source
+
+Uncertain = Literal["drop", "weigh"]
 
 
 @dataclass(frozen=True)
@@ -25,16 +29,21 @@ class Known:
         answers: concept -> value, certain ones only.
         experts: who said so, id and version.
         uncertain: concepts left out because their source was not sure.
+        probabilities: of every concept that the source speaks of, value -> probability.
     """
 
     answers: Mapping[str, str]
     experts: tuple[str, ...] = ()
     uncertain: tuple[str, ...] = field(default=())
+    probabilities: Probabilities = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Grounding:
-    """How pairs are decided: where knowledge comes from, how it scores, which pairs are kept."""
+    """How pairs are decided: where knowledge comes from, how it scores, which pairs are kept.
+
+    With `uncertain` "weigh" claims count by probability, see `expected_score`; with "drop" only sure ones count.
+    """
 
     logic: Logic
     source: Source
@@ -43,6 +52,12 @@ class Grounding:
     weights: ScoreWeights
     pairing: PairingConfig
     concepts: Collection[str] | None = None
+    uncertain: Uncertain = "drop"
+
+    @property
+    def weighs(self) -> bool:
+        """Whether claims count by probability."""
+        return self.uncertain == "weigh"
 
 
 def candidates_by_case(folder: RecordFolder[Candidate], cases: RecordFolder[Case]) -> dict[str, list[Candidate]]:
@@ -93,7 +108,7 @@ def _pairs_of(
         return [], Counter(cases=1, cases_without_candidates=1)
     known = grounding.known(case)
     counts: Counter[str] = Counter(cases=1, uncertain_concepts=len(known.uncertain))
-    if not known.answers:
+    if not _checkable(known, grounding):
         return [], +(counts + Counter(cases_without_knowledge=1))
     pairs: list[Pair] = []
     for same_prompt in _by_prompt(case, candidates):
@@ -116,10 +131,11 @@ def _by_prompt(case: Case, candidates: list[Candidate]) -> list[list[Candidate]]
 def score_candidate(case: Case, candidate: Candidate, known: Known, grounding: Grounding) -> Scored:
     """Read one candidate and score it against what is known of its case."""
     reading = read_answer(grounding.logic, prompt_of(case, candidate), candidate.messages)
-    concepts = set(known.answers) if grounding.concepts is None else set(grounding.concepts)
+    concepts = _checkable(known, grounding) if grounding.concepts is None else set(grounding.concepts)
     if reading.asked is not None:  # a conversation owes answers to its questions only
         concepts &= set(reading.asked)
-    score = score_reading(
+    score = partial(expected_score, probabilities=known.probabilities) if grounding.weighs else score_reading
+    found = score(
         grounding.logic,
         reading,
         known.answers,
@@ -127,7 +143,12 @@ def score_candidate(case: Case, candidate: Candidate, known: Known, grounding: G
         concepts=frozenset(concepts),
         finished=candidate.finished,
     )
-    return Scored(candidate, score, reading.words, len(reading.parsed.unrecognised))
+    return Scored(candidate, found, reading.words, len(reading.parsed.unrecognised))
+
+
+def _checkable(known: Known, grounding: Grounding) -> set[str]:
+    """Concepts that claims can be held against."""
+    return set(known.answers) | (set(known.probabilities) if grounding.weighs else set())
 
 
 def _preference(case: Case, pair: Pair, number: int, known: Known, grounding: Grounding) -> Preference:
@@ -155,8 +176,13 @@ def _preference(case: Case, pair: Pair, number: int, known: Known, grounding: Gr
             "rejected_score": _score_of(rejected),
             "unverified_difference": pair.unverified_difference,
             "length": length_statistics(chosen, rejected),
+            **({"probabilities": _rounded(known.probabilities)} if grounding.weighs else {}),
         },
     )
+
+
+def _rounded(probabilities: Probabilities) -> dict[str, dict[str, float]]:
+    return {c: {v: round(p, 6) for v, p in of.items()} for c, of in sorted(probabilities.items())}
 
 
 def _score_of(scored: Scored) -> dict[str, Any]:

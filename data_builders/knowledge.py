@@ -23,6 +23,7 @@ def known_from_findings(logic: Logic, findings: Sequence[Finding], *, min_probab
         answers=found.answers,
         experts=tuple(sorted({finding.expert for finding in findings})),
         uncertain=tuple(sorted(found.uncertain)),
+        probabilities=found.probabilities,
     )
 
 

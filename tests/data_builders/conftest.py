@@ -40,6 +40,12 @@ def logic():
     return load_logic("peripheral_smear")
 
 
+@pytest.fixture(scope="session")
+def effusion():
+    """A small domain with a side, an amount and a stage."""
+    return load_logic(Path(__file__).parent / "toy_effusion.yaml")
+
+
 def findings_of(case_id, image, answers, *, expert="hand@1", std=None, probability=None):
     """Findings that say the answers: measurements for cells, categories for the rest, nothing derived."""
     findings = []

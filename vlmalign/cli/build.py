@@ -134,14 +134,15 @@ def expert_pairs(
     pairing: dict[str, Any] | None = None,
     weights: dict[str, float] | None = None,
     min_probability: float = 0.8,
+    uncertain: Literal["drop", "weigh"] = "drop",
     overwrite: bool = False,
 ) -> None:
-    """Preference pairs by an expert's findings; what it is unsure of is not used."""
+    """Preference pairs by an expert's findings; what it is unsure of is dropped, or weighed by its probability."""
     from data_builders import build_expert_pairs
 
     build_expert_pairs(
         cases, candidates, list(findings), out, logic=_logic(logic), **_rules(pairing, weights),
-        min_probability=min_probability, overwrite=overwrite,
+        min_probability=min_probability, uncertain=uncertain, overwrite=overwrite,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ HELP = {
     "candidates": "folder of candidates",
     "findings": "folder of findings; may be repeated",
     "pairs": "folder of preference pairs",
+    "texts": "folder of true texts: demonstrations, cases with reports, or candidates with their cases",
     "out": "folder to write; the same command again continues or does nothing",
     "logic": "clinical logic: a shipped name or a YAML file of your own, with @policy where it has policies",
     "seed": "of every random choice",
@@ -44,6 +45,10 @@ HELP = {
     "labels": "answers where the expert says nothing: the cases' reports, or their reference findings",
     "questions_per_case": "questions drawn for each case",
     "reports": "also ask for a report",
+    "rewrites": "folder of candidates that rewrite the demonstrations",
+    "allow_unread": "how many sentences more than its source a rewrite may have that cannot be read",
+    "per_text": "how many verified rewrites of a text are kept",
+    "uncertain": "what an expert is unsure of is dropped, or every claim weighed by its probability",
     "pairs_per_batch": "pairs whose critiques are written together",
 }
 SAMPLES = {"logic": "peripheral_smear", "n_items": "100"}

@@ -35,6 +35,13 @@ def evaluate_answers(
     against: Annotated[
         Path | None, typer.Option(help="candidates to the same cases: paired differences to them are given, too")
     ] = None,
+    learnt_from: Annotated[
+        list[Path] | None,
+        typer.Option(help="pairs or demonstrations that the policy learnt from: their experts may not grade it"),
+    ] = None,
+    allow_self_grading: Annotated[
+        list[str] | None, typer.Option(help="an expert that may grade what it has taught")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Score folders of candidates against what is known of their cases.
@@ -47,9 +54,14 @@ def evaluate_answers(
     from vlmalign.clinical import load_logic
     from vlmalign.evaluation import aggregate
     from vlmalign.evaluation.against import compare_metrics
+    from vlmalign.evaluation.self_grading import refuse_graded_teachers
 
     domain = load_logic(logic)
     given = read_cases(cases, domain)
+    if allow_self_grading and not learnt_from:
+        raise ValueError("--allow-self-grading is given and --learnt-from is not: drop it, or name the data")
+    if learnt_from:
+        refuse_graded_teachers(learnt_from, given.experts, allowed=allow_self_grading or ())
     scope = in_scope or [c for c in domain.order if c not in set(domain.derived_concepts)]
     found, counted, differences = {}, {}, {}
     baseline = None if against is None else score_against(against, given, domain, scope, answered)[0]

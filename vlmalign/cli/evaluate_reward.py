@@ -29,6 +29,9 @@ def evaluate_reward(
     own_labels: Annotated[
         list[str] | None, typer.Option(help="a reward that may be measured on pairs that it decided itself")
     ] = None,
+    allow_self_grading: Annotated[
+        list[str] | None, typer.Option(help="an expert whose findings may be behind both pairs and judgements")
+    ] = None,
     margin: Annotated[float, typer.Option(help="differences of two rewards below it are of no interest")] = MARGIN,
     mistakes: Annotated[int, typer.Option(min=0, help="pairs to show of each reward in the report")] = 8,
     json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
@@ -54,7 +57,12 @@ def evaluate_reward(
     folder = RecordFolder(pairs, Preference)
     if not len(folder):
         raise ValueError(f"{pairs} holds no pair: there is nothing to measure")
-    found = {name: read_judged_pairs(folder, path, own_labels=own_labels or ()) for name, path in folders.items()}
+    found = {
+        name: read_judged_pairs(
+            folder, path, own_labels=own_labels or (), allow_self_grading=allow_self_grading or ()
+        )
+        for name, path in folders.items()
+    }
     domain = None if logic is None else load_logic(logic)
     keys = list(dict.fromkeys(by or ("source", "concept", "question")))
     results: dict[str, Any] = {

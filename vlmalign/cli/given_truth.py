@@ -35,6 +35,12 @@ class GivenCases:
     sources: frozenset[str]
 
     @property
+    def experts(self) -> frozenset[str]:
+        """Whose findings say what is true."""
+        known = [case.reference.findings for case in self.cases.values() if case.reference is not None]
+        return frozenset(finding.expert for findings in known for finding in findings)
+
+    @property
     def names(self) -> str:
         """The folders, for messages."""
         return ", ".join(map(str, self.folders))

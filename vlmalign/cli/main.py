@@ -9,9 +9,12 @@ import warnings
 import typer
 
 from vlmalign import __version__
-from vlmalign.cli import (
+from vlmalign.cli import (  # noqa: F401  - they add to `vlmalign build`
     best_of_n,
-    build_consultations,  # noqa: F401  - registers its command
+    build_consultations,
+    build_curriculum,
+    build_judge,
+    build_symbolic,
     cache,
     calibrate,
     chat,

@@ -113,6 +113,10 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
         """The folder that a record comes from, by its number."""
         return self.folders[self._folder_of[record]]
 
+    def folder_number(self, record: int) -> int:
+        """Place among the sources of the folder that a record comes from, by the record's number."""
+        return self._folder_of[record]
+
     def responses(self, record: int) -> tuple[EncodedResponse, ...]:
         """The answers of a record, by its number; no image is read."""
         return self._encoded[record].responses

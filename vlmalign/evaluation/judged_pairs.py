@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlmalign.evaluation.self_grading import experts_of, refuse_self_grading
 from vlmalign.records import DataError, Preference, RecordFolder
 from vlmalign.records.preference import Dyad
 from vlmalign.records.scores import SIDES, Scores, read_scores, side_id
@@ -71,6 +72,7 @@ def read_judged_pairs(
     judged: str | Path,
     *,
     own_labels: Collection[str] = (),
+    allow_self_grading: Collection[str] = (),
 ) -> JudgedPairs:
     """Join pairs with the judgements that `vlmalign score --pairs` made of them.
 
@@ -78,10 +80,12 @@ def read_judged_pairs(
         pairs: folder of preferences.
         judged: folder of judgements with candidate ids `<pair id>/chosen` and `<pair id>/rejected`.
         own_labels: judges, by name, that may be evaluated on pairs that they decided themselves.
+        allow_self_grading: experts, by name, whose findings may be behind both the pairs and the judgements.
 
     Raises:
         DataError: the judgements are of other pairs, or of none of these; or their judge decided some of the
-            pairs itself, which would measure only that it agrees with itself.
+            pairs itself, or the same expert's findings are behind both, which would measure only that they
+            agree with themselves.
 
     Example:
         >>> read_judged_pairs(RecordFolder("/no/such", Preference), "/none")
@@ -107,6 +111,10 @@ def read_judged_pairs(
             file=pairs.path,
             field="judge_ids",
         )
+    experts = scores.config.get("experts")
+    if isinstance(experts, list):
+        taught = experts_of(records)
+        refuse_self_grading(taught, experts, allowed=allow_self_grading, what="pairs", file=pairs.path)
     return JudgedPairs(
         [join_pair(pair, scores) for pair in records], scores.judge, scores.criterion, scores.sha256
     )

@@ -59,6 +59,7 @@ def score_pairs(
         "criterion": criterion,
         "pairs": folder.sha256,
         "pairs_per_batch": pairs_per_batch,
+        **({"experts": list(experts)} if (experts := getattr(reward, "experts", ())) else {}),
     }
     data_use = folder.manifest.data_use
     with DatasetBuild(out, "judgement", config, overwrite=overwrite, data_use=data_use) as build:

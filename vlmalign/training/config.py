@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from vlmalign.data.datasets import DataSource
 from vlmalign.records.suggestions import SettingsError, UnknownKeyError, explain, is_unknown_key, unknown
@@ -118,11 +118,12 @@ class StageConfig(RunConfig):
 
     @model_validator(mode="after")
     def _no_contradictions(self) -> StageConfig:
-        lengths = {name: getattr(self, name) for name in ("epochs", "max_steps", "max_flops")}
-        given = [name for name, value in lengths.items() if value is not None]
+        names = [name for name in ("epochs", "max_steps", "max_flops", "part_steps") if hasattr(self, name)]
+        given = [name for name in names if getattr(self, name) is not None]
         if len(given) != 1:
             found = " and ".join(given) if given else "none of epochs, max_steps and max_flops"
-            raise ValueError(f"{found} given: set exactly one of them")
+            more = ", or part_steps" if "part_steps" in names and not given else ""
+            raise ValueError(f"{found} given: set exactly one of them{more}")
         if self.lora and "language" in self.freeze:
             raise ValueError("lora trains the language model and freeze names it: drop one of the two")
         if self.lora and self.freeze:
@@ -141,6 +142,28 @@ class StageConfig(RunConfig):
 
 class SftConfig(StageConfig):
     """Supervised fine-tuning on demonstrations."""
+
+    part_steps: tuple[PositiveInt, ...] | None = Field(
+        None,
+        description="a curriculum: so many optimiser steps on each folder of data, one folder after the other; "
+        "instead of epochs, max_steps or max_flops",
+    )
+
+    @model_validator(mode="after")
+    def _parts_are_folders(self) -> SftConfig:
+        if self.part_steps is None:
+            return self
+        if len(self.part_steps) != len(self.data):
+            raise ValueError(
+                f"part_steps has {len(self.part_steps)} numbers and data {len(self.data)} folders: "
+                "give the steps of each folder, in order"
+            )
+        repeated = next((source.path for source in self.data if source.repeat > 1), None)
+        if repeated is not None:
+            raise ValueError(
+                f"data repeats {repeated} and part_steps says how long each folder is learnt: drop repeat"
+            )
+        return self
 
 
 class DpoConfig(StageConfig):

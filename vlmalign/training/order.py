@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import torch
 from torch.utils.data import Sampler
@@ -58,6 +59,39 @@ class EpochOrder(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         yield from permutation(self.n, self.seed, "order", self.epoch)
+
+
+class PartOrder(Sampler[int]):
+    """Parts one after the other, each for as many draws as it is given (a curriculum).
+
+    Within a part all examples are drawn before one is drawn again, each round in a random order of its own. The
+    whole is one epoch: a resumed run goes on at the same draw.
+
+    Args:
+        parts: indices of the examples of each part.
+        draws: how many are drawn of each.
+        seed: of the orders.
+
+    Example:
+        >>> list(PartOrder([[0], [1]], [2, 1], seed=0))
+        [0, 0, 1]
+    """
+
+    def __init__(self, parts: Sequence[Sequence[int]], draws: Sequence[int], seed: int) -> None:
+        self.parts = parts
+        self.draws = draws
+        self.seed = seed
+
+    def set_epoch(self, epoch: int) -> None:
+        """There is one epoch alone."""
+
+    def __len__(self) -> int:
+        return sum(self.draws)
+
+    def __iter__(self) -> Iterator[int]:
+        for number, (part, n) in enumerate(zip(self.parts, self.draws, strict=True)):
+            places = endless_order(len(part), 0, self.seed, "part", number)
+            yield from (part[place] for place in islice(places, n))
 
 
 class AnchoredOrder(Sampler[tuple[int, int]]):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
 
-from vlmalign.data import collate, pad_token
+from vlmalign.data import ExampleDataset, collate, pad_token
 from vlmalign.losses import sft_loss
 from vlmalign.models import batch_flops, forward_responses, save_vlm
 from vlmalign.records import Demonstration
 from vlmalign.training.budget import steps_of
 from vlmalign.training.config import SftConfig
 from vlmalign.training.examples import evaluation_examples, training_examples
-from vlmalign.training.order import EpochOrder
+from vlmalign.training.order import EpochOrder, PartOrder
 from vlmalign.training.policy import feature_cache_of, load_policy
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
@@ -48,14 +50,14 @@ def train_sft(config: SftConfig, *, overwrite: bool = False) -> Path:
     vlm = load_policy(config)
     data = training_examples(config, config.data, Demonstration, vlm)
     held_out = evaluation_examples(config, Demonstration, vlm)
-    order = EpochOrder(len(data), config.seed)
+    order = order_of(config, data)
     collator = partial(collate, pad_token_id=pad_token(vlm.processor))
 
     # 3. How long to train.
     def cost(batch: Batch) -> float:
         return batch_flops(vlm.model, batch["batch"], training=True)
 
-    steps = steps_of(config, order, data, collator, cost)
+    steps = sum(config.part_steps) if config.part_steps else steps_of(config, order, data, collator, cost)
 
     # 4. Train, save, close the run.
     run.begin()
@@ -70,7 +72,26 @@ def train_sft(config: SftConfig, *, overwrite: bool = False) -> Path:
         eval_dataset=held_out,
         features=feature_cache_of(config, vlm.model),
     )
-    return trainer.fit(lambda folder: save_vlm(vlm, folder), {"stage": "sft"})
+    summary: dict[str, Any] = {"stage": "sft"}
+    if config.part_steps:
+        summary["parts"] = [
+            {"data": source.path, "steps": n} for source, n in zip(config.data, config.part_steps, strict=True)
+        ]
+    return trainer.fit(lambda folder: save_vlm(vlm, folder), summary)
+
+
+def order_of(config: SftConfig, data: ExampleDataset[Demonstration]) -> EpochOrder | PartOrder:
+    """The order of the examples: epochs of all of them, or with `part_steps` folder after folder.
+
+    A step takes batch_size x gradient_accumulation examples on each process.
+    """
+    if config.part_steps is None:
+        return EpochOrder(len(data), config.seed)
+    per_step = config.batch_size * config.gradient_accumulation * PartialState().num_processes
+    parts: list[list[int]] = [[] for _ in config.data]
+    for place, record in enumerate(data.order):
+        parts[data.folder_number(record)].append(place)
+    return PartOrder(parts, [steps * per_step for steps in config.part_steps], config.seed)
 
 
 class SftTrainer(StageTrainer):

@@ -1,0 +1,221 @@
+"""Agreement of several judges: Cohen's and Fleiss' kappa, Krippendorff's alpha, with intervals over cases.
+
+A figure that is not defined, because nobody varied or nobody was compared, is None with the reason. It is neither
+0 nor 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from vlmalign.records import Judgement, RecordFolder
+
+Level = Literal["nominal", "ordinal", "interval"]
+Ratings = Sequence[Sequence[Hashable | None]]  # one row for each case, one column for each judge, None: no rating
+_Figure = Callable[[Ratings], "float | str"]  # the figure, or why there is none
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A figure of agreement.
+
+    Attributes:
+        name: which.
+        value: the figure; None where it is not defined.
+        low: lower end of its 95 % percentile bootstrap interval over cases; None where there is none.
+        high: upper end.
+        n: cases that count.
+        reason: why there is no value.
+        resamples: bootstrap samples in which the figure was defined.
+    """
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    reason: str | None = None
+    resamples: int = 0
+
+
+def cohen_kappa(ratings: Ratings, *, resamples: int = 1000, seed: int = 0) -> Agreement:
+    """Cohen's kappa of two judges (Cohen 1960): (p_o - p_e) / (1 - p_e), over cases that both rated.
+
+    Args:
+        ratings: rows of two.
+        resamples: bootstrap samples; 0 for no interval.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: a row has not two columns.
+
+    Example:
+        >>> table = [("y", "y")] * 20 + [("y", "n")] * 5 + [("n", "y")] * 10 + [("n", "n")] * 15
+        >>> round(cohen_kappa(table, resamples=0).value, 3)
+        0.4
+    """
+    _check_columns(ratings, 2)
+    both = [row for row in ratings if None not in row]
+    return _with_interval("Cohen's kappa", _cohen, both, resamples, seed)
+
+
+def fleiss_kappa(ratings: Ratings, *, resamples: int = 1000, seed: int = 0) -> Agreement:
+    """Fleiss' kappa (Fleiss 1971) of judges who all rated, over cases without a missing rating.
+
+    Args:
+        ratings: rows of equally many, two or more.
+        resamples: bootstrap samples; 0 for no interval.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: rows differ in length or have fewer than two columns.
+
+    Example:
+        >>> round(fleiss_kappa([(1, 1, 1), (1, 1, 2), (2, 2, 2)], resamples=0).value, 3)
+        0.55
+    """
+    _check_columns(ratings)
+    return _with_interval("Fleiss' kappa", _fleiss, [r for r in ratings if None not in r], resamples, seed)
+
+
+def krippendorff_alpha(
+    ratings: Ratings, level: Level = "nominal", *, resamples: int = 1000, seed: int = 0
+) -> Agreement:
+    """Krippendorff's alpha = 1 - D_o / D_e (Krippendorff, Content Analysis, 2004, sec. 11.3); ratings may be
+    missing.
+
+    Args:
+        ratings: rows of equally many; numbers for the levels `ordinal` and `interval`. Rows with fewer than two
+            ratings do not count.
+        level: of measurement.
+        resamples: bootstrap samples; 0 for no interval.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: rows differ in length or have fewer than two columns.
+
+    Example:
+        >>> round(krippendorff_alpha([(1, 1), (2, 2), (1, 2), (2, None)], resamples=0).value, 3)
+        0.444
+    """
+    _check_columns(ratings)
+    paired = [row for row in ratings if sum(value is not None for value in row) >= 2]
+    name = f"Krippendorff's alpha ({level})"
+    return _with_interval(name, lambda rows: _krippendorff(rows, level), paired, resamples, seed)
+
+
+def _check_columns(ratings: Ratings, exactly: int | None = None) -> None:
+    widths = {len(row) for row in ratings}
+    if len(widths) > 1 or any(width < 2 or exactly not in (None, width) for width in widths):
+        rule = f"{exactly} in every row" if exactly else "the same in every row, two or more"
+        raise ValueError(f"the rows hold {sorted(widths)} ratings, expected {rule}: None for a missing one.")
+
+
+def _with_interval(name: str, figure: _Figure, rows: Ratings, resamples: int, seed: int) -> Agreement:
+    value = figure(rows) if rows else "no case was rated by two judges"
+    if isinstance(value, str):
+        return Agreement(name, None, None, None, len(rows), value)
+    rng = np.random.default_rng(seed)
+    drawn = (figure([rows[i] for i in rng.integers(len(rows), size=len(rows))]) for _ in range(resamples))
+    found = [each for each in drawn if not isinstance(each, str)]
+    if len(rows) < 2 or not found:
+        return Agreement(name, value, None, None, len(rows))
+    low, high = np.quantile(found, [0.025, 0.975])
+    return Agreement(name, value, float(low), float(high), len(rows), resamples=len(found))
+
+
+def _cohen(rows: Ratings) -> float | str:
+    n = len(rows)
+    observed = sum(a == b for a, b in rows) / n
+    first, second = Counter(a for a, _ in rows), Counter(b for _, b in rows)
+    expected = sum(first[value] * second[value] for value in first) / n**2
+    return "both judges gave one and the same rating throughout" if expected == 1 else _kappa(observed, expected)
+
+
+def _fleiss(rows: Ratings) -> float | str:
+    n, k = len(rows), len(rows[0])
+    agreed = sum(c * (c - 1) for row in rows for c in Counter(row).values()) / (n * k * (k - 1))
+    shares = [c / (n * k) for c in Counter(value for row in rows for value in row).values()]
+    expected = math.fsum(share**2 for share in shares)
+    return "all judges gave one and the same rating throughout" if len(shares) == 1 else _kappa(agreed, expected)
+
+
+def _kappa(observed: float, expected: float) -> float:
+    return (observed - expected) / (1 - expected)
+
+
+def _krippendorff(rows: Ratings, level: Level) -> float | str:
+    units = [[value for value in row if value is not None] for row in rows]
+    values = sorted({value for unit in units for value in unit})  # type: ignore[type-var]
+    if len(values) < 2:
+        return "all ratings are the same: there is no variation to agree on"
+    place = {value: k for k, value in enumerate(values)}
+    together = np.zeros((len(values), len(values)))
+    for unit in units:
+        for a, b in combinations([place[value] for value in unit], 2):
+            together[a, b] += 1 / (len(unit) - 1)
+            together[b, a] += 1 / (len(unit) - 1)
+    totals = together.sum(axis=0)
+    n = totals.sum()
+    apart = _distances(values, totals, level)
+    expected = (np.outer(totals, totals) * apart).sum() / (n - 1)
+    return float(1 - (together * apart).sum() / expected)
+
+
+def _distances(values: Sequence[Hashable], totals: np.ndarray, level: Level) -> np.ndarray:
+    """Squared differences between values (V, V); equal ones are 0 apart."""
+    if level == "nominal":
+        return 1.0 - np.eye(len(values))
+    if level == "interval":
+        numbers = np.asarray(values, dtype=float)
+        return (numbers[:, None] - numbers[None, :]) ** 2
+    ranks = np.cumsum(totals) - totals / 2  # sum of n_g from c to k, less half of both ends
+    return (ranks[:, None] - ranks[None, :]) ** 2
+
+
+def jury_agreement(folder: str | Path, criterion: str, *, seed: int = 0) -> list[Agreement]:
+    """How far the judges of a Judgement folder agree on one criterion.
+
+    Verdicts are nominal; scores interval. An invalid judgement is a missing rating. For verdicts of two judges
+    Cohen's kappa is given as well, of more Fleiss' kappa.
+
+    Args:
+        folder: of judgements by two or more judges.
+        criterion: e.g. `pairwise`.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: the folder cannot be used.
+        ValueError: fewer than two judges judged by that criterion, or one judged the same twice.
+    """
+    found: dict[tuple[str, ...], dict[str, Judgement]] = defaultdict(dict)
+    for judgement in RecordFolder(folder, Judgement):
+        if judgement.criterion != criterion:
+            continue
+        if judgement.judge in found[judgement.candidate_ids]:
+            raise ValueError(f"{judgement.judge} judges {judgement.candidate_ids} twice by {criterion!r}.")
+        found[judgement.candidate_ids][judgement.judge] = judgement
+    judges = sorted({judge for by_judge in found.values() for judge in by_judge})
+    if len(judges) < 2:
+        raise ValueError(
+            f"{folder}: {len(judges)} judge(s) on {criterion!r} ({', '.join(judges)}): two are needed."
+        )
+    rows = [[_rating(by_judge.get(judge)) for judge in judges] for by_judge in found.values()]
+    if any(isinstance(value, float) for row in rows for value in row):
+        return [krippendorff_alpha(rows, "interval", seed=seed)]
+    kappa = cohen_kappa if len(judges) == 2 else fleiss_kappa
+    return [krippendorff_alpha(rows, "nominal", seed=seed), kappa(rows, seed=seed)]
+
+
+def _rating(judgement: Judgement | None) -> str | float | None:
+    if judgement is None or not judgement.valid:
+        return None
+    return judgement.verdict or judgement.score

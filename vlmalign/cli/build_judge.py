@@ -1,0 +1,116 @@
+"""`vlmalign build judge CONFIG.yaml`: LLM judges compare or grade answers, and write judgements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlmalign.cli.build import app
+from vlmalign.cli.console import console, errors
+from vlmalign.cli.outcome import stamp, tell_outcome
+from vlmalign.cli.settings import settings_table
+from vlmalign.cli.stages import StageError, load_recipe, merge, parse_settings, run_recipe_stage, stage
+from vlmalign.recipes import read_recipe
+from vlmalign.records.suggestions import SettingsError, explain
+
+if TYPE_CHECKING:
+    from data_builders.judges.running import JudgeRun
+
+
+@stage("judge")
+def run_judge(overwrite: bool = False, **config: Any) -> None:
+    """LLM judges over candidates or pairs."""
+    from pydantic import ValidationError
+
+    from data_builders.judges.config import JudgeConfig
+    from data_builders.judges.running import run_judges
+
+    try:
+        made = JudgeConfig.model_validate(config)
+    except ValidationError as error:
+        known = JudgeConfig.model_fields
+        raise SettingsError(f"stage 'judge': {explain(error, 'key', lambda at: () if at else known)}") from None
+    run_judges(made, overwrite=overwrite, tell=tell_run)
+
+
+def tell_run(run: JudgeRun) -> None:
+    """Print what was asked, what it cost, and what could not be used."""
+    console.print(
+        f"asked {run.asked} request{'s' * (run.asked != 1)}, {run.cached} taken from the cache"
+        + (f", {run.repeated} attempts repeated" if run.repeated else ""),
+        markup=False,
+    )
+    total = run.spent + run.earlier
+    if run.spent.requests or run.earlier.requests:
+        before = f" (in all {total.tokens} tokens, cost {total.cost:.4g})" if run.earlier.requests else ""
+        console.print(
+            f"{run.spent.prompt_tokens} tokens read, {run.spent.completion_tokens} written, "
+            f"cost {run.spent.cost:.4g}{before}",
+            markup=False,
+        )
+    states = [f"{run.counts[f'replies_{s}']} {s}" for s in ("cut", "refused", "failed") if _some(run, s)]
+    if states:
+        errors.print(
+            f"warning: replies without use: {', '.join(states)}; their judgements are invalid", markup=False
+        )
+    if _some(run, "failed"):
+        errors.print("failed requests, and only these, are asked again with --overwrite", markup=False)
+    if run.untold:
+        errors.print(
+            f"warning: of {run.untold} replies the server told no tokens: counted is the most", markup=False
+        )
+    if run.torn:
+        errors.print(
+            f"warning: the cache has {run.torn} cut line(s): these requests were asked again", markup=False
+        )
+
+
+def _some(run: JudgeRun, state: str) -> bool:
+    return bool(run.counts.get(f"replies_{state}"))
+
+
+def _list_settings(value: bool) -> None:
+    if not value:
+        return
+    from data_builders.judges.config import HuggingFaceJudge, JudgeConfig, OpenAIJudge
+
+    for prefix, settings in (("", JudgeConfig), ("judges.", OpenAIJudge), ("judges.", HuggingFaceJudge)):
+        if prefix:
+            console.print(f"{settings.__name__}: {(settings.__doc__ or '').strip()}", markup=False)
+        for name, default, about in settings_table(settings):
+            console.print(f"{prefix + name:28} {default:10} {about}", markup=False)
+    raise typer.Exit
+
+
+@app.command("judge")
+def judge(
+    config: Annotated[Path, typer.Argument(help="a shipped recipe, or a YAML file with stage, vars and config")],
+    set_: Annotated[list[str], typer.Option("--set", help="a setting, e.g. --set budget.max_cost=5")] = [],  # noqa: B006
+    var: Annotated[list[str], typer.Option("--var", help="a variable of the recipe")] = [],  # noqa: B006
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="start anew; what is in the cache is not asked again")
+    ] = False,
+    settings: Annotated[
+        bool,
+        typer.Option("--settings", callback=_list_settings, is_eager=True, help="list every setting, and stop"),
+    ] = False,
+) -> None:
+    """LLM judges compare or grade answers: any OpenAI-compatible endpoint, or a local Hugging Face model.
+
+    For example: vlmalign build judge my-judge.yaml --set budget.max_cost=5
+
+    Answers are kept in the cache folder the moment they arrive; the same command continues a stopped run and asks
+    nothing twice. Data whose manifest forbids it (data_use) are not sent.
+    """
+    recipe = load_recipe(read_recipe(config), parse_settings(var), name=str(config))
+    if recipe.stage != "judge":
+        raise StageError(
+            f"{config}: this is a recipe of stage {recipe.stage!r}, not of 'judge'. "
+            f"Run it with: vlmalign recipes run {config}"
+        )
+    merged = merge(recipe.config, parse_settings(set_))
+    before = stamp(merged["out"]) if "out" in merged else None
+    run_recipe_stage("judge", merged | ({"overwrite": True} if overwrite else {}), name=str(config))
+    tell_outcome(merged["out"], before)
