@@ -43,7 +43,7 @@ def summarise_counts(counts: Sequence[int], floor: float = 0.0) -> Measured:
 
     Example:
         >>> summarise_counts([0, 0, 0, 1])
-        Measured(value=0.25, std=0.433, probability=0.25)
+        Measured(value=0.25, std=0.433, probability=0.25, unit='1')
     """
     values = np.asarray(counts, dtype=np.float64)
     return Measured(
@@ -56,7 +56,7 @@ def summarise_covers(covers: Sequence[float], floor: float = 0.0) -> Measured:
 
     Example:
         >>> summarise_covers([0.2, 0.4])
-        Measured(value=0.3, std=0.1, probability=None)
+        Measured(value=0.3, std=0.1, probability=None, unit='1')
     """
     values = np.asarray(covers, dtype=np.float64)
     return Measured(round(float(values.mean()), 6), round(float(np.hypot(values.std(), floor)), 6))
