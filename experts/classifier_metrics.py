@@ -98,7 +98,7 @@ def classifier_metrics(
         concept: what the numbers are about.
         threshold: present from here on; without one sensitivity and specificity are left out.
         baseline: (N,) scores of something trivial on the same images, e.g. of `pixel_baseline`; its AUROC is put
-            beside the expert's.
+            beside the expert's, and the difference on the same draws of groups.
 
     Raises:
         ValueError: lengths differ, a probability is not in 0..1, or one of the two classes does not occur.
@@ -114,6 +114,11 @@ def classifier_metrics(
     if baseline is not None:
         scores = np.asarray(baseline, dtype=float)
         found["pixel_baseline_auroc"] = bootstrap(auroc, scores, y, groups, both=True, seed=seed("auroc"))
+
+        def gain(mine: Floats, y: Floats, weight: Floats) -> float:
+            return auroc(mine, y, weight) - auroc(scores, y, weight)
+
+        found["auroc_above_pixels"] = bootstrap(gain, p, y, groups, both=True, seed=seed("auroc"))
     if threshold is not None:
         for name, of, right in (
             ("sensitivity", present, present & (p >= threshold)),

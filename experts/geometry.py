@@ -83,7 +83,8 @@ def largest_component(mask: Mask) -> Mask:
     labels, n = ndimage.label(mask, EIGHT)
     if n < 2:
         return mask
-    return labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    largest: Mask = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    return largest
 
 
 def fill_holes(mask: Mask) -> Mask:
@@ -228,7 +229,7 @@ def cardiothoracic_ratio(heart: Mask, lungs: Mask) -> Quantity | Undefined:
     left, right = lungs[:, :middle], lungs[:, middle:]
     if not (left.any() and right.any()):
         return Undefined("there is lung on one side of the heart only")
-    rows = left.any(1) & right.any(1)
+    rows: NDArray[np.bool_] = left.any(axis=1) & right.any(axis=1)
     if not rows.any():
         return Undefined("no row crosses both lungs")
     found = ratio(extent(heart, "horizontal"), widest_row(lungs & rows[:, None]))

@@ -89,7 +89,7 @@ class Metric(Part):
     name: str = Field(
         description="dice | count_mae | presence_accuracy | presence_uncertain | cover_mae | auroc | sensitivity "
         "| "
-        "specificity | ece | brier | pixel_baseline_auroc"
+        "specificity | ece | brier | pixel_baseline_auroc | auroc_above_pixels"
     )
     structure: str = Field(description="the structure, or a classifier's concept")
     value: float

@@ -34,6 +34,13 @@ ARCHITECTURES = Plugins(
     {
         "segmentation": _loader("experts.segmentation", "load_segmentation"),
         "classification": _loader("experts.classification", "load_classification"),
+        "zero_shot": _loader("experts.zero_shot", "load_zero_shot"),
+        "monai_network": _loader("experts.monai_networks", "load_named"),
+        "monai_bundle": _loader("experts.monai_bundles", "load_bundle"),
+        "xrayvision": _loader("experts.xrayvision", "load_xrayvision"),
+        "http": _loader("experts.http_server", "load_http"),
+        "ensemble": _loader("experts.ensemble", "load_ensemble"),
+        "views": _loader("experts.ensemble", "load_views"),
     },
     ours_first=True,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,8 @@ def show(image: Image.Image, view: View) -> Image.Image:
     return ImageEnhance.Brightness(image).enhance(1 + (LIGHT if view == "brighter" else -LIGHT))
 
 
-def undo(labels: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
-    """A label image (H, W) of a view, put back onto the image; what a shift pushed out repeats the edge.
+def undo(labels: NDArray[Any], view: View) -> NDArray[Any]:
+    """A label image or layer (H, W) of a view, put back onto the image; what a shift pushed out repeats the edge.
 
     Example:
         >>> undo(np.array([[1, 0, 0]], dtype=np.uint8), "mirrored").tolist()
@@ -58,7 +58,7 @@ def _steps(size: tuple[int, int], view: str) -> tuple[int, int]:
     return x * max(round(SHIFT * size[0]), 1), y * max(round(SHIFT * size[1]), 1)
 
 
-def _shifted(array: NDArray[np.uint8], right: int, down: int) -> NDArray[np.uint8]:
+def _shifted(array: NDArray[Any], right: int, down: int) -> NDArray[Any]:
     rows = np.clip(np.arange(array.shape[0]) - down, 0, array.shape[0] - 1)
     columns = np.clip(np.arange(array.shape[1]) - right, 0, array.shape[1] - 1)
     return np.ascontiguousarray(array[rows[:, None], columns[None, :]])
