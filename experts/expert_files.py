@@ -7,7 +7,6 @@ another expert, just as other weights are.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,16 +27,19 @@ REMEDY = "Adopt or train the expert again with --overwrite, or restore the file.
 S = TypeVar("S", bound=BaseModel)
 
 
-def version_of(settings: BaseModel, folder: Path, files: Mapping[str, Path] | tuple[str, ...] = ()) -> str:
+def version_of(settings: BaseModel, folder: Path, files: tuple[str, ...] = ()) -> str:
     """First 12 hexadecimal digits of the hash of settings and files.
 
     Args:
         settings: how the files are used.
         folder: where the files are.
-        files: names inside the folder, or names with the places where the files lie now.
+        files: names inside the folder.
+
+    Raises:
+        DataError: a file is missing.
     """
-    places = dict(files) if isinstance(files, Mapping) else {name: folder / name for name in files}
-    hashes = {name: sha256_file(path) for name, path in sorted(places.items())}
+    check_files(folder, files)
+    hashes = {name: sha256_file(folder / name) for name in sorted(files)}
     return config_hash({"settings": settings.model_dump(mode="json"), "files": hashes})[:12]
 
 
@@ -75,15 +77,27 @@ def read_expert(folder: str | Path, settings: type[S]) -> tuple[ExpertCard, S]:
         raise DataError(f"expert.json is not readable ({error})", REMEDY, file=file) from None
 
 
+def check_files(folder: Path, files: tuple[str, ...]) -> None:
+    """Refuse an expert that is not whole.
+
+    Raises:
+        DataError: a file is missing.
+    """
+    for name in files:
+        if not (folder / name).is_file():
+            raise DataError(
+                f"the expert's file {name} is missing",
+                "Adopt or train it again, or restore the file.",
+                file=folder,
+            )
+
+
 def check_version(folder: Path, card: ExpertCard, settings: BaseModel, files: tuple[str, ...]) -> None:
     """Refuse files or settings that are not those the card was written for.
 
     Raises:
         DataError: a file is missing, or the hash differs.
     """
-    for name in files:
-        if not (folder / name).is_file():
-            raise DataError("a file of the expert is missing", REMEDY, file=folder / name)
     found = version_of(settings, folder, files)
     if found != card.version:
         raise DataError(

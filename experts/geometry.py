@@ -229,7 +229,7 @@ def cardiothoracic_ratio(heart: Mask, lungs: Mask) -> Quantity | Undefined:
     left, right = lungs[:, :middle], lungs[:, middle:]
     if not (left.any() and right.any()):
         return Undefined("there is lung on one side of the heart only")
-    rows: NDArray[np.bool_] = left.any(axis=1) & right.any(axis=1)
+    rows = (left.sum(axis=1) > 0) & (right.sum(axis=1) > 0)
     if not rows.any():
         return Undefined("no row crosses both lungs")
     found = ratio(extent(heart, "horizontal"), widest_row(lungs & rows[:, None]))

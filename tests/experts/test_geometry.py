@@ -133,14 +133,10 @@ def test_masks_of_two_images_are_refused():
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="CHASE_DB1 is absent (VLMALIGN_DATA)")
 def test_two_observers_of_chase_db1_agree_to_a_mean_dice_of_0_777():
-    found = [
-        overlap(
-            *(
-                np.asarray(Image.open(DATA / who / file.name).convert("L")) > 0
-                for who in ("observer1", "observer2")
-            )
-        )
-        for file in sorted((DATA / "observer1").iterdir())
-    ]
+    first, second = (
+        [np.asarray(Image.open(file).convert("L")) > 0 for file in sorted((DATA / who).iterdir())]
+        for who in ("observer1", "observer2")
+    )
+    found = [overlap(one, other) for one, other in zip(first, second, strict=True)]
     assert len(found) == 28
     assert np.mean([one.dice for one in found]) == pytest.approx(0.777, abs=5e-4)
