@@ -70,8 +70,8 @@ class XraySettings(Part):
 
     @property
     def concepts(self) -> tuple[str, ...]:
-        """What the expert assesses."""
-        return tuple(self.findings)
+        """What the expert assesses, sorted."""
+        return tuple(sorted(self.findings))
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -151,8 +151,8 @@ class XrayExpert:
         for image in images:
             said = {network.name: self._ask(network, image) for network in self.settings.networks}
             presences = {}
-            for concept, pathology in self.settings.findings.items():
-                asked = self.settings.asked(concept)
+            for concept in self.settings.concepts:
+                pathology, asked = self.settings.findings[concept], self.settings.asked(concept)
                 p = torch.stack([said[n.name][n.pathologies.index(pathology)] for n in asked]).double()
                 presences[concept] = Presence(
                     round(float(p.mean()), 6),

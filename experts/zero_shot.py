@@ -7,12 +7,15 @@ embeddings, present and absent (Tiu et al. 2022, Nat Biomed Eng 6:1399).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -61,8 +64,8 @@ class ZeroShotSettings(Part):
 
     @property
     def concepts(self) -> tuple[str, ...]:
-        """What the expert assesses."""
-        return tuple(self.findings)
+        """What the expert assesses, sorted."""
+        return tuple(sorted(self.findings))
 
     @model_validator(mode="after")
     def _settings_agree(self) -> ZeroShotSettings:
@@ -124,7 +127,7 @@ class ZeroShotExpert:
                             for some in (wordings.present, wordings.denials)
                         ]
                     )
-                    for wordings in settings.findings.values()
+                    for wordings in (settings.findings[name] for name in settings.concepts)
                 ]
             ).float()  # (K, 2, D)
             own = float(self.model.logit_scale.exp())
@@ -169,6 +172,16 @@ class ZeroShotExpert:
         ]
 
 
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def _refuse_cut(tokenizer: Any, text: str, limit: int) -> None:
     """Raise ValueError for a prompt of which the model would read only the beginning."""
     if hasattr(tokenizer, "encode"):
@@ -189,10 +202,9 @@ def load_zero_shot(folder: Path) -> ZeroShotExpert:
     check_version(folder, card, settings, clip_files(settings.clip))
     place = inside(folder, settings.clip)
     try:
-        model = open_clip.create_model(f"local-dir:{place}", load_weights=False, pretrained_text=False)
-        preprocess = open_clip.image_transform_v2(
-            open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg), is_train=False
-        )
+        with _no_warnings():  # of weights that are not loaded: they are, below
+            model: Any = open_clip.create_model(f"local-dir:{place}", load_weights=False, pretrained_text=False)
+        preprocess = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
         tokenizer = open_clip.get_tokenizer(f"local-dir:{place}")
     except (RuntimeError, OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(

@@ -116,6 +116,8 @@ def test_adopted_views_look_at_the_member_several_times(adopt_from, blob_expert)
     image = Image.fromarray(rng.integers(0, 200, (32, 32), dtype=np.uint8))
     member = load_expert(blob_expert)
     p = [member.examine([show(image, view)])[0].presences["blob"].probability for view in ("as_is", "brighter")]
-    assert load_expert(folder).examine([image])[0].presences["blob"].probability == pytest.approx(np.mean(p), abs=1e-6)
+    assert load_expert(folder).examine([image])[0].presences["blob"].probability == pytest.approx(
+        np.mean(p), abs=1e-6
+    )
     with pytest.raises(DataError, match="laterality_matters is true"):
         adopt_from("views", {"member": "m", "views": ["as_is", "mirrored"]}, {"m": str(blob_expert)}, name="x")

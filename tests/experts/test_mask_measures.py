@@ -29,7 +29,9 @@ def test_the_spread_of_a_ratio_is_that_of_the_members_ratios():
 
 def test_members_that_do_not_see_the_cup_lower_the_probability_and_never_the_ratio():
     found, _, _ = measured([eye(8), eye(8), eye(0)], RATIO)
-    assert found["vcdr"].value == pytest.approx(0.4) and found["vcdr"].probability == pytest.approx(2 / 3, abs=1e-6)
+    assert found["vcdr"].value == pytest.approx(0.4) and found["vcdr"].probability == pytest.approx(
+        2 / 3, abs=1e-6
+    )
     assert status_of(found["vcdr"]) == "uncertain"
     found, _, undefined = measured([eye(8), eye(0), eye(0)], RATIO)
     assert found == {} and undefined["vcdr"] == "only 1 of 3 members can measure it (the cup mask is empty)"
@@ -41,7 +43,9 @@ def test_lengths_are_in_millimetres_where_the_spacing_is_known_and_say_so_where_
     known, _, _ = measured([eye(8)], height, area, spacing=(0.1, 0.2))
     unknown, _, _ = measured([eye(8)], height, area)
     assert known["height"] == Measured(2.0, 0.0, 1.0, "mm") and known["area"] == Measured(1.6, 0.0, 1.0, "mm2")
-    assert unknown["height"] == Measured(20.0, 0.0, 1.0, "px") and unknown["area"] == Measured(80.0, 0.0, 1.0, "px2")
+    assert unknown["height"] == Measured(20.0, 0.0, 1.0, "px") and unknown["area"] == Measured(
+        80.0, 0.0, 1.0, "px2"
+    )
 
 
 def test_presence_is_the_share_of_members_that_see_it_and_small_specks_are_no_cup():
