@@ -266,6 +266,13 @@ def _own_limits(architecture: str, settings: BaseModel) -> tuple[str, ...]:
             found.append(
                 f"No threshold was chosen for {', '.join(bare)}: 0.2 and 0.8 decide, between is uncertain."
             )
+    measures = getattr(settings, "measures", ())
+    if measures and len(getattr(settings, "weights", ())) * len(getattr(settings, "views", ())) <= 1:
+        bare = [m.concept for m in measures if m.floor == 0]
+        if bare:
+            found.append(
+                f"One network and one view: the deviation of {', '.join(bare)} is 0, which is no certainty."
+            )
     if architecture == "zero_shot":
         found.append(
             "Probabilities compare two sets of prompts and are not calibrated; CLIPs read negation badly."

@@ -72,11 +72,11 @@ def read_reply(
 
     Raises:
         BadReply: no JSON of the agreed form, a concept that the card does not name or one named twice, another
-            version, or a mask that is no grey PNG of the image's size or lacks a label that a finding names.
+            version, a mask that is no grey PNG of the image's size, or a label without a mask.
 
     Example:
-        >>> found = read_reply(b'{"findings": [{"concept": "mass", "probability": 0.9}]}', (8, 8), ("mass", ""
-        "cyst"))
+        >>> body = b'{"findings": [{"concept": "mass", "probability": 0.9}]}'
+        >>> found = read_reply(body, (8, 8), ("mass", "cyst"))
         >>> found.presences["mass"].probability, found.not_assessed
         (0.9, {'cyst': 'the server says nothing of it'})
     """

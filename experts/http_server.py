@@ -35,7 +35,7 @@ AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 LONGEST_WAIT = 30.0
 
 
-class ServerError(RuntimeError):
+class ServerError(OSError):
     """A model server gave no usable answer; the message names the address and the reason."""
 
 
@@ -96,17 +96,14 @@ def check_data_use(settings: HttpSettings, data_use: DataUse) -> None:
         >>> check_data_use(HttpSettings(url="https://model.org/x", concepts=("a",)), "local_only")
         Traceback (most recent call last):
         ...
-        ValueError: the data is local_only and the server is model.org, not this machine: run the server on
-            127.0.0.1
+        ValueError: the data is local_only and the server is model.org, not here: run it on 127.0.0.1
     """
     parts = urlsplit(settings.url)
     host = parts.hostname or ""
     if data_use == "open" or is_loopback(host):
         return
     if data_use == "local_only":
-        raise ValueError(
-            f"the data is local_only and the server is {host}, not this machine: run the server on 127.0.0.1"
-        )
+        raise ValueError(f"the data is local_only and the server is {host}, not here: run it on 127.0.0.1")
     if not {host, f"{host}:{parts.port}"} & set(settings.approved_endpoints):
         raise ValueError(
             f"the data may go to approved_endpoints only, and {host} is not among them "
@@ -173,6 +170,8 @@ class HttpExpert:
                 wait *= 2
             try:
                 reply = self._post(body)
+            except ServerError:
+                raise
             except urllib.error.HTTPError as error:
                 last = f"HTTP {error.code} {error.reason}"
                 if 300 <= error.code < 400:

@@ -37,8 +37,8 @@ class MaskMeasure(Part):
     """One concept, and how it is measured.
 
     Example:
-        >>> MaskMeasure(concept="vertical_cup_to_disc_ratio", kind="vertical_cup_disc_ratio", of="cup",
-        to="disc").to 'disc'
+        >>> MaskMeasure(concept="vcdr", kind="vertical_cup_disc_ratio", of="cup", to="disc").to
+        'disc'
     """
 
     concept: str = Field(min_length=1)
@@ -48,6 +48,7 @@ class MaskMeasure(Part):
     min_area: int = Field(1, ge=1, description="parts of fewer pixels are no part of the structure")
     largest: bool = Field(False, description="only the largest part counts")
     fill: bool = Field(False, description="enclosed holes belong to it")
+    floor: float = Field(0.0, ge=0, description="root mean square error that the members' spread does not show")
 
     @model_validator(mode="after")
     def _has_its_structures(self) -> MaskMeasure:
@@ -152,13 +153,15 @@ def measure_members(
             seen = np.array([one.value for one in found if isinstance(one, Quantity)])
             presences[measure.concept] = Presence(round(float(seen.mean()), 6), threshold=None)
         elif measure.kind == "share":
-            measured[measure.concept] = summarise_covers([one.value for one in found if isinstance(one, Quantity)])
+            measured[measure.concept] = summarise_covers(
+                [one.value for one in found if isinstance(one, Quantity)], measure.floor
+            )
         elif measure.kind == "count":
             measured[measure.concept] = summarise_counts(
-                [int(one.value) for one in found if isinstance(one, Quantity)]
+                [int(one.value) for one in found if isinstance(one, Quantity)], measure.floor
             )
         else:
-            summary = summarise_quantities(found)
+            summary = summarise_quantities(found, measure.floor)
             if isinstance(summary, Undefined):
                 undefined[measure.concept] = summary.why
             else:

@@ -91,6 +91,12 @@ class NamedSettings(MonaiSettings):
     def _has_weights(self) -> NamedSettings:
         if not self.weights:
             raise ValueError("weights is empty: give at least one safetensors file")
+        if self.arguments.get("spatial_dims", 2) != 2:
+            raise ValueError(
+                f"arguments.spatial_dims is {self.arguments['spatial_dims']}, and experts look at 2-D images: "
+                "give a "
+                "2-D network, which `examine_volume` takes through a volume slice by slice"
+            )
         return self
 
 
@@ -164,7 +170,13 @@ class MonaiExpert:
 
     def _output(self, network: nn.Module, batch: Tensor) -> Tensor:
         """One image's output, (C, ...)."""
-        output = network(batch)
+        try:
+            output = network(batch)
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"the network of {self.card.name} cannot take an input of shape {tuple(batch.shape)} "
+                f"({(str(error).splitlines() or [''])[0]}): check preparation.size and preparation.channels"
+            ) from error
         if isinstance(output, (list, tuple)):  # deep supervision, auxiliary heads: the first is the answer
             output = output[0]
         dims = 4 if self.settings.task == "segmentation" else 2

@@ -109,6 +109,7 @@ def test_a_classifying_network_gives_presences(adopt_from, tmp_path):
         ({"network": "UNetOfMine"}, "no network of monai"),
         ({"arguments": {**ARGUMENTS, "colour": 1}}, "colour"),
         ({"arguments": {**ARGUMENTS, "out_channels": 4}}, "do not fit the network"),
+        ({"arguments": {**ARGUMENTS, "spatial_dims": 3}}, "experts look at 2-D images"),
         ({"structures": ["cup"]}, "not one of the structures"),
         ({"classes": ["a"]}, "has no classes"),
         ({"weights": []}, "at least one safetensors"),
