@@ -1,13 +1,23 @@
+import csv
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from experts import classifier_training, load_expert, measuring, read_card
 from experts.classifier_config import ClassifierConfig
+from experts.classifier_metrics import auroc
 from experts.classifier_training import train_classifier
 from experts.labelled import load_labelled
 from experts.measuring import measure_expert
+from experts.pixel_baseline import pixel_baseline, tiny_pictures
 from vlmalign.records import DataError
 
+KERMANY = (
+    Path(os.environ.get("VLMALIGN_DATA", Path(__file__).parents[2].parent / "shared" / "data")) / "kermany_cxr"
+)
 QUICK = ClassifierConfig(network="test_resnet", size=32, members=2, epochs=4, batch_size=8, learning_rate=3e-3)
 
 
@@ -112,3 +122,14 @@ def test_measuring_refuses_its_own_folder_and_what_has_no_presences(blob_expert,
         measure_expert(blob_expert, blobs, blob_expert)
     with pytest.raises(ValueError, match="segmentation"):
         measure_expert(trained, blobs, tmp_path / "x")
+
+
+@pytest.mark.skipif(not KERMANY.is_dir(), reason="the paediatric chest films are absent (VLMALIGN_DATA)")
+def test_few_pixels_tell_pneumonia_in_the_real_films_which_is_why_they_stand_beside_every_result():
+    rows = list(csv.DictReader((KERMANY / "labels.csv").open()))[::4]
+    pictures = tiny_pictures(Image.open(KERMANY / row["path"]) for row in rows)
+    truth = np.array([row["label"] == "pneumonia" for row in rows], dtype=np.int8)
+    patients = sorted({row["patient"] for row in rows})
+    test = np.isin([row["patient"] for row in rows], patients[::3])
+    p = pixel_baseline(pictures[~test], truth[~test], pictures[test])
+    assert auroc(p, truth[test].astype(float), np.ones(test.sum())) > 0.85
