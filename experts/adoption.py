@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from experts.expert_files import CARD, PERFORMANCE_UNKNOWN, write_expert
+from experts.expert_files import CARD, PERFORMANCE_UNKNOWN, check_place, put_in_place, write_expert
 from experts.protocol import ExpertCard
 from experts.registry import load_expert
 from vlmalign.records import DataError
@@ -139,7 +139,7 @@ def adopt(setting_file: str | Path, out: str | Path, *, overwrite: bool = False)
     if adoption.zoo and adoption.architecture != "monai_bundle":
         raise DataError("zoo is for monai_bundle only", "Leave it out.", file=file, field="zoo")
     _refuse_untrusted(settings, file)
-    _check_place(out, overwrite)
+    check_place(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".adopting-", dir=out.parent) as temporary:
         made = Path(temporary) / "expert"
@@ -149,16 +149,7 @@ def adopt(setting_file: str | Path, out: str | Path, *, overwrite: bool = False)
             made, _card(adoption, made, settings), settings, files_of(adoption.architecture, made, settings)
         )
         load_expert(made)
-        if out.exists():
-            if _same(made, out):
-                return out
-            if not overwrite:
-                raise DataError(
-                    "another expert is here", "Choose another folder, or pass --overwrite to replace it.", file=out
-                )
-            shutil.rmtree(out)
-        made.rename(out)
-    return out
+        return put_in_place(made, out, overwrite=overwrite)
 
 
 def _refuse_untrusted(settings: BaseModel, file: Path) -> None:
@@ -172,17 +163,6 @@ def _refuse_untrusted(settings: BaseModel, file: Path) -> None:
             file=file,
             field="settings.trust_bundle",
         )
-
-
-def _check_place(out: Path, overwrite: bool) -> None:
-    if out.is_file():
-        raise DataError("the output path is a file", "Choose another folder.", file=out)
-    if out.is_dir() and any(out.iterdir()) and not (out / CARD).is_file():
-        raise DataError("the folder is not empty and holds no expert", "Choose another folder.", file=out)
-
-
-def _same(one: Path, other: Path) -> bool:
-    return (other / CARD).is_file() and (one / CARD).read_bytes() == (other / CARD).read_bytes()
 
 
 def _gather(adoption: Adoption, settings: BaseModel, file: Path, made: Path) -> None:

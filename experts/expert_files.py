@@ -7,6 +7,7 @@ another expert, just as other weights are.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -163,3 +164,40 @@ def inside(folder: Path, name: str) -> Path:
         ValueError: the name leads out of the folder.
     """
     return folder / check_relative(name)
+
+
+def check_place(out: Path) -> None:
+    """Refuse a place where something else than an expert is, before any work.
+
+    Raises:
+        DataError: a file, or a folder that is neither empty nor an expert's.
+    """
+    if out.is_file():
+        raise DataError("the output path is a file", "Choose another folder.", file=out)
+    if out.is_dir() and any(out.iterdir()) and not (out / CARD).is_file():
+        raise DataError("the folder is not empty and holds no expert", "Choose another folder.", file=out)
+
+
+def put_in_place(made: Path, out: Path, *, overwrite: bool) -> Path:
+    """Move a complete expert to where it shall be; where the same expert is already, nothing is done.
+
+    Args:
+        made: a complete expert's folder on the same disk.
+        out: see `check_place`.
+        overwrite: replace another expert.
+
+    Raises:
+        DataError: another expert is there and `overwrite` is false.
+    """
+    if (out / CARD).is_file():
+        if (made / CARD).read_bytes() == (out / CARD).read_bytes():
+            return out
+        if not overwrite:
+            raise DataError(
+                "another expert is here", "Choose another folder, or pass --overwrite to replace it.", file=out
+            )
+        shutil.rmtree(out)
+    elif out.is_dir():
+        out.rmdir()  # empty, by `check_place`
+    made.rename(out)
+    return out

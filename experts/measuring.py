@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from experts.adoption import files_of, settings_of
 from experts.classifier_metrics import classifier_metrics
-from experts.expert_files import CARD, PERFORMANCE_UNKNOWN, read_expert, write_expert
+from experts.expert_files import PERFORMANCE_UNKNOWN, check_place, put_in_place, read_expert, write_expert
 from experts.labelled import UNKNOWN, LabelledImages, load_labelled
 from experts.pixel_baseline import pixel_baseline, tiny_pictures
 from experts.progress import progress_bar
@@ -68,8 +68,7 @@ def measure_expert(
         raise ValueError(f"{card.architecture} has no thresholds: what can be measured here are presences")
     if out.resolve() == expert_folder.resolve():
         raise ValueError(f"out is the expert's own folder {out}: give another, the card's version changes")
-    if out.exists() and not (out / CARD).is_file():
-        raise DataError("the output path exists and holds no expert", "Choose another folder.", file=out)
+    check_place(out)
     _, settings = read_expert(expert_folder, kind)
     expert = load_expert(expert_folder)
     data = load_labelled(cases_folder)
@@ -206,13 +205,4 @@ def _write(source: Path, out: Path, card: ExpertCard, settings: object, overwrit
             elif path.suffix == ".safetensors":
                 shutil.copyfile(path, made / path.name)
         write_expert(made, card, settings, files_of(card.architecture, made, settings))
-        if out.exists():
-            if (made / CARD).read_bytes() == (out / CARD).read_bytes():
-                return out
-            if not overwrite:
-                raise DataError(
-                    "another expert is here", "Choose another folder, or pass --overwrite to replace it.", file=out
-                )
-            shutil.rmtree(out)
-        made.rename(out)
-    return out
+        return put_in_place(made, out, overwrite=overwrite)

@@ -166,6 +166,16 @@ def test_another_expert_in_the_folder_is_not_overwritten_by_accident(adopt_from,
     assert (folder / "expert.json").read_bytes() != before
 
 
+def test_an_empty_folder_is_filled_and_anything_else_is_left_alone(adopt_from, files, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert (adopt_from("classification", SETTINGS, files, name="empty") / "expert.json").is_file()
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "a.txt").write_text("dear")
+    with pytest.raises(DataError, match="holds no expert"):
+        adopt_from("classification", SETTINGS, files, name="letters", overwrite=True)
+    assert (tmp_path / "letters" / "a.txt").read_text() == "dear"
+
+
 def test_a_side_of_the_threshold_that_the_members_do_not_agree_on_is_uncertain():
     assert status_of_presence(Presence(0.6, 0.0, 0.5)) == "present"
     assert status_of_presence(Presence(0.6, 0.3, 0.5)) == "uncertain"  # Phi(1/3) = 0.63
