@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from experts.adoption import files_of, settings_of
 from experts.classifier_metrics import classifier_metrics
@@ -57,18 +58,10 @@ def measure_expert(
         DataError: no case of an unseen group, none with a concept of the expert, or another expert in `out`.
         ValueError: an unknown rule, a share that is not in (0, 1), or an expert without presences.
     """
-    if choose is not None:
-        parse_rule(choose)
-    if not 0 < choice_share < 1:
-        raise ValueError(f"choice_share is {choice_share}: it must lie between 0 and 1")
     expert_folder, out = Path(expert_folder), Path(out)
     card = read_card(expert_folder)
     kind = settings_of(card.architecture)
-    if "thresholds" not in kind.model_fields:
-        raise ValueError(f"{card.architecture} has no thresholds: what can be measured here are presences")
-    if out.resolve() == expert_folder.resolve():
-        raise ValueError(f"out is the expert's own folder {out}: give another, the card's version changes")
-    check_place(out)
+    _check(expert_folder, out, kind, card.architecture, choose, choice_share)
     _, settings = read_expert(expert_folder, kind)
     expert = load_expert(expert_folder)
     data = load_labelled(cases_folder)
@@ -104,6 +97,21 @@ def measure_expert(
         }
     )
     return _write(expert_folder, out, measured, settings, overwrite)
+
+
+def _check(
+    folder: Path, out: Path, kind: type[BaseModel], architecture: str, choose: str | None, share: float
+) -> None:
+    """Refuse what cannot be meant, before any work."""
+    if choose is not None:
+        parse_rule(choose)
+    if not 0 < share < 1:
+        raise ValueError(f"choice_share is {share}: it must lie between 0 and 1")
+    if "thresholds" not in kind.model_fields:
+        raise ValueError(f"{architecture} has no thresholds: what can be measured here are presences")
+    if out.resolve() == folder.resolve():
+        raise ValueError(f"out is the expert's own folder {out}: give another, the card's version changes")
+    check_place(out)
 
 
 def _divide(
