@@ -6,17 +6,44 @@ architecture's and whose object is a function `load(folder: Path) -> Expert`.
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import NamedTuple
 
 from experts.protocol import Expert, ExpertCard, ExpertLoader
-from experts.segmentation import load_segmentation
 from vlmalign.records import DataError
 from vlmalign.records.plugins import Plugins
 
 GROUP = "vlmalign.experts"
-ARCHITECTURES = Plugins("architecture", GROUP, {"segmentation": load_segmentation}, ours_first=True)
+
+
+def _loader(module: str, function: str) -> ExpertLoader:
+    """A loader whose module, and with it a whole library, is imported when it is called."""
+
+    def load(folder: Path) -> Expert:
+        loader: ExpertLoader = getattr(importlib.import_module(module), function)
+        return loader(folder)
+
+    return load
+
+
+ARCHITECTURES = Plugins(
+    "architecture",
+    GROUP,
+    {
+        "segmentation": _loader("experts.segmentation", "load_segmentation"),
+        "classification": _loader("experts.classification", "load_classification"),
+        "zero_shot": _loader("experts.zero_shot", "load_zero_shot"),
+        "monai_network": _loader("experts.monai_networks", "load_named"),
+        "monai_bundle": _loader("experts.monai_bundles", "load_bundle"),
+        "xrayvision": _loader("experts.xrayvision", "load_xrayvision"),
+        "http": _loader("experts.http_server", "load_http"),
+        "ensemble": _loader("experts.ensemble", "load_ensemble"),
+        "views": _loader("experts.ensemble", "load_views"),
+    },
+    ours_first=True,
+)
 
 
 class ExpertListing(NamedTuple):
@@ -44,8 +71,8 @@ def list_experts(folder: str | Path | None = None) -> list[ExpertListing]:
         DataError: no such folder, or an `expert.json` in it is not readable.
 
     Example:
-        >>> [listing.name for listing in list_experts() if listing.origin == "built in"]
-        ['segmentation']
+        >>> "segmentation" in [listing.name for listing in list_experts() if listing.origin == "built in"]
+        True
     """
     if folder is None:
         found = [ExpertListing(name, "built in") for name in sorted(ARCHITECTURES.ours)]

@@ -6,13 +6,15 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from experts.progress import progress_bar
-from experts.protocol import CERTAIN, Examination, Expert, Measured
+from experts.protocol import CERTAIN, Examination, Expert, ImageContext, Measured, Presence, examine
 from experts.registry import load_expert
 from vlmalign.records import Case, DatasetBuild, Finding, ImageRef, RecordFolder, Region
 from vlmalign.records.finding import Status
@@ -70,7 +72,9 @@ def _examine(
     build: DatasetBuild, unit: str, expert: Expert, source: RecordFolder[Case], cases: Sequence[Case]
 ) -> None:
     places = [(case, number, ref) for case in cases for number, ref in enumerate(case.images)]
-    examinations = expert.examine([source.image(ref, record=case.id) for case, _, ref in places])
+    data_use = source.manifest.data_use
+    contexts = [ImageContext(ref.spacing_mm, ref.laterality, data_use) for _, _, ref in places]
+    examinations = examine(expert, [source.image(ref, record=case.id) for case, _, ref in places], contexts)
     findings: list[Finding] = []
     counts: Counter[str] = Counter(
         cases_of_training_groups=sum(case.group_id in expert.card.training_groups for case in cases)
@@ -95,7 +99,7 @@ def _store(build: DatasetBuild, labels: NDArray[np.uint8] | None) -> str | None:
 def findings_of(
     examination: Examination, image: ImageRef, mask: str | None, stem: str, case_id: str, expert: str
 ) -> list[Finding]:
-    """The findings of one image, one for each measurement.
+    """The findings of one image: one for each measurement, presence, and concept that could not be assessed.
 
     Args:
         examination: what the expert said.
@@ -105,24 +109,41 @@ def findings_of(
         case_id: the image's case.
         expert: name@version.
     """
-    return [
-        Finding(
-            id=f"{stem}/{concept}",
-            image=image,
-            concept=concept,
-            status=status_of(measured),
-            value=measured.value,
-            unit="1",
-            region=Region(boxes=(), mask=mask, label=examination.label_of[concept])
-            if mask is not None and concept in examination.label_of
-            else None,
-            probability=measured.probability,
-            std=measured.std,
-            expert=expert,
-            case_id=case_id,
+
+    def finding(concept: str, **said: Any) -> Finding:
+        label = examination.label_of.get(concept)
+        region = Region(boxes=(), mask=mask, label=label) if mask is not None and label is not None else None
+        return Finding(
+            id=f"{stem}/{concept}", image=image, concept=concept, region=region, expert=expert, case_id=case_id,
+            **said,
+        )  # fmt: skip
+
+    measured = [
+        finding(
+            concept,
+            status=status_of(m),
+            value=m.value,
+            unit=m.unit,
+            probability=m.probability,
+            std=m.std,
         )
-        for concept, measured in examination.measurements.items()
+        for concept, m in examination.measurements.items()
     ]
+    seen = [
+        finding(concept, status=status_of_presence(p), probability=p.probability, extra=_spread(p))
+        for concept, p in examination.presences.items()
+    ]
+    rest = [
+        finding(concept, status="not_assessed", extra={"why": why})
+        for concept, why in examination.not_assessed.items()
+    ]
+    return measured + seen + rest
+
+
+def _spread(presence: Presence) -> dict[str, float]:
+    """What a finding has no field for: `std` there is that of a value, and a presence has none."""
+    extra = {"probability_std": presence.std} if presence.std else {}
+    return extra if presence.threshold is None else {**extra, "threshold": presence.threshold}
 
 
 def status_of(measured: Measured) -> Status:
@@ -134,6 +155,34 @@ def status_of(measured: Measured) -> Status:
     """
     if measured.probability is None:
         return "present" if measured.value > 0 else "absent"
-    if CERTAIN[0] < measured.probability < CERTAIN[1]:
+    return _status(measured.probability)
+
+
+def status_of_presence(presence: Presence) -> Status:
+    """Present or absent by the side of the threshold; uncertain where the members' spread reaches across it.
+
+    With threshold t, probability p and standard deviation s > 0 the side is P = Phi((p - t) / s) sure, and the
+    status is uncertain for 0.2 < P < 0.8. Without a threshold P is p itself. A side that the probability itself
+    speaks against (beyond t, yet p <= 0.2; below t, yet p >= 0.8) is uncertain too: a low threshold finds
+    suspects, and does not make them likely.
+
+    Example:
+        >>> [status_of_presence(Presence(0.35, s, 0.3)) for s in (0.0, 0.04, 0.2)]
+        ['present', 'present', 'uncertain']
+        >>> [status_of_presence(Presence(p, 0.0, 0.05)) for p in (0.04, 0.06, 0.3)]
+        ['absent', 'uncertain', 'present']
+    """
+    if presence.threshold is None:
+        return _status(presence.probability)
+    if presence.std == 0:
+        status: Status = "present" if presence.probability >= presence.threshold else "absent"
+    else:
+        status = _status(NormalDist().cdf((presence.probability - presence.threshold) / presence.std))
+    against = {"present": presence.probability <= CERTAIN[0], "absent": presence.probability >= CERTAIN[1]}
+    return "uncertain" if against.get(status, False) else status
+
+
+def _status(probability: float) -> Status:
+    if CERTAIN[0] < probability < CERTAIN[1]:
         return "uncertain"
-    return "present" if measured.probability >= CERTAIN[1] else "absent"
+    return "present" if probability >= CERTAIN[1] else "absent"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from vlmalign.records import Case, DatasetBuild, Finding, Reference, Region, user
@@ -100,3 +101,70 @@ def trained(discs, quick_config, tmp_path_factory):
     from experts import train_expert
 
     return train_expert(discs, tmp_path_factory.mktemp("expert") / "toy", config=quick_config)
+
+
+def build_blobs(folder: Path, *, groups: int = 18, per_group: int = 3, uncertain: int = 0, seed: int = 0) -> Path:
+    """Grey noise with a bright blob where `blob` is present; `uncertain` images at the end say nothing."""
+    rng = np.random.default_rng(seed)
+    with DatasetBuild(folder, "case", {"groups": groups, "seed": seed, "uncertain": uncertain}) as build:
+        for number in range(groups * per_group):
+            present = bool(rng.integers(2))
+            pixels = rng.normal(90, 25, (32, 32))
+            if present:
+                y, x = rng.integers(4, 20, 2)
+                pixels[y : y + 9, x : x + 9] += 90
+            image = build.add_image(Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), modality="xray")
+            case_id = f"blob-{number}"
+            status = (
+                "uncertain" if number >= groups * per_group - uncertain else "present" if present else "absent"
+            )
+            finding = Finding(
+                id=f"{case_id}/blob", image=image, concept="blob", status=status, expert="toy@1", case_id=case_id
+            )
+            case = Case(
+                id=case_id,
+                images=(image,),
+                messages=(user("Describe.", images=1),),
+                reference=Reference(findings=(finding,)),
+                domain="toy",
+                group_id=f"group-{number % groups}",
+                group_kind="patient",
+            )
+            build.commit(case_id, [case])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def blobs(tmp_path_factory):
+    return build_blobs(tmp_path_factory.mktemp("blobs") / "cases")
+
+
+@pytest.fixture(scope="session")
+def make_blobs():
+    return build_blobs
+
+
+@pytest.fixture(scope="session")
+def blob_expert(blobs, tmp_path_factory):
+    from experts.classifier_config import ClassifierConfig
+    from experts.classifier_training import train_classifier
+
+    config = ClassifierConfig(
+        network="test_resnet", size=32, members=2, epochs=4, batch_size=8, learning_rate=3e-3
+    )
+    return train_classifier(blobs, tmp_path_factory.mktemp("blob_expert") / "toy", config=config)
+
+
+@pytest.fixture
+def adopt_from(tmp_path):
+    """Adopts from settings written to a file."""
+    from experts.adoption import adopt
+
+    def make(architecture, settings, files=None, *, name="adopted", **options):
+        card = {"name": "toy", "modality": "xray", "domain": "toy"}
+        content = {"architecture": architecture, "card": card, "settings": settings, "files": files or {}}
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(content))
+        return adopt(file, tmp_path / name, **options)
+
+    return make

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from experts.protocol import Measured
 from experts.uncertainty import MEMBERS, residual_floor, summarise_counts, summarise_covers, turn
 
 
@@ -12,7 +13,7 @@ def test_the_eight_members_are_all_different_and_one_leaves_the_image_alone():
 
 
 def test_counts_on_which_all_members_agree_have_no_spread():
-    assert summarise_counts([2] * 8) == (2.0, 0.0, 1.0)
+    assert summarise_counts([2] * 8) == Measured(2.0, 0.0, 1.0)
 
 
 def test_probability_of_presence_is_the_share_of_members_that_count_any():

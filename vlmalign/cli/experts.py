@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,7 +11,11 @@ from vlmalign.cli.console import console
 from vlmalign.cli.settings import make_settings
 from vlmalign.cli.stages import parse_settings, stage
 
-app = typer.Typer(no_args_is_help=True, help="Experts: train, run, list.")
+if TYPE_CHECKING:
+    from experts import ExpertCard
+
+Trainable = Literal["segmentation", "classification"]
+app = typer.Typer(no_args_is_help=True, help="Experts: train, adopt, measure, run, list.")
 
 
 @app.command("train")
@@ -20,24 +24,136 @@ def train_command(
     out: Annotated[Path, typer.Argument(help="the expert's folder to write")],
     set_: Annotated[list[str], typer.Option("--set", help="a setting, e.g. --set epochs=20")] = [],  # noqa: B006
     overwrite: Annotated[bool, typer.Option("--overwrite", help="discard an expert of other settings")] = False,
+    architecture: Annotated[Trainable, typer.Option(help="what to train")] = "segmentation",
 ) -> None:
-    """Train a segmentation expert on a folder of cases; one part of the groups is held out to test it.
+    """Train an expert on a folder of cases; one part of the groups is held out to test it.
+
+    A segmentation expert learns from masks or boxes of counted structures, a classification expert from findings
+    that are present or absent.
 
     For example: vlmalign experts train roles/expert runs/expert --set epochs=20 --set size=96
 
     A stopped training continues with the same command. Next: vlmalign experts run OUT CASES FINDINGS.
     """
-    train(cases, out, parse_settings(set_), overwrite)
+    train(cases, out, parse_settings(set_), overwrite, architecture)
     console.print(f"wrote {out}", markup=False)
 
 
 @stage("expert-train")
-def train(cases: Path, out: Path, config: dict[str, Any] | None = None, overwrite: bool = False) -> None:
-    """Train a segmentation expert."""
+def train(
+    cases: Path,
+    out: Path,
+    config: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    architecture: Trainable = "segmentation",
+) -> None:
+    """Train an expert: segmentation or classification."""
+    if architecture == "classification":
+        from experts.classifier_config import ClassifierConfig
+        from experts.classifier_training import train_classifier
+
+        wanted = make_settings(ClassifierConfig, config or {}, where="classifier settings")
+        train_classifier(cases, out, config=wanted, overwrite=overwrite)
+        return
     from experts import ExpertConfig, train_expert
 
     settings = make_settings(ExpertConfig, config or {}, where="expert settings")
     train_expert(cases, out, config=settings, overwrite=overwrite)
+
+
+@app.command("adopt")
+def adopt_command(
+    settings: Annotated[Path, typer.Argument(help="YAML: architecture, card, settings, files")],
+    out: Annotated[Path, typer.Argument(help="the expert's folder to write")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an expert that is there")] = False,
+) -> None:
+    """Make an expert of a network that is trained already, or of a model server; its card says "unknown".
+
+    The setting file names the architecture (classification, zero_shot, monai_network, monai_bundle, xrayvision,
+    http, ensemble, views), the card's name, modality and domain, the architecture's settings, and which files to
+    copy. Weights are safetensors.
+
+    For example: vlmalign experts adopt chest.yaml runs/chest
+
+    Next: vlmalign experts measure OUT CASES MEASURED.
+    """
+    adopt(settings, out, overwrite)
+    console.print(f"wrote {out}", markup=False)
+
+
+@stage("expert-adopt", continues=False)
+def adopt(settings: Path, out: Path, overwrite: bool = False) -> None:
+    """Make an expert of a network that is trained already, or of a model server."""
+    from experts.adoption import adopt as make
+
+    make(settings, out, overwrite=overwrite)
+
+
+@app.command("measure")
+def measure_command(
+    expert: Annotated[Path, typer.Argument(help="an expert that says what is present")],
+    cases: Annotated[Path, typer.Argument(help="cases whose findings are present or absent")],
+    out: Annotated[Path, typer.Argument(help="the measured expert's folder to write")],
+    choose: Annotated[
+        str | None, typer.Option(help="choose thresholds first: youden, f1, or sensitivity>=X")
+    ] = None,
+    choice_share: Annotated[float, typer.Option(help="share of the groups that thresholds are chosen on")] = 0.4,
+    seed: Annotated[int, typer.Option(help="of the division into groups")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an expert that is there")] = False,
+) -> None:
+    """Write a copy of an expert whose card says how good it is on groups that it has not seen.
+
+    AUROC, sensitivity and specificity at the threshold, Brier score and calibration error, each with its 95 %
+    interval over groups; with --choose also the AUROC of 16 x 16 pixels on the same images.
+
+    For example: vlmalign experts measure runs/chest cases runs/chest-measured --choose youden
+    """
+    measure(expert, cases, out, choose, choice_share, seed, overwrite)
+    _tell(out)
+    console.print(f"wrote {out}", markup=False)
+
+
+@stage("expert-measure", continues=False)
+def measure(
+    expert: Path,
+    cases: Path,
+    out: Path,
+    choose: str | None = None,
+    choice_share: float = 0.4,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> None:
+    """Write a copy of an expert whose card says how good it is on groups that it has not seen."""
+    from experts.measuring import measure_expert
+
+    measure_expert(expert, cases, out, choose=choose, choice_share=choice_share, seed=seed, overwrite=overwrite)
+
+
+def _tell(folder: Path) -> None:
+    from experts import read_card
+
+    _tell_card(read_card(folder))
+
+
+def _tell_card(card: ExpertCard) -> None:
+    """What an expert assesses, its thresholds, and how good it is."""
+    console.print(f"    assesses {', '.join(card.concepts)}", markup=False)
+    for point in card.operating_points:
+        n = f"{point.images} images of {point.groups} groups, {point.positives} positive"
+        interval = _interval(point.threshold_low, point.threshold_high)
+        console.print(
+            f"    {point.concept} from {point.threshold:.3f} ({interval}) by {point.rule}, {n}", markup=False
+        )
+    for metric in card.performance:
+        figure = f"{metric.value:.3f} ({_interval(metric.low, metric.high)})"
+        n = f"{metric.images} images of {metric.groups} groups"
+        console.print(f"    {metric.name} of {metric.structure}: {figure}, {n}", markup=False)
+    if not card.performance and card.limits:
+        console.print(f"    {card.limits[0]}", markup=False)
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "no interval" if low is None or high is None else f"{low:.3f} to {high:.3f}"
 
 
 @app.command("run")
@@ -82,10 +198,4 @@ def list_(
             console.print(f"    cannot be used: {listing.problem}", markup=False)
         if listing.card is None:
             continue
-        console.print(f"    assesses {', '.join(listing.card.concepts)}", markup=False)
-        for metric in listing.card.performance:
-            known = metric.low is not None and metric.high is not None
-            interval = f"{metric.low:.3f} to {metric.high:.3f}" if known else "no interval"
-            figure = f"{metric.value:.3f} ({interval})"
-            n = f"{metric.images} images of {metric.groups} groups"
-            console.print(f"    {metric.name} of {metric.structure}: {figure}, {n}", markup=False)
+        _tell_card(listing.card)
