@@ -220,6 +220,10 @@ class _Run:
                 yield earlier
             if stopped := self._stopped():
                 raise stopped
+        except asyncio.CancelledError:  # Ctrl-C: begin nothing more; a second one does not wait either
+            for client in self.clients:
+                client.stopped = client.stopped or BudgetReached("stopped by hand")
+            raise
         finally:
             await asyncio.gather(*window, return_exceptions=True)  # what is in flight is answered, and kept
 
