@@ -11,6 +11,7 @@ import typer
 from vlmalign import __version__
 from vlmalign.cli import (
     best_of_n,
+    build_judged,  # noqa: F401  # adds its command to those of build
     cache,
     calibrate,
     data,

@@ -146,6 +146,7 @@ def load_stages() -> None:
     from vlmalign.cli import (  # noqa: F401
         best_of_n,
         build,
+        build_judged,
         calibrate,
         data_filters,
         elicit,
