@@ -91,10 +91,10 @@ class Jury(BaseModel):
             criterion=f"jury.{judged[0].criterion}",
             judge=jury_name(jury, self.id),
             extra={**judged[0].extra, "members": states},
-            **(self._scores(judged) if scored else _verdicts(judged)),  # type: ignore[arg-type]
+            **(_all_in_one_state(judged) or (self._scores(judged) if scored else _verdicts(judged))),
         )
 
-    def _scores(self, judged: Sequence[Judgement]) -> dict[str, object]:
+    def _scores(self, judged: Sequence[Judgement]) -> dict[str, Any]:
         scores = [j.score for j in judged if j.score is not None]
         if len(scores) <= self.quorum * len(judged):
             why = f"{len(scores)} of {len(judged)} members scored it"
@@ -108,7 +108,15 @@ class Jury(BaseModel):
         return {"score": statistics.fmean(scores), "std": std, "components": components}
 
 
-def _verdicts(judged: Sequence[Judgement]) -> dict[str, object]:
+def _all_in_one_state(judged: Sequence[Judgement]) -> dict[str, Any]:
+    """Why nobody judged, where all have the same reason: it is the jury's as well. Else nothing."""
+    states = {state_of(judgement) for judgement in judged}
+    if len(states) > 1 or any(judgement.valid for judgement in judged):
+        return {}
+    return {"valid": False, "invalid_reason": f"{states.pop()}: all {len(judged)} members"}
+
+
+def _verdicts(judged: Sequence[Judgement]) -> dict[str, Any]:
     verdicts = [j.verdict for j in judged]
     decided, count = majority(verdicts), count_votes(verdicts)
     if isinstance(decided, Unread):
