@@ -12,6 +12,7 @@ from vlmalign import __version__
 from vlmalign.cli import (
     best_of_n,
     build_judge,  # noqa: F401  # adds its command to those of build
+    build_judged,  # noqa: F401  # adds its command to those of build
     cache,
     calibrate,
     data,

@@ -147,6 +147,7 @@ def load_stages() -> None:
         best_of_n,
         build,
         build_judge,
+        build_judged,
         calibrate,
         data_filters,
         elicit,
