@@ -2,6 +2,10 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -36,6 +40,34 @@ def test_a_failing_step_is_named_and_what_ran_beside_it_is_kept(tmp_path):
 def test_a_step_may_not_need_a_later_one(tmp_path):
     with pytest.raises(ValueError, match="which do not stand before it"):
         run_pipeline([smear("a", tmp_path, ("b",)), smear("b", tmp_path)], tmp_path, jobs=1, title="test")
+
+
+POOL = """
+import multiprocessing, os, time
+from concurrent.futures import ProcessPoolExecutor
+from vlmalign.cli.pipeline import _start_worker
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker, initargs=(1,)) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 600).result()
+"""
+
+
+def test_a_killed_pipeline_leaves_no_worker_behind(tmp_path):
+    script = tmp_path / "pool.py"
+    script.write_text(POOL)
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    worker = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    for _ in range(200):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"worker {worker} is still there 20 seconds after the pipeline was killed")
 
 
 @pytest.mark.parametrize(("asked", "threads"), [(None, 4), ("1", 1), ("16", 4), ("", 4), ("0", 4), ("1,2", 4)])

@@ -1,9 +1,11 @@
 """Recipes and stages: what a file may say, and what it is told when it says something else."""
 
 import inspect
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from vlmalign.cli.demo_plan import PRESETS, Demo, plan
 from vlmalign.cli.online_arms import chosen_algorithms, online_steps
@@ -134,3 +136,20 @@ def test_the_pair_builder_of_the_demo_is_never_pointed_at_answers(tmp_path):
         assert config["cases"] == str(tmp_path / "prompts")
         assert {Path(f).parent.name for f in config["findings"]} == {"findings"}
     assert steps["prompts"].stage == "prompts"
+
+
+def test_a_builder_takes_its_settings_from_a_recipe_and_options_go_before_it(vlmalign, refused, cases, tmp_path):
+    recipe = {
+        "stage": "demonstrations", "vars": {"n": 1},
+        "config": {"cases": str(cases), "logic": "peripheral_smear", "from_reference": True, "seed": "${n}",
+                   "kinds": ["report"], "out": str(tmp_path / "recipe")},
+    }  # fmt: skip
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
+    assert vlmalign("build", "demonstrations", "mine.yaml", "--var", "n=3").code == 0
+    config = json.loads((tmp_path / "recipe" / "manifest.json").read_text())["config"]
+    assert config["seed"] == 3 and config["kinds"] == ["report"]
+    assert vlmalign("build", "demonstrations", "mine.yaml", "--out", "other", "--seed", 0).code == 0
+    assert json.loads((tmp_path / "other" / "manifest.json").read_text())["config"]["seed"] == 0
+    refused("build", "edits", "mine.yaml", says="mine.yaml is a recipe of stage 'demonstrations', not 'edits'")
+    refused("build", "demonstrations", "--cases", cases, "--logic", "x", says="out is not given: pass --out")
+    refused("build", "demonstrations", "--var", "n=3", says="there is no recipe to fill")

@@ -1,7 +1,7 @@
 import pytest
 
 from vlmalign.clinical import answers_from_findings
-from vlmalign.clinical.measurements import band_probabilities
+from vlmalign.clinical.evidence import band_probabilities
 from vlmalign.records import DataError
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from vlmalign.clinical import derive, is_consistent, parse_text, render_report
 from vlmalign.clinical.paths import forced_values, holds, rule_values, valid_paths
-from vlmalign.clinical.schema import Condition
+from vlmalign.clinical.rules import Condition
 
 
 def test_smear_has_the_paths_counted_by_hand(smear):

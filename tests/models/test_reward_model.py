@@ -98,7 +98,7 @@ def test_a_head_of_another_backbone_is_refused(vlm, tmp_path):
     RewardModel(vlm).save(tmp_path / "reward")
     path = tmp_path / "reward" / "reward_head.json"
     path.write_text(path.read_text().replace('"hidden_size": 32', '"hidden_size": 64'))
-    with pytest.raises(ValueError, match="reads 64 numbers and the backbone gives 32"):
+    with pytest.raises(ValueError, match="reads 64 numbers and the model gives 32"):
         RewardModel.load(tmp_path / "reward")
 
 

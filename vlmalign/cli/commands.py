@@ -10,7 +10,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import typer
 
 from vlmalign.cli.outcome import stamp, tell_outcome
-from vlmalign.cli.stages import merge, parse_settings, run_stage, stage
+from vlmalign.cli.stages import StageError, load_recipe, merge, parse_settings, run_stage, stage
+from vlmalign.recipes import read_recipe
 
 HELP = {
     "cases": "folder of cases",
@@ -43,6 +44,10 @@ HELP = {
     "n": "critiques of each answer; with several each pair comes as often",
     "temperature": "of sampling; default: greedy for one critique, 1 for several",
     "max_new_tokens": "a longer critique is cut, and its pair left out",
+    "expert": "an expert's folder",
+    "labels": "answers where the expert says nothing: the cases' reports, or their reference findings",
+    "questions_per_case": "questions drawn for each case",
+    "reports": "also ask for a report",
     "pairs_per_batch": "pairs whose critiques are written together",
 }
 SAMPLES = {"logic": "peripheral_smear", "n_items": "100"}
@@ -60,46 +65,80 @@ def stage_command(app: typer.Typer, name: str) -> Callable[[Callable[..., Any]],
 
 def _command(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     hints = get_type_hints(function)
-    parameters, in_mappings = [], []
+    parameters, in_mappings, required = [*_FROM_FILE], [], []
     for key, parameter in inspect.signature(function).parameters.items():
         if _is_mapping(hints[key]):
             in_mappings.append(key)
             continue
-        names = [f"--{key.replace('_', '-')}"] if parameter.default is False else []
-        option = typer.Option(*names, help=HELP.get(key, key.replace("_", " ")))
-        default = parameter.default
-        if default == ():
-            default = []
-        parameters.append(
-            inspect.Parameter(
-                key,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=default,
-                annotation=Annotated[_plain(hints[key]), option],
-            )  # fmt: skip
-        )
+        parameters.append(_option(key, parameter, hints[key]))
+        if parameter.default is parameter.empty:
+            required.append(key)
     about = f"a further setting, e.g. --set {in_mappings[0]}.KEY=VALUE" if in_mappings else "a setting, key=value"
-    parameters.append(
-        inspect.Parameter(
-            "set_",
-            inspect.Parameter.KEYWORD_ONLY,
-            default=[],
-            annotation=Annotated[list[str], typer.Option("--set", help=about)],
-        )  # fmt: skip
-    )
+    parameters.append(_keyword("set_", [], list[str], typer.Option("--set", help=about)))
 
-    def command(**given: Any) -> None:
-        settings = parse_settings(given.pop("set_"))
-        merged = merge(given, settings)
+    def command(context: typer.Context, **options: Any) -> None:
+        recipe, variables = options.pop("config"), parse_settings(options.pop("var"))
+        settings = parse_settings(options.pop("set_"))
+        base = _from_file(recipe, name, variables)
+        chosen = {key: value for key, value in options.items() if _given(context, key) or key not in base}
+        merged = merge({**base, **chosen}, settings)
+        for key in required:
+            if merged.get(key) in (None, []):
+                option = f"--{key.replace('_', '-')}"
+                raise StageError(f"{key} is not given: pass {option}, or name a CONFIG that sets it.")
         before = stamp(merged["out"])
         run_stage(name, merged)
         tell_outcome(merged["out"], before)
 
     command.__doc__ = f"{inspect.getdoc(function)}\n\nFor example: {_example(name, function)}"
     command.__name__ = function.__name__
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    command.__signature__ = inspect.Signature([context, *parameters])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in (context, *parameters)}
     return command
+
+
+def _keyword(name: str, default: Any, annotation: Any, about: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=Annotated[annotation, about])
+
+
+_FROM_FILE = (
+    _keyword("config", None, str | None, typer.Argument(help="a recipe of this stage: shipped, or a YAML file")),
+    _keyword("var", [], list[str], typer.Option("--var", help="a variable of the recipe, e.g. --var seed=1")),
+)
+
+
+def _option(key: str, parameter: inspect.Parameter, hint: Any) -> inspect.Parameter:
+    """An option; one that must be given may come from a CONFIG, so that it is checked later."""
+    names = [f"--{key.replace('_', '-')}"] if parameter.default is False else []
+    about, default, plain = HELP.get(key, key.replace("_", " ")), parameter.default, _plain(hint)
+    if default == ():
+        default = []
+    if default is parameter.empty:
+        about += " (needed)"
+        default, plain = ([], plain) if get_origin(plain) is list else (None, plain | None)
+    return _keyword(key, default, plain, typer.Option(*names, help=about, show_default=default is not None))
+
+
+def _given(context: typer.Context, key: str) -> bool:
+    source = context.get_parameter_source(key)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _from_file(recipe: str | None, name: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a recipe of this stage; none without one."""
+    if recipe is None:
+        if variables:
+            raise StageError(f"--var {next(iter(variables))}: there is no recipe to fill. Name a CONFIG.")
+        return {}
+    found = load_recipe(read_recipe(recipe), variables, name=recipe)
+    if found.stage != name:
+        raise StageError(
+            f"{recipe} is a recipe of stage {found.stage!r}, not {name!r}: run it with "
+            f"`vlmalign recipes run {recipe}`."
+        )
+    return found.config
 
 
 def _example(name: str, function: Callable[..., Any]) -> str:

@@ -32,6 +32,9 @@ def evaluate_answers(
         Path | None,
         typer.Option(help="the cases that were answered, where --cases is another selection of them"),
     ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="candidates to the same cases: paired differences to them are given, too")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Score folders of candidates against what is known of their cases.
@@ -43,16 +46,23 @@ def evaluate_answers(
     from vlmalign.cli.given_truth import read_cases, score_against
     from vlmalign.clinical import load_logic
     from vlmalign.evaluation import aggregate
+    from vlmalign.evaluation.against import compare_metrics
 
     domain = load_logic(logic)
     given = read_cases(cases, domain)
     scope = in_scope or [c for c in domain.order if c not in set(domain.derived_concepts)]
-    found, counted = {}, {}
+    found, counted, differences = {}, {}, {}
+    baseline = None if against is None else score_against(against, given, domain, scope, answered)[0]
     for folder in candidates:
         items, counts = score_against(folder, given, domain, scope, answered)
+        if baseline is not None:
+            differences[str(folder)] = compare_metrics(items, baseline)
         found[str(folder)] = {name: estimate.to_dict() for name, estimate in aggregate(items).items()}
         counted[str(folder)] = counts
-    _give({"answers": found, "counts": counted}, json_file)
+    results: dict[str, Any] = {"answers": found, "counts": counted}
+    if against is not None:
+        results[f"minus {against}"] = differences
+    _give(results, json_file)
     if json_file is not None:
         for name, counts in counted.items():
             told = ", ".join(f"{n} {key.replace('_', ' ')}" for key, n in counts.items())

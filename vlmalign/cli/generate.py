@@ -36,7 +36,7 @@ def generate(
     """Sample answers of a model to cases (seeded) and write them as candidates. Resumable."""
     from vlmalign.records import Case, DatasetBuild, RecordFolder
 
-    _check_numbers(n, temperature, top_p, max_new_tokens, batch_size, limit)
+    check_numbers(n, temperature, top_p, max_new_tokens, batch_size, limit)
     _check_questions(kind, logic, concepts)
     folder = RecordFolder(cases, Case)
     weights = model_to_sample(model)
@@ -102,9 +102,10 @@ def command(
     console.print(f"wrote {out}", markup=False)
 
 
-def _check_numbers(
+def check_numbers(
     n: int, temperature: float, top_p: float, max_new_tokens: int, batch_size: int, limit: int | None
 ) -> None:
+    """Refuse sampling settings that cannot be meant."""
     counts = {"n": n, "max_new_tokens": max_new_tokens, "batch_size": batch_size, "limit": limit}
     for name, value in counts.items():
         if value is not None and value < 1:

@@ -11,10 +11,13 @@ import typer
 from vlmalign import __version__
 from vlmalign.cli import (
     best_of_n,
+    build_consultations,  # noqa: F401  - registers its command
     build_judge,  # noqa: F401  # adds its command to those of build
     build_judged,  # noqa: F401  # adds its command to those of build
     cache,
     calibrate,
+    chat,
+    consult,
     data,
     demo,
     elicit,
@@ -68,6 +71,8 @@ app.add_typer(source.app, name="source")
 app.add_typer(experts.app, name="experts")
 app.add_typer(build_verbs.app, name="build")
 app.command("generate")(generate.command)
+app.command("consult")(consult.command)
+app.command("chat")(chat.command)
 app.command("sft")(train.sft)
 app.command("reward")(train.reward)
 app.command("critique")(train.critique)

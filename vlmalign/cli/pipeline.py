@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -142,6 +143,15 @@ def _start_worker(threads: int) -> None:
 
     torch.set_num_threads(threads)
     logging.disable_progress_bar()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when the pipeline is killed, which can no longer ask it to."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run_step(stage: str, config: dict[str, Any]) -> float:

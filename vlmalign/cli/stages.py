@@ -146,9 +146,11 @@ def load_stages() -> None:
     from vlmalign.cli import (  # noqa: F401
         best_of_n,
         build,
+        build_consultations,
         build_judge,
         build_judged,
         calibrate,
+        consult,
         data_filters,
         elicit,
         evaluate,

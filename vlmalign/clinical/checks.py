@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NoReturn
 
-from vlmalign.clinical.generator import render_sentence
-from vlmalign.clinical.lexicon import lexicon_of, words
-from vlmalign.clinical.parser import ParsedText, parse_answer, parse_text, question_concept
+from vlmalign.clinical.bank_checks import check_banks, check_number_sentences, fail
+from vlmalign.clinical.lexicon import lexicon_of
 from vlmalign.clinical.paths import satisfiable
 from vlmalign.clinical.placeholders import unknown_placeholders
-from vlmalign.clinical.schema import (
-    CONDITION_KEYS,
-    HEDGED,
-    RESERVED,
-    Bank,
-    Concept,
-    Condition,
-    Constraint,
-    Logic,
-    Measurement,
-)
-from vlmalign.records.errors import DataError
+from vlmalign.clinical.rules import CONDITION_KEYS, Condition, Constraint, Measurement
+from vlmalign.clinical.schema import RESERVED, Concept, Logic
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -37,31 +25,65 @@ def check_logic(logic: Logic) -> None:
     _check_questions(logic)
     for name, concept in logic.concepts.items():
         _check_references(logic, name, concept)
-        if concept.measurement is not None:
-            _check_bands(concept.measurement, concept, f"concepts.{name}.measurement")
         _check_numbers(concept, f"concepts.{name}.numbers")
+    _check_placeholders(logic)
+    _check_patterns(logic)
+    lexicon_of(logic)
+    check_rules(logic)
+    check_banks(logic)
+
+
+def check_rules(logic: Logic) -> None:
+    """The part of `check_logic` that a policy can break: rules, bands, constraints, and what they can reach.
+
+    Raises:
+        DataError: with the dotted place in `field`.
+    """
+    for name, concept in logic.concepts.items():
+        _check_derived(logic, name, concept)
+        if concept.measurement is not None:
+            _check_measurement(logic, name, concept, concept.measurement)
     for index, constraint in enumerate(logic.constraints):
         for key, condition in _conditions(constraint):
             _check_condition(logic, condition, f"constraints.{index}.{key}")
-    _check_placeholders(logic)
     _check_cycles(logic)
-    _check_patterns(logic)
-    lexicon_of(logic)
     _check_reachable(logic)
-    _check_banks(logic)
+    for name, concept in logic.concepts.items():
+        check_number_sentences(logic, name, concept)
 
 
-def _fail(place: str, rule: str, remedy: str) -> NoReturn:
-    raise DataError(rule, remedy, field=place)
+def check_policies(logic: Logic) -> None:
+    """What must hold of a logic's policies before they are resolved.
+
+    Raises:
+        DataError: with the dotted place in `field`.
+    """
+    if logic.policy is not None:
+        fail(
+            "policy", "a file does not choose its policy", "Use `default_policy`, or `load_logic('name@policy')`."
+        )
+    if logic.default_policy is not None and logic.default_policy not in logic.policies:
+        fail("default_policy", f"unknown policy {logic.default_policy!r}", f"Use one of {list(logic.policies)}.")
+    for name, policy in logic.policies.items():
+        if not _NAME.fullmatch(name):
+            fail(f"policies.{name}", f"{name!r} cannot name a policy", "Use lower-case letters, digits and _.")
+        for concept, values in policy.never.items():
+            if concept not in logic.concepts:
+                _unknown_concept(logic, concept, f"policies.{name}.never.{concept}")
+            for value in values:
+                _check_value(logic.concepts[concept], value, f"policies.{name}.never.{concept}")
+    names = [constraint.name for constraint in logic.constraints]
+    if len(set(names)) < len(names):
+        fail("constraints", f"two constraints have one name among {names}", "Give each its own.")
 
 
 def _check_names(logic: Logic) -> None:
     for name, concept in logic.concepts.items():
         if not _NAME.fullmatch(name) or name in CONDITION_KEYS:
-            _fail(f"concepts.{name}", f"{name!r} cannot name a concept", "Use lower-case letters, digits and _.")
+            fail(f"concepts.{name}", f"{name!r} cannot name a concept", "Use lower-case letters, digits and _.")
         for value in concept.values:
             if not _NAME.fullmatch(value) or value in RESERVED:
-                _fail(
+                fail(
                     f"concepts.{name}.values.{value}",
                     f"{value!r} cannot name a value",
                     f"Use lower-case letters, digits and _, and none of {sorted(RESERVED)}.",
@@ -74,20 +96,20 @@ def _check_questions(logic: Logic) -> None:
         if question.concept not in logic.concepts:
             _unknown_concept(logic, question.concept, f"questions.{index}.concept")
         if question.concept in asked:
-            _fail(f"questions.{index}.concept", f"{question.concept!r} is asked twice", "Join the two.")
+            fail(f"questions.{index}.concept", f"{question.concept!r} is asked twice", "Join the two.")
         asked.add(question.concept)
     for name in logic.concepts:
         if name not in asked:
-            _fail(f"concepts.{name}", f"no question asks {name!r}", "Add it to `questions`.")
+            fail(f"concepts.{name}", f"no question asks {name!r}", "Add it to `questions`.")
 
 
 def _unknown_concept(logic: Logic, name: str, place: str) -> None:
-    _fail(place, f"unknown concept {name!r}", f"Use one of {list(logic.concepts)}.")
+    fail(place, f"unknown concept {name!r}", f"Use one of {list(logic.concepts)}.")
 
 
 def _check_value(concept: Concept, value: str | None, place: str) -> None:
     if value is not None and value not in concept.values:
-        _fail(place, f"unknown value {value!r}", f"Use one of {list(concept.values)}.")
+        fail(place, f"unknown value {value!r}", f"Use one of {list(concept.values)}.")
 
 
 def _check_references(logic: Logic, name: str, concept: Concept) -> None:
@@ -102,12 +124,15 @@ def _check_references(logic: Logic, name: str, concept: Concept) -> None:
         _check_value(concept, concept.presence.denied, f"{place}.presence.denied")
     for value, wording in concept.values.items():
         _check_value(concept, wording.opposite, f"{place}.values.{value}.opposite")
+
+
+def _check_derived(logic: Logic, name: str, concept: Concept) -> None:
     for index, rule in enumerate(concept.derived):
-        here = f"{place}.derived.{index}"
+        here = f"concepts.{name}.derived.{index}"
         _check_value(concept, rule.value, f"{here}.value")
         last = index == len(concept.derived) - 1
         if last != (rule.when is None):
-            _fail(here, "only the last rule, and always the last, has no `when`", "End the rules on an otherwise.")
+            fail(here, "only the last rule, and always the last, has no `when`", "End the rules on an otherwise.")
         if rule.when is not None:
             _check_condition(logic, rule.when, f"{here}.when")
 
@@ -131,17 +156,33 @@ def _conditions(constraint: Constraint) -> Iterator[tuple[str, Condition]]:
     yield from ((f"iff.{index}", condition) for index, condition in enumerate(constraint.iff or ()))
 
 
+def _check_measurement(logic: Logic, name: str, concept: Concept, measurement: Measurement) -> None:
+    place = f"concepts.{name}.measurement"
+    _check_bands(measurement, concept, place)
+    if measurement.needs is not None:
+        _check_condition(logic, measurement.needs, f"{place}.needs")
+        if name in measurement.needs.concepts:
+            fail(f"{place}.needs", f"{name!r} needs itself", "Name the answers that must be known before it.")
+    if measurement.of is None:
+        return
+    if measurement.of == measurement.name:
+        fail(f"{place}.of", f"{measurement.of!r} is counted of itself", "Name the finding that holds the total.")
+    if measurement.count or measurement.unit != "1" or measurement.min_images > 1:
+        rule = "a share has the unit '1', bands in fractions, and counts that are summed over all images"
+        fail(place, rule, "Leave `count` and `min_images` out, and set unit: '1'.")
+
+
 def _check_bands(measurement: Measurement, concept: Concept, place: str) -> None:
     edges = [band.below for band in measurement.bands]
     for index, band in enumerate(measurement.bands):
         _check_value(concept, band.value, f"{place}.bands.{index}.value")
     closed = [edge for edge in edges[:-1] if edge is not None]
     if len(closed) != len(edges) - 1 or edges[-1] is not None or closed != sorted(set(closed)):
-        _fail(
+        fail(
             f"{place}.bands", f"bands end below {edges}", "Let `below` rise from band to band; the last has none."
         )
     if measurement.count and any(edge != int(edge) for edge in closed):
-        _fail(f"{place}.bands", f"a count has bands below {closed}", "Use whole numbers.")
+        fail(f"{place}.bands", f"a count has bands below {closed}", "Use whole numbers.")
 
 
 def _check_numbers(concept: Concept, place: str) -> None:
@@ -149,16 +190,16 @@ def _check_numbers(concept: Concept, place: str) -> None:
     if numbers is None:
         return
     if concept.measurement is None:
-        _fail(place, "numbers without a measurement", "Give the concept a `measurement` with bands.")
+        fail(place, "numbers without a measurement", "Give the concept a `measurement` with bands.")
     for sentence in (*numbers.forms, *(numbers.sentences.all if numbers.sentences else ())):
         if sentence.count("{n}") != 1:
-            _fail(place, f"{sentence!r} must hold {{n}} once", "Put {n} where the number stands.")
+            fail(place, f"{sentence!r} must hold {{n}} once", "Put {n} where the number stands.")
 
 
 def _check_placeholders(logic: Logic) -> None:
     for place, text, unknown, known in unknown_placeholders(logic):
         rule = f"{text!r} holds {unknown}, which nothing fills: known here are {', '.join(known) or 'none'}"
-        _fail(place, rule, "Write the words themselves, or correct the name.")
+        fail(place, rule, "Write the words themselves, or correct the name.")
 
 
 def _check_cycles(logic: Logic) -> None:
@@ -174,7 +215,7 @@ def _check_cycles(logic: Logic) -> None:
             reached.add(current)
             waiting |= needs[current] - reached
         if name in reached:
-            _fail(f"concepts.{name}.derived", f"{name!r} is derived from itself", "Break the circle.")
+            fail(f"concepts.{name}.derived", f"{name!r} is derived from itself", "Break the circle.")
 
 
 def _check_patterns(logic: Logic) -> None:
@@ -183,100 +224,29 @@ def _check_patterns(logic: Logic) -> None:
             try:
                 re.compile(pattern)
             except re.error as error:
-                _fail(f"unsupported.{kind}.patterns.{index}", f"not a regular expression: {error}", "Correct it.")
+                fail(f"unsupported.{kind}.patterns.{index}", f"not a regular expression: {error}", "Correct it.")
 
 
 def _check_reachable(logic: Logic) -> None:
+    never = logic.policies[logic.policy].never if logic.policy is not None else {}
     if not satisfiable(logic, {}):
-        _fail("constraints", "no path satisfies all constraints", "Relax one of them.")
+        fail("constraints", "no path satisfies all constraints", "Relax one of them.")
     for name, concept in logic.concepts.items():
         for value in concept.values:
-            if not satisfiable(logic, {name: value}):
-                _fail(
+            reached = satisfiable(logic, {name: value})
+            if not reached and value not in never.get(name, ()):
+                fail(
                     f"concepts.{name}.values.{value}",
                     f"no valid path reaches {name} = {value!r}",
-                    "Delete the value, or relax the rules.",
+                    "Delete the value, relax the rules, or list it under `never` of the policy.",
                 )
+            if reached and value in never.get(name, ()):
+                place = f"policies.{logic.policy}.never.{name}"
+                fail(place, f"a valid path reaches {value!r}", "Take it off the list.")
         earlier: tuple[Condition, ...] = ()
         for index, rule in enumerate(concept.derived):
             own = (rule.when,) if rule.when else ()
             if not satisfiable(logic, {}, earlier + own):
                 place = f"concepts.{name}.derived.{index}"
-                _fail(place, "no valid path reaches this rule", "Delete it, or move it up.")
+                fail(place, "no valid path reaches this rule", "Delete it, or move it up.")
             earlier += tuple(Condition(negated=condition) for condition in own)
-
-
-# -- banks: the parser must read back what the generator writes ---------------------------------------
-
-
-def _check_banks(logic: Logic) -> None:
-    for index, question in enumerate(logic.questions):
-        _check_disjoint(question.bank, f"questions.{index}")
-        for text in question.bank.all:
-            if question_concept(logic, text) != question.concept:
-                _fail(f"questions.{index}", f"{text!r} also asks another concept", "Word one of them differently.")
-    _check_disjoint(logic.report_prompts, "report_prompts")
-    for name, concept in logic.concepts.items():
-        place = f"concepts.{name}"
-        for value, wording in concept.values.items():
-            here = f"{place}.values.{value}"
-            _check_bank(logic, name, value, wording.sentences, f"{here}.sentences", alone=True)
-            if wording.answers is not None:
-                _check_bank(logic, name, value, wording.answers, f"{here}.answers", alone=False)
-        for value in sorted(HEDGED):
-            bank: Bank = getattr(logic.hedges, value)
-            said = Bank.model_validate(
-                {side: [s.replace("{name}", concept.name) for s in bank.of(side)] for side in ("train", "test")}  # type: ignore[arg-type]
-            )
-            _check_bank(logic, name, value, said, f"hedges.{value}", alone=True)
-        _check_number_sentences(logic, name, concept)
-    for kind, unsupported in logic.unsupported.items():
-        _check_disjoint(unsupported.examples, f"unsupported.{kind}.examples")
-        for text in unsupported.examples.all:
-            parsed = parse_text(logic, text)
-            if [u.kind for u in parsed.unsupported] != [kind] or parsed.claims:
-                _fail(
-                    f"unsupported.{kind}.examples",
-                    f"{text!r} is read as {_summary(parsed)}",
-                    f"It must be of kind {kind!r} alone and claim nothing.",
-                )
-
-
-def _check_disjoint(bank: Bank, place: str) -> None:
-    shared = {tuple(words(s)) for s in bank.train} & {tuple(words(s)) for s in bank.test}
-    if shared:
-        _fail(place, f"{' '.join(min(shared))!r} is in train and test", "Keep the test bank held out.")
-
-
-def _check_bank(logic: Logic, concept: str, value: str, bank: Bank, place: str, *, alone: bool) -> None:
-    _check_disjoint(bank, place)
-    for text in bank.all:
-        parsed = parse_text(logic, text)
-        if alone and (parsed.answers != {concept: value} or parsed.unsupported or parsed.unrecognised):
-            _fail(
-                place, f"{text!r} is read as {_summary(parsed)}", f"It must say {concept} = {value} and no more."
-            )
-        answer = parse_answer(logic, concept, text)
-        if answer != value or parsed.unsupported:
-            _fail(place, f"the answer {text!r} is read as {answer}", f"It must say {value}.")
-
-
-def _check_number_sentences(logic: Logic, name: str, concept: Concept) -> None:
-    if concept.numbers is None or concept.measurement is None or concept.numbers.sentences is None:
-        return
-    step = 10.0**-concept.numbers.decimals
-    edges = [band.below for band in concept.measurement.bands if band.below is not None]
-    for number in sorted({step, 2 * step, *edges, *(edge - step for edge in edges), edges[-1] + step}):
-        value = concept.measurement.band(number)
-        for seed in range(8):
-            for side in ("train", "test"):
-                text = render_sentence(logic, name, value, seed=seed, bank=side, number=number)  # type: ignore[arg-type]
-                if parse_text(logic, text).answers != {name: value}:
-                    _fail(
-                        f"concepts.{name}.numbers", f"{text!r} is not read as {value}", "Add its form to `forms`."
-                    )
-
-
-def _summary(parsed: ParsedText) -> str:
-    said = [f"{claim.concept} = {claim.value}" for claim in parsed.claims]
-    return ", ".join(said + [f"a {u.kind} statement" for u in parsed.unsupported]) or "nothing"

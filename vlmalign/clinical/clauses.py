@@ -13,6 +13,7 @@ _PREDICATES = frozenset({"verb", "have", "affirm", "deny_after"})
 _ADVERBS = frozenset({"not", "cannot", "never"})
 # a number after one of these is a bound or a range, not a count
 _BOUNDS = frozenset({"than", "over", "under", "least", "most", "below", "above", "to", "or"})
+_PERCENT = frozenset({"%", "percent"})
 
 
 @dataclass(frozen=True)
@@ -221,12 +222,17 @@ class _Clause:
         doubt = self._doubt(match)
         if doubt is not None:
             return Reading(concept, doubt)
-        measurement = self.logic.concepts[concept].measurement
-        if measurement is None or match.number is None or self._is_bound(match) or self._denied(match):
+        return None if self._denied(match) else self._as_number(concept, match)
+
+    def _as_number(self, concept: str, match: Match) -> Reading | None:
+        """The band of a number, unless it is a bound, or a count where a share is meant."""
+        measurement, number = self.logic.concepts[concept].measurement, match.number
+        if measurement is None or number is None or self._is_bound(match):
             return None
-        number = match.number
-        if self.tokens[match.end : match.end + 1] in (["%"], ["percent"]):
+        if _PERCENT & {*self.tokens[match.start : match.end + 1]}:
             number /= 100
+        elif measurement.of is not None and number > 1:
+            return None
         return Reading(concept, measurement.band(number), number)
 
     def _is_bound(self, match: Match) -> bool:
@@ -265,9 +271,9 @@ class _Clause:
         if concept.presence and denied:
             return [Reading(self.asked, concept.presence.denied)]
         if concept.measurement and concept.numbers and len(numbers) == 1 and not self.scopes:
-            number = numbers[0].number
-            if number is not None and not self._is_bound(numbers[0]):
-                return [Reading(self.asked, concept.measurement.band(number), number)]
+            reading = self._as_number(self.asked, numbers[0])
+            if reading is not None:
+                return [reading]
         if concept.presence and concept.presence.affirmed and not self.scopes and "affirm" in kinds:
             return [Reading(self.asked, concept.presence.affirmed)]
         return []

@@ -201,11 +201,13 @@ def _number_sentence(
             f"{concept} = {value!r} does not go with the number {number:g}, which means "
             f"{measurement.band(number)!r}: give the value that belongs to the number"
         )
-    rounded = round(number, numbers.decimals)
-    if rounded == 0 or measurement.band(rounded) != value:
+    scale = 100 if numbers.percent else 1
+    rounded = round(number * scale, numbers.decimals)
+    if rounded == 0 or measurement.band(rounded / scale) != value:
         return None  # the words of the value are true, the rounded number would not be
     sentences = numbers.singular if rounded == 1 and numbers.singular else numbers.sentences
-    sentence = _draw(sentences, bank, seed, concept, "number").replace("{n}", _say(rounded, numbers.decimals))
+    said = f"{rounded:.{numbers.decimals}f} %" if numbers.percent else _say(rounded, numbers.decimals)
+    sentence = _draw(sentences, bank, seed, concept, "number").replace("{n}", said)
     return sentence[0].upper() + sentence[1:]
 
 

@@ -10,11 +10,13 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from vlmalign.clinical.checks import check_logic
+from vlmalign.clinical.checks import check_logic, check_policies, check_rules
+from vlmalign.clinical.policies import resolve
 from vlmalign.clinical.schema import Logic
 from vlmalign.records.errors import DataError
 
 _FOLDER = Path(__file__).parent / "logic"
+_ENDINGS = (".yaml", ".yml")
 
 
 def list_logics() -> list[str]:
@@ -31,18 +33,23 @@ def load_logic(name_or_path: str | Path) -> Logic:
     """Load and check a clinical logic.
 
     Args:
-        name_or_path: a name of `list_logics()`, or the path of a YAML file (ends in .yaml or .yml).
+        name_or_path: a name of `list_logics()`, or the path of a YAML file (ends in .yaml or .yml). Where the
+            logic has policies, `@` and a policy's name choose one (`amd_oct@beckman`); else the default holds.
 
     Raises:
-        DataError: no such logic, or the file breaks a rule: unknown key, concept or value, wording with two
-            meanings, a bank sentence that the parser does not read back, a value or rule no path reaches.
+        DataError: no such logic or policy, or the file breaks a rule, under whichever of its policies: unknown
+            key, concept or value, wording with two meanings, a bank sentence that the parser does not read
+            back, a value or rule no path reaches.
 
     Example:
         >>> load_logic("peripheral_smear").order[:2]
         ('focus', 'stain')
     """
     text = os.fspath(name_or_path)
-    if text.endswith((".yaml", ".yml")):
+    policy = None
+    if "@" in text and not text.endswith(_ENDINGS):
+        text, _, policy = text.rpartition("@")
+    if text.endswith(_ENDINGS):
         path = Path(text)
     elif text in list_logics():
         path = _FOLDER / f"{text}.yaml"
@@ -53,11 +60,19 @@ def load_logic(name_or_path: str | Path) -> Logic:
         )
     if not path.is_file():
         raise DataError("no such file", "Check the path.", file=path)
-    return _load(path, path.read_bytes())
+    logics = _load(path, path.read_bytes())
+    if policy is None:
+        return next(iter(logics.values()))
+    if policy not in logics:
+        known = [name for name in logics if name is not None]
+        remedy = f"Choose one of {known}." if known else f"It has none: name it {text!r} alone."
+        raise DataError(f"no policy is named {policy!r}", remedy, file=path)
+    return logics[policy]
 
 
 @lru_cache(maxsize=32)
-def _load(path: Path, data: bytes) -> Logic:
+def _load(path: Path, data: bytes) -> dict[str | None, Logic]:
+    """The logic under each of its policies, the default one first; all of them are checked."""
     root, content = _parse(path, data)
     try:
         logic = Logic.model_validate(content)
@@ -68,11 +83,45 @@ def _load(path: Path, data: bytes) -> Logic:
         remedy = f"Correct it; {len(error.errors())} places of the file do not fit the schema."
         raise DataError(rule, remedy, file=path, line=_line(root, where), field=_dotted(where)) from None
     try:
-        check_logic(logic)
+        return _checked(logic)
     except DataError as error:
         where = tuple(error.field.split(".")) if error.field else ()
         raise DataError(error.rule, error.remedy, file=path, line=_line(root, where), field=error.field) from None
-    return logic
+
+
+def _checked(logic: Logic) -> dict[str | None, Logic]:
+    check_policies(logic)
+    if not logic.policies:
+        check_logic(logic)
+        return {None: logic}
+    default = logic.default_policy or next(iter(logic.policies))
+    resolved: dict[str | None, Logic] = {}
+    for name in dict.fromkeys((default, *logic.policies)):
+        resolved[name] = resolve(logic, name)
+        try:
+            # the wording is the same under every policy: it is checked once
+            (check_rules if len(resolved) > 1 else check_logic)(resolved[name])
+        except DataError as error:
+            place = _place_in_policy(logic, name, error.field or "")
+            raise DataError(f"under policy {name!r}, {error.rule}", error.remedy, field=place) from None
+    return resolved
+
+
+def _place_in_policy(logic: Logic, policy: str, place: str) -> str:
+    """Where the file writes what a policy puts at a place of the logic."""
+    top, _, rest = place.partition(".")
+    own = logic.policies[policy]
+    if top == "constraints":
+        index, _, part = rest.partition(".")
+        name = resolve(logic, policy).constraints[int(index)].name
+        for number, constraint in enumerate(own.constraints):
+            if constraint.name == name:
+                return f"policies.{policy}.constraints.{number}.{part}"
+    if top == "concepts":
+        concept, _, part = rest.replace(".measurement.", ".").partition(".")
+        if getattr(own.concepts.get(concept), part.partition(".")[0], None) is not None:
+            return f"policies.{policy}.concepts.{concept}.{part}"
+    return place
 
 
 class _Loader(yaml.SafeLoader):

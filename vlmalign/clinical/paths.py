@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
-from vlmalign.clinical.schema import CONTRADICTORY, RESERVED, Condition, Constraint, Logic, Rule
+from vlmalign.clinical.rules import Condition, Constraint, Rule
+from vlmalign.clinical.schema import CONTRADICTORY, RESERVED, Logic
 
 
 def holds(condition: Condition, answers: Mapping[str, str]) -> bool | None:

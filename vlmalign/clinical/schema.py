@@ -1,23 +1,27 @@
-"""What a clinical logic is: concepts, their values and wording, questions, bands and rules."""
+"""What a clinical logic is: concepts, their values and wording, questions and rules."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from vlmalign.clinical.policies import Policy
+from vlmalign.clinical.rules import Constraint, Measurement, Rule
 from vlmalign.records.base import Part
 from vlmalign.records.hashing import config_hash
 
 BankName = Literal["train", "test"]
+Aspect = Literal[
+    "finding", "laterality", "severity", "stage", "number", "kind", "quality", "diagnosis", "action"
+]  # fmt: skip
 
 UNCERTAIN = "uncertain"
 NOT_ASSESSED = "not_assessed"
 CONTRADICTORY = "contradictory"
 HEDGED = frozenset({UNCERTAIN, NOT_ASSESSED})
 RESERVED = HEDGED | {CONTRADICTORY}
-CONDITION_KEYS = frozenset({"answers", "all", "any", "not", "negated"})
 
 Phrases = tuple[str, ...]
 
@@ -40,90 +44,6 @@ class Bank(Part):
         return self.train + self.test
 
 
-class Condition(Part):
-    """A statement about answers; every part that is given must hold.
-
-    In YAML `{crowding: crowded, platelets: [few, many]}` is short for `answers`; `any`, `all` and `not`
-    combine further conditions.
-    """
-
-    answers: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="concept -> allowed values")
-    all: tuple[Condition, ...] = ()
-    any: tuple[Condition, ...] = ()
-    negated: Condition | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_short_form(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or not data:
-            raise ValueError("a condition is a mapping such as {crowding: crowded, platelets: [few, many]}")
-        empty = [
-            key for key, part in data.items() if key not in ("answers", "negated") and part in ("", [], {}, ())
-        ]
-        if empty and "answers" not in data:
-            raise ValueError(f"{empty[0]!r} of a condition is empty: give it at least one part, or delete it")
-        full = {("negated" if key == "not" else key): data[key] for key in data if key in CONDITION_KEYS}
-        short = {key: data[key] for key in data if key not in CONDITION_KEYS}
-        answers = {**full.pop("answers", {}), **short}
-        return {**full, "answers": {k: (v,) if isinstance(v, str) else v for k, v in answers.items()}}
-
-    @property
-    def concepts(self) -> frozenset[str]:
-        """Every concept that it mentions."""
-        parts = (*self.all, *self.any, *((self.negated,) if self.negated else ()))
-        return frozenset(self.answers).union(*(part.concepts for part in parts))
-
-
-class Rule(Part):
-    """One line of an ordered decision: the first rule that holds gives the value."""
-
-    when: Condition | None = Field(None, description="absent: otherwise")
-    value: str
-
-
-class Constraint(Part):
-    """A condition that every valid path obeys: `require`, `if` + `then`, or `iff` of two conditions."""
-
-    name: str
-    require: Condition | None = None
-    if_: Condition | None = Field(None, alias="if")
-    then: Condition | None = None
-    iff: tuple[Condition, Condition] | None = None
-    source: str | None = None
-
-    @model_validator(mode="after")
-    def _has_one_form(self) -> Constraint:
-        forms = (self.require is not None, self.if_ is not None and self.then is not None, self.iff is not None)
-        if sum(forms) != 1 or (self.if_ is None) != (self.then is None):
-            raise ValueError(f"constraint {self.name!r} must have exactly one of: require; if and then; iff")
-        return self
-
-
-class Band(Part):
-    """Values of a measurement below `below` (and not below the band before) give `value`."""
-
-    value: str
-    below: float | None = Field(None, description="absent in the last band")
-
-
-class Measurement(Part):
-    """How a measured number becomes an answer."""
-
-    name: str = Field(description="concept name of the finding that holds the number")
-    unit: str = Field(description="UCUM-like unit in which the bands are given; 1 for counts and fractions")
-    count: bool = Field(False, description="whole numbers: bands meet at half-integers under uncertainty")
-    bands: tuple[Band, ...] = Field(min_length=2)
-    source: str | None = None
-
-    def band(self, number: float) -> str:
-        """The value whose band holds the number; counts that are not whole go to the nearest one."""
-        shift = 0.5 if self.count else 0.0
-        for band in self.bands:
-            if band.below is None or number < band.below - shift:
-                return band.value
-        raise AssertionError("the last band is open")
-
-
 class Numbers(Part):
     """How a number is said of a concept; `{n}` is the number, `{mention}` any mention of the concept."""
 
@@ -131,6 +51,7 @@ class Numbers(Part):
     sentences: Bank | None = Field(None, description="for two and more")
     singular: Bank | None = Field(None, description="for exactly one")
     decimals: int = Field(0, ge=0, le=4)
+    percent: bool = Field(False, description="{n} is a fraction, said as `25 %`")
 
 
 class Presence(Part):
@@ -156,6 +77,7 @@ class Concept(Part):
 
     name: str = Field(description="noun phrase for readers and for sentences that hedge")
     note: str | None = None
+    aspect: Aspect = Field("finding", description="what sort of claim it is; corruptions choose by it")
     mentions: Phrases = Field(min_length=1, description="nouns that name it; a plural in -s is understood")
     about: tuple[str, ...] = Field((), description="concepts whose mention also gives its terms a subject")
     presence: Presence | None = None
@@ -230,14 +152,26 @@ class Logic(Part):
     concepts: dict[str, Concept] = Field(min_length=1)
     questions: tuple[Question, ...] = Field(min_length=1, description="in canonical order; also of reports")
     constraints: tuple[Constraint, ...] = ()
+    policies: dict[str, Policy] = Field(default_factory=dict, description="variants, where sources differ")
+    default_policy: str | None = Field(None, description="absent: the first of `policies`")
+    policy: str | None = Field(None, description="the policy that is resolved in it; set by `load_logic` alone")
     unsupported: dict[str, UnsupportedKind] = Field(default_factory=dict)
     hedges: Hedges
     cues: Cues = Cues()
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the whole content, for provenance and caches."""
-        return config_hash(self.model_dump(mode="json"))
+        """Hash of the content that is in force, for provenance and caches; other policies do not count."""
+        return config_hash(self.model_dump(mode="json", exclude={"policies", "default_policy"}))
+
+    @property
+    def name(self) -> str:
+        """What `load_logic` knows it by: the domain, with its policy where there is one (`amd_oct@beckman`)."""
+        return self.domain if self.policy is None else f"{self.domain}@{self.policy}"
+
+    def __eq__(self, other: object) -> bool:
+        # logics are keys of caches: comparing them field by field would cost more than the caches save
+        return isinstance(other, Logic) and (self is other or self.fingerprint == other.fingerprint)
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)

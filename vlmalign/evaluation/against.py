@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vlmalign.evaluation.aggregate import QUANTITIES, compare
+from vlmalign.evaluation.aggregate import BALANCED, QUANTITIES, compare
 from vlmalign.evaluation.answer_scores import ItemScore
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.report_titles import LESS_IS_BETTER, METRIC_TITLES
@@ -30,7 +30,8 @@ def compare_metrics(
     Returns:
         Metric -> the difference as results.json holds it, and `verdict` (see `verdict_on`).
     """
-    having = {name for item in a for name in item.metrics} | {"balanced_accuracy"}
+    having = {name for item in a for name in item.metrics}
+    having |= {name for name, task in BALANCED.items() if any(item.task == task for item in a)}  # of no item alone
     found = {}
     for metric in METRICS:
         if metric in having:

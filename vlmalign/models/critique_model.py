@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,24 +15,18 @@ from vlmalign.models.batch import PromptBatch
 from vlmalign.models.feature_cache import FeatureCache
 from vlmalign.models.flops import batch_flops
 from vlmalign.models.forward import Mode, forward_responses
-from vlmalign.models.image_token import check_image_token
 from vlmalign.models.loading import (
     CRITIQUE,
     REWARD_CONFIG,
     REWARD_HEAD,
     VLM,
     LoraSettings,
-    add_lora,
-    check_folder,
-    load_model,
-    load_processor,
     merged_state_dict,
-    quantize_model,
     reward_kind,
     unwrap,
 )
 from vlmalign.models.reward_head import HeadSettings, RewardHead, pool
-from vlmalign.models.reward_model import FORMAT, load_exactly, read_head_config
+from vlmalign.models.reward_model import FORMAT, load_exactly, load_headless, read_head_config
 from vlmalign.models.sharding import is_main_process, whole_tensors
 
 
@@ -152,24 +146,10 @@ class CritiqueModel(nn.Module):
             FileNotFoundError: no such folder.
             ValueError: a folder that holds no critique model, or weights that do not fit.
         """
-        check_folder(path)
         path = Path(path)
         config = read_head_config(path, CRITIQUE)
-        model: Any = load_model(AutoModelForImageTextToText, path, dtype)
-        if lora is not None and lora.quantize is not None:
-            quantize_model(model, lora.quantize)
-        model = model.to(device).eval()
-        width = model.config.get_text_config().hidden_size
-        if config["hidden_size"] != width:
-            raise ValueError(
-                f"{REWARD_HEAD} in {path} reads {config['hidden_size']} numbers and the model gives {width}: "
-                "head and model are of different models; restore the folder."
-            )
-        if lora is not None:
-            add_lora(model, lora)  # adapts the model in place
-        processor = load_processor(path)
-        check_image_token(model.config, processor, path)
-        critic = cls(VLM(model, processor), HeadSettings(**config["head"]), request=config["request"])
+        vlm = load_headless(AutoModelForImageTextToText, path, config, lora=lora, dtype=dtype, device=device)
+        critic = cls(vlm, HeadSettings(**config["head"]), request=config["request"])
         load_exactly(critic.head, load_file(path / REWARD_HEAD), path / REWARD_HEAD)
         return critic.eval()
 

@@ -153,27 +153,13 @@ class RewardModel(nn.Module):
             ValueError: a folder that holds no reward model, weights that do not fit, or adapters for one that has
                 members with adapters.
         """
-        check_folder(path)
         path = Path(path)
         config = read_head_config(path)
-        backbone: Any = load_model(AutoModel, path, dtype)
-        if lora is not None and lora.quantize is not None:
-            quantize_model(backbone, lora.quantize)
-        backbone = backbone.to(device).eval()
-        width = backbone.config.get_text_config().hidden_size
-        if config["hidden_size"] != width:
-            raise ValueError(
-                f"{REWARD_HEAD} in {path} reads {config['hidden_size']} numbers and the backbone gives {width}: "
-                "head and backbone are of different models; restore the folder."
-            )
         members = None if config["member_lora"] is None else MemberLora(**_tuples(config["member_lora"]))
         if lora is not None and members is not None:
             raise ValueError(f"{path} has adapters of its members, so none can be added: load it without lora.")
-        if lora is not None:
-            add_lora(backbone, lora)  # adapts the backbone in place
-        processor = load_processor(path)
-        check_image_token(backbone.config, processor, path)
-        reward = cls(VLM(model=backbone, processor=processor), HeadSettings(**config["head"]), member_lora=members)
+        vlm = load_headless(AutoModel, path, config, lora=lora, dtype=dtype, device=device)
+        reward = cls(vlm, HeadSettings(**config["head"]), member_lora=members)
         load_exactly(reward.head, load_file(path / REWARD_HEAD), path / REWARD_HEAD)
         if members is not None:
             own = {name for name, _ in reward.backbone.named_parameters() if ".member_" in name}
@@ -181,6 +167,39 @@ class RewardModel(nn.Module):
         if config["laplace"] is not None:
             reward.laplace = LastLayerLaplace(load_file(path / _LAPLACE)["factor"].to(device), **config["laplace"])
         return reward.eval()
+
+
+def load_headless(
+    kind: Any, path: Path, config: dict[str, Any], *, lora: LoraSettings | None, dtype: str, device: str
+) -> VLM:
+    """The model of a reward model's folder without its head, quantised and adapted where asked; see `load_vlm`.
+
+    Args:
+        kind: the transformers class to read it by.
+        path: the folder.
+        config: what `read_head_config` gave.
+        lora: fresh adapters to add.
+        dtype: of the weights.
+        device: where to.
+
+    Raises:
+        ValueError: the head reads states of another width than the model gives.
+    """
+    model = load_model(kind, path, dtype)
+    if lora is not None and lora.quantize is not None:
+        quantize_model(model, lora.quantize)
+    model = model.to(device).eval()
+    width = model.config.get_text_config().hidden_size
+    if config["hidden_size"] != width:
+        raise ValueError(
+            f"{REWARD_HEAD} in {path} reads {config['hidden_size']} numbers and the model gives {width}: "
+            "head and model are of different models; restore the folder."
+        )
+    if lora is not None:
+        add_lora(model, lora)  # adapts the model in place
+    processor = load_processor(path)
+    check_image_token(model.config, processor, path)
+    return VLM(model=model, processor=processor)
 
 
 def is_reward_model(path: str | Path) -> bool:
@@ -196,8 +215,10 @@ def read_head_config(path: str | Path, kind: str = SCALAR) -> dict[str, Any]:
         kind: which kind of reward model is wanted.
 
     Raises:
+        FileNotFoundError: no such folder.
         ValueError: no reward model, one of another kind or of an earlier format, or pickled weights.
     """
+    check_folder(path)
     path = Path(path)
     pickled = sorted(
         file.name for file in path.glob("reward_head.*") if file.suffix in (".pt", ".bin", ".pkl", ".pth")

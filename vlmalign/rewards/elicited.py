@@ -152,7 +152,7 @@ def elicit_confidence(
     opened = None if cases is None else RecordFolder(cases, Case)
     domain = None if logic is None else load_logic(logic)
     known = {} if opened is None else {case.id: case for case in opened}
-    by = None if domain is None else domain.domain
+    by = None if domain is None else domain.name
     judge = f"elicited_{method}@{config_hash([method, by])[:8]}"
     config = {
         "stage": "elicit", "judge": judge, "candidates": answers.sha256, "logic": by,
