@@ -1,5 +1,6 @@
 """A run over a folder of answers: order, states, budget, and what stops it."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -85,6 +86,13 @@ def test_an_interrupted_run_keeps_what_is_in_flight_and_begins_nothing_more(serv
     assert running.wait(20) != 0 and server.seen.total() == 12
     run = run_judges(config)
     assert run.earlier.requests == 12 and run.asked == 28 and set(server.answered.values()) == {1}
+
+
+def test_it_runs_in_a_notebook_where_a_loop_runs_already(serve, configure):
+    async def cell():
+        return run_judges(configure(serve(), n=2))
+
+    assert asyncio.run(cell()).asked == 2
 
 
 def test_a_complete_run_asks_nothing_and_another_folder_takes_all_from_the_cache(serve, configure, tmp_path):
