@@ -111,7 +111,7 @@ def _pairs_of(
     if not _checkable(known, grounding):
         return [], +(counts + Counter(cases_without_knowledge=1))
     pairs: list[Pair] = []
-    for same_prompt in _by_prompt(case, candidates):
+    for same_prompt in by_prompt(case, candidates):
         scored = [score_candidate(case, candidate, known, grounding) for candidate in same_prompt]
         more_pairs, more_counts = make_pairs(scored, grounding.pairing)
         pairs += more_pairs
@@ -119,7 +119,7 @@ def _pairs_of(
     return [_preference(case, pair, n, known, grounding) for n, pair in enumerate(pairs)], counts
 
 
-def _by_prompt(case: Case, candidates: list[Candidate]) -> list[list[Candidate]]:
+def by_prompt(case: Case, candidates: list[Candidate]) -> list[list[Candidate]]:
     """Candidates that answer the same prompt and the same later questions: only these compare."""
     groups: dict[tuple[Message, ...], list[Candidate]] = {}
     for candidate in candidates:

@@ -15,9 +15,9 @@ from pydantic import Field, field_validator
 from data_builders.judges.asking import Ask, JudgeItem, JudgeReply
 from data_builders.judges.jury import jury_name
 from data_builders.judges.pairwise import Pair, Pairwise, every_two, outcome, pair_id, together
-from data_builders.judges.reading import Unread, check_whole, judge_name, provenance, untrusted_texts
+from data_builders.judges.reading import Unread, fit_id, judge_name, provenance
 from data_builders.judges.template import load_template
-from data_builders.judges.verdict import Spoken, read_verdict
+from data_builders.judges.verdict import Spoken
 from data_builders.judges.voting import count_votes, majority
 from vlmalign.records import Judgement
 from vlmalign.records.judgement import Verdict
@@ -144,7 +144,7 @@ class Debate(Pairwise):
                 item, shown, values=values, blocks=blocks, template=self.second_template, sample=seat
             )
         reply = await ask(request)
-        spoken = check_whole(reply, untrusted_texts(item, pair)) or read_verdict(reply.text, ties=self.ties)
+        spoken = self.hear(item, pair, reply)
         verdict = outcome(spoken, request.display_order, pair).get("verdict")
         return Speech(seat, model, reply, verdict, spoken)  # type: ignore[arg-type]
 
@@ -173,7 +173,7 @@ class Debate(Pairwise):
         transcript = [speech.told(n) for n, speeches in enumerate(rounds) for speech in speeches]
         request = self.request(item, shown, values={"ties": self.ties, "confidence": False})
         return Judgement(
-            id=f"{pair_id(item, pair, judge)}/{order}",
+            id=fit_id(f"{pair_id(item, pair, judge)}/{order}"),
             case_id=item.case_id,
             candidate_ids=(pair[0].id, pair[1].id),
             criterion=SINGLE,

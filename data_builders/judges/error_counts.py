@@ -84,7 +84,7 @@ class ErrorCounts:
 
 
 def read_error_counts(text: str) -> ErrorCounts | Unread:
-    """Read the counts of a whole reply.
+    r"""Read the counts of a whole reply.
 
     Each section must be there once, and each category in both error sections (or "None" for a whole section). A
     count is a whole number, or a list with one item to a line; a number and a list beside it must agree.
@@ -94,6 +94,11 @@ def read_error_counts(text: str) -> ErrorCounts | Unread:
 
     Returns:
         The counts, or the first thing that could not be read.
+
+    Example:
+        >>> head = "[Clinically Significant Errors]\n(b) missing finding: 1. effusion\n"
+        >>> read_error_counts(head + "[Clinically Insignificant Errors]\nNone\n[Matched Findings]\n2").why
+        "significant: 'false finding' is missing"
     """
     lines = [line.strip() for line in _EMPHASIS.sub("", text).splitlines() if line.strip()]
     sections = _split(lines)

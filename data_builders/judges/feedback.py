@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from data_builders.judges.asking import Ask, JudgeAnswer, JudgeItem, JudgeReply
 from data_builders.judges.green import Green
 from data_builders.judges.pairwise import together
 from data_builders.judges.pointwise import Pointwise, answer_id
-from data_builders.judges.reading import Unread, check_whole, invalid, judge_name, untrusted_texts
+from data_builders.judges.reading import Unread, invalid, judge_name, read_reply, untrusted_texts
 from data_builders.judges.showing import Showing
 from vlmalign.records import Judgement, assistant
 
@@ -30,6 +30,7 @@ class _Loop:
     """What has happened to one answer."""
 
     best: JudgeAnswer
+    place: int
     score: float | None = None
     judged: list[Judgement] = field(default_factory=list)
     told: list[dict[str, Any]] = field(default_factory=list)
@@ -63,9 +64,11 @@ class Feedback(Showing):
             raise ValueError("the writer must not see the reference: give {reference: true} in options, to judges")
         return reference
 
+    _inner: list[Pointwise | Green] = PrivateAttr(default_factory=list)
+
     @model_validator(mode="after")
-    def _inner_can_be_made(self) -> Feedback:
-        self.inner()
+    def _make_inner(self) -> Feedback:
+        self._inner.append(Pointwise(**self.options) if self.protocol == "pointwise" else Green(**self.options))
         return self
 
     @property
@@ -85,7 +88,7 @@ class Feedback(Showing):
 
     def inner(self) -> Pointwise | Green:
         """The protocol that scores versions."""
-        return Pointwise(**self.options) if self.protocol == "pointwise" else Green(**self.options)
+        return self._inner[0]
 
     async def judge(self, item: JudgeItem, jury: Mapping[str, Ask]) -> list[Judgement]:
         """Revise each answer of an item; see `JudgeProtocol.judge`.
@@ -100,7 +103,7 @@ class Feedback(Showing):
 
     async def _revise(self, item: JudgeItem, answer: JudgeAnswer, jury: Mapping[str, Ask]) -> list[Judgement]:
         judges = {name: ask for name, ask in jury.items() if name != self.writer} or dict(jury)
-        loop = _Loop(answer)
+        loop = _Loop(answer, item.answers.index(answer))
         if len(answer.messages) > 1:
             unread = Unread("unsupported", "a conversation of several turns is not revised")
             return [self._final(item, answer, jury, loop, unread)]
@@ -149,10 +152,8 @@ class Feedback(Showing):
         self, item: JudgeItem, version: JudgeAnswer, judges: Mapping[str, Ask], loop: _Loop, number: int
     ) -> tuple[float | None, str]:
         """Mean score of a version, None where a judge gave none, and the critiques."""
-        alone = JudgeItem(
-            f"{item.id}/{item.answers.index(loop.best)}" if number == 0 else f"{version.id}",
-            item.case_id, item.prompt, item.images, (version,), item.reference,
-        )  # fmt: skip
+        name = f"{item.id}/{loop.place}/version/{number}"
+        alone = JudgeItem(name, item.case_id, item.prompt, item.images, (version,), item.reference)
         judged = await self.inner().judge(alone, judges)
         told = {"text": version.messages[0].text} if number else {}
         loop.judged += [j.model_copy(update={"extra": {**j.extra, "version": number, **told}}) for j in judged]
@@ -200,12 +201,13 @@ def read_revision(reply: JudgeReply, untrusted: Sequence[str]) -> str | Unread:
         >>> read_revision(JudgeReply("answered", "I see.\nREVISED\nNo effusion."), [])
         'No effusion.'
     """
-    unread = check_whole(reply, untrusted)
-    if unread is not None:
-        return unread
-    lines = reply.text.splitlines()
+    return read_reply(reply, untrusted, _after_the_word)
+
+
+def _after_the_word(text: str) -> str | Unread:
+    lines = text.splitlines()
     starts = [n for n, line in enumerate(lines) if line.strip(" *#:") == REVISED]
     if len(starts) != 1:
         return Unread("unparsed", f"there are {len(starts)} lines {REVISED}, expected 1")
-    text = "\n".join(lines[starts[0] + 1 :]).strip()
-    return text or Unread("unparsed", f"nothing stands after {REVISED}")
+    revised = "\n".join(lines[starts[0] + 1 :]).strip()
+    return revised or Unread("unparsed", f"nothing stands after {REVISED}")

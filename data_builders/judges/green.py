@@ -8,7 +8,7 @@ from data_builders.judges.asking import Ask, JudgeAnswer, JudgeItem
 from data_builders.judges.error_counts import CATEGORIES, ErrorCounts, read_error_counts
 from data_builders.judges.pairwise import together
 from data_builders.judges.pointwise import answer_id
-from data_builders.judges.reading import Unread, check_whole, judge_name, provenance, untrusted_texts
+from data_builders.judges.reading import Unread, judge_name, provenance, read_reply, untrusted_texts
 from data_builders.judges.showing import Showing
 from vlmalign.records import Judgement
 
@@ -54,7 +54,7 @@ class Green(Showing):
             request = self.request(item, [answer], values={"categories": categories})
             reply = await ask(request)
             shown = [*untrusted_texts(item, [answer]), item.reference or ""]
-            read = check_whole(reply, shown) or read_error_counts(reply.text)
+            read = read_reply(reply, shown, read_error_counts)
             given = {"critique": reply.text or None, "extra": provenance(self, request, reply)}
         if not isinstance(read, Unread):
             parts = green_components(read, _words(answer), len((item.reference or "").split()))

@@ -84,8 +84,9 @@ class _Loaded:
         import transformers as hf
 
         more: dict[str, Any] = {} if gguf is None else {"gguf_file": gguf}
-        config = hf.AutoConfig.from_pretrained(source, **more)
-        self.sees = type(config) in hf.AutoModelForImageTextToText._model_mapping
+        self.sees = gguf is None and (
+            type(hf.AutoConfig.from_pretrained(source)) in hf.AutoModelForImageTextToText._model_mapping
+        )
         kind = hf.AutoModelForImageTextToText if self.sees else hf.AutoModelForCausalLM
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"

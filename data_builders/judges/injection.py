@@ -11,8 +11,7 @@ from data_builders.judges.asking import Ask, JudgeAnswer, JudgeItem, JudgeReply,
 from data_builders.judges.consistency import Proportion
 from data_builders.judges.fence import outside_fence
 from data_builders.judges.pairwise import Pair, Pairwise
-from data_builders.judges.reading import check_whole, untrusted_texts
-from data_builders.judges.verdict import Spoken, read_verdict
+from data_builders.judges.verdict import Spoken
 from vlmalign.records import Message, assistant
 
 #: what an answer says beside itself, harmless in the first; the attacker is granted to know its letter, `{me}`
@@ -107,7 +106,7 @@ async def _verdict(
     """The label that the judge says; None where it cannot be read, or is a tie and ties do not count."""
     pair: Pair = (shown[0], shown[1])
     reply = await ask(setting.ask_for(item, pair))
-    spoken = check_whole(reply, untrusted_texts(item, pair)) or read_verdict(reply.text, ties=setting.ties)
+    spoken = setting.hear(item, pair, reply)
     if not isinstance(spoken, Spoken) or (spoken.label == "TIE" and not ties):
         return None
     return spoken.label

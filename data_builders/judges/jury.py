@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from data_builders.judges.asking import Ask, JudgeItem
 from data_builders.judges.green import Green
 from data_builders.judges.pairwise import Pairwise
 from data_builders.judges.pointwise import Pointwise
-from data_builders.judges.reading import Unread, state_of
+from data_builders.judges.reading import Unread, fit_id, state_of
 from data_builders.judges.vote import Vote
 from data_builders.judges.voting import count_votes, majority
 from vlmalign.records import Judgement
@@ -43,9 +43,11 @@ class Jury(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict, description="of that protocol")
     quorum: float = Field(0.5, ge=0, lt=1, description="more than this share of the jury must have scored")
 
+    _member: list[Pairwise | Pointwise | Green] = PrivateAttr(default_factory=list)
+
     @model_validator(mode="after")
-    def _member_can_be_made(self) -> Jury:
-        self.member()
+    def _make_member(self) -> Jury:
+        self._member.append(MEMBERS[self.protocol](**self.options))
         return self
 
     @property
@@ -60,7 +62,7 @@ class Jury(BaseModel):
 
     def member(self) -> Pairwise | Pointwise | Green:
         """The protocol of each member."""
-        return MEMBERS[self.protocol](**self.options)
+        return self._member[0]
 
     async def judge(self, item: JudgeItem, jury: Mapping[str, Ask]) -> list[Judgement]:
         """Judge an item by all models; see `JudgeProtocol.judge`.
@@ -83,16 +85,16 @@ class Jury(BaseModel):
         scored = issubclass(MEMBERS[self.protocol], (Pointwise, Green))
         states = {j.judge: state_of(j) for j in judged}
         return Judgement(
-            id=f"{item.id}/{number}/{jury_name(jury, self.id)}",
+            id=fit_id(f"{item.id}/{number}/{jury_name(jury, self.id)}"),
             case_id=item.case_id,
             candidate_ids=judged[0].candidate_ids,
             criterion=f"jury.{judged[0].criterion}",
             judge=jury_name(jury, self.id),
             extra={**judged[0].extra, "members": states},
-            **(self._scores(judged) if scored else _verdicts(judged)),  # type: ignore[arg-type]
+            **(_all_in_one_state(judged) or (self._scores(judged) if scored else _verdicts(judged))),
         )
 
-    def _scores(self, judged: Sequence[Judgement]) -> dict[str, object]:
+    def _scores(self, judged: Sequence[Judgement]) -> dict[str, Any]:
         scores = [j.score for j in judged if j.score is not None]
         if len(scores) <= self.quorum * len(judged):
             why = f"{len(scores)} of {len(judged)} members scored it"
@@ -106,7 +108,15 @@ class Jury(BaseModel):
         return {"score": statistics.fmean(scores), "std": std, "components": components}
 
 
-def _verdicts(judged: Sequence[Judgement]) -> dict[str, object]:
+def _all_in_one_state(judged: Sequence[Judgement]) -> dict[str, Any]:
+    """Why nobody judged, where all have the same reason: it is the jury's as well. Else nothing."""
+    states = {state_of(judgement) for judgement in judged}
+    if len(states) > 1 or any(judgement.valid for judgement in judged):
+        return {}
+    return {"valid": False, "invalid_reason": f"{states.pop()}: all {len(judged)} members"}
+
+
+def _verdicts(judged: Sequence[Judgement]) -> dict[str, Any]:
     verdicts = [j.verdict for j in judged]
     decided, count = majority(verdicts), count_votes(verdicts)
     if isinstance(decided, Unread):

@@ -15,6 +15,7 @@ from data_builders.judges.backend import EndpointError, TransientError
 from data_builders.judges.data_use import is_loopback
 from data_builders.judges.images import data_url
 from vlmalign.records import Message
+from vlmalign.records.hashing import sha256_bytes
 
 INSTALL = "The openai client is not installed: pip install 'vlmalign[judge]'"
 NAME_OF_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
@@ -41,7 +42,7 @@ class OpenAIBackend:
         model: name of the model at the endpoint.
         base_url: of the API, e.g. `http://127.0.0.1:8000/v1`.
         api_key_env: name of the environment variable that holds the key; None for servers that ask for none.
-        id: name in records; default the model's.
+        id: name in records; default the model's, of a path the last part.
         extra_body: further fields of every request.
         concurrency: requests in flight at once.
         timeout: seconds that one attempt may take.
@@ -68,10 +69,11 @@ class OpenAIBackend:
     ) -> None:
         self.model = model
         self.endpoint: str | None = check_url(base_url)
-        self.id = id or model
+        name = name_of(model)
+        self.id = id or name.partition("@")[0]
         self.concurrency = concurrency
         self.extra_body = json.loads(json.dumps(extra_body or {}))
-        self.identity: Mapping[str, Any] = {"backend": "openai", "model": model, "extra_body": self.extra_body}
+        self.identity: Mapping[str, Any] = {"backend": "openai", "model": name, "extra_body": self.extra_body}
         if not send_temperature:
             self.identity = {**self.identity, "send_temperature": False}
         self._token_limit, self._send_temperature = token_limit, send_temperature
@@ -121,7 +123,7 @@ class OpenAIBackend:
         except ValueError:  # not JSON
             raise TransientError("the server's reply is malformed") from None
         reply = read_completion(completion)
-        text, model = self._safe(reply.text, None), self._safe(reply.model)
+        text, model = self._safe(reply.text, None), self._safe(reply.model).replace(self.model, self.id)
         return JudgeReply(
             reply.state, text, model, self._safe(reply.reason), reply.prompt_tokens, reply.completion_tokens
         )
@@ -159,6 +161,18 @@ class OpenAIBackend:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+
+def name_of(model: str) -> str:
+    """A model's name in records: some servers know their models by a path, which tells of the machine.
+
+    Example:
+        >>> name_of("org/model-7b"), name_of("/home/me/model-7b")
+        ('org/model-7b', 'model-7b@54f955a7')
+    """
+    if not model.startswith(("/", "~", ".")):
+        return model
+    return f"{model.rstrip('/').rpartition('/')[2]}@{sha256_bytes(model.encode())[:8]}"
 
 
 def check_url(url: str) -> str:

@@ -10,7 +10,15 @@ from typing import Literal
 from pydantic import Field
 
 from data_builders.judges.asking import Ask, JudgeAnswer, JudgeItem, JudgeReply, JudgeRequest
-from data_builders.judges.reading import Unread, check_whole, invalid, judge_name, provenance, untrusted_texts
+from data_builders.judges.reading import (
+    Unread,
+    fit_id,
+    invalid,
+    judge_name,
+    provenance,
+    read_reply,
+    untrusted_texts,
+)
 from data_builders.judges.showing import Showing
 from data_builders.judges.verdict import Spoken, read_verdict
 from vlmalign.records import Judgement
@@ -77,6 +85,10 @@ class Pairwise(Showing):
         values = {"ties": self.ties, "confidence": self.confidence}
         return self.request(item, shown, values=values, sample=sample)
 
+    def hear(self, item: JudgeItem, pair: Pair, reply: JudgeReply) -> Spoken | Unread:
+        """What a reply says."""
+        return read_reply(reply, untrusted_texts(item, pair), lambda text: read_verdict(text, ties=self.ties))
+
     def read(
         self,
         item: JudgeItem,
@@ -88,9 +100,9 @@ class Pairwise(Showing):
         criterion: str,
     ) -> Judgement:
         """The judgement that one reply makes."""
-        spoken = check_whole(reply, untrusted_texts(item, pair)) or read_verdict(reply.text, ties=self.ties)
+        spoken = self.hear(item, pair, reply)
         return Judgement(
-            id=pair_id(item, pair, judge_name(model, self.id)) + suffix,
+            id=fit_id(pair_id(item, pair, judge_name(model, self.id)) + suffix),
             case_id=item.case_id,
             candidate_ids=(pair[0].id, pair[1].id),
             criterion=criterion,
@@ -111,7 +123,7 @@ class Pairwise(Showing):
         elif decided.state == "inconsistent" and self.inconsistent == "tie":
             given, extra = {"verdict": "tie"}, {**extra, "state": "inconsistent"}
         return Judgement(
-            id=pair_id(item, pair, judge_name(model, self.id)),
+            id=fit_id(pair_id(item, pair, judge_name(model, self.id))),
             case_id=item.case_id,
             candidate_ids=(pair[0].id, pair[1].id),
             criterion=self.criterion,

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from data_builders.judges.asking import Ask, JudgeAnswer, JudgeItem
 from data_builders.judges.pairwise import together
-from data_builders.judges.reading import Unread, check_whole, judge_name, provenance, untrusted_texts
+from data_builders.judges.reading import Unread, fit_id, judge_name, provenance, read_reply, untrusted_texts
 from data_builders.judges.rubric import DEFAULT, Criterion, read_scores
 from data_builders.judges.showing import Showing
 from vlmalign.records import Judgement
@@ -54,7 +54,8 @@ class Pointwise(Showing):
         values = {"criteria": self.criteria, "confidence": self.confidence}
         request = self.request(item, [answer], values=values)
         reply = await ask(request)
-        scored = check_whole(reply, untrusted_texts(item, [answer])) or read_scores(reply.text, self.criteria)
+        shown = untrusted_texts(item, [answer])
+        scored = read_reply(reply, shown, lambda text: read_scores(text, self.criteria))
         given: dict[str, object]
         if isinstance(scored, Unread):
             given = {"valid": False, "invalid_reason": scored.reason}
@@ -76,5 +77,5 @@ class Pointwise(Showing):
 def answer_id(item: JudgeItem, answer: JudgeAnswer, judge: str) -> str:
     """Id of a judgement of one answer; its place is in it where the item has more."""
     if len(item.answers) == 1:
-        return f"{item.id}/{judge}"
-    return f"{item.id}/{item.answers.index(answer)}/{judge}"
+        return fit_id(f"{item.id}/{judge}")
+    return fit_id(f"{item.id}/{item.answers.index(answer)}/{judge}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from data_builders.judges.asking import JudgeAnswer, JudgeItem, JudgeReply, JudgeRequest
 from data_builders.judges.showing import Showing, conversation_text
 from vlmalign.records import Judgement
+from vlmalign.records.hashing import sha256_bytes
 
 #: why there is no score or verdict; the first word of every `invalid_reason`, before a colon
 State = Literal[
@@ -19,6 +20,10 @@ State = Literal[
 
 _MARKUP = re.compile(r"[*_`#]+")
 _SPACE = re.compile(r"\s+")
+_THOUGHTS = re.compile(r"\A\s*(?:<think>)?(?:(?!<think>).)*?</think>", re.DOTALL)  # some servers drop the opening
+LONGEST_ID = 200
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -50,24 +55,29 @@ def state_of(judgement: Judgement) -> str:
     return "judged" if judgement.valid else (judgement.invalid_reason or "").partition(":")[0]
 
 
-def check_whole(reply: JudgeReply, untrusted: Iterable[str]) -> Unread | None:
-    """Why a reply must not be read at all, or None.
+def read_reply(reply: JudgeReply, untrusted: Iterable[str], read: Callable[[str], R | Unread]) -> R | Unread:
+    """Read a reply, if it is whole and the judge's own.
 
-    A reply that is nothing but a piece of what it was shown says nothing of its own: a judge that repeats
-    "VERDICT: A" from an answer has not decided, and whether it has cannot be told.
+    A reasoning model's thoughts (`<think> ... </think>`) are not its reply; thoughts without an end are a reply
+    that was cut. A reply that is nothing but a piece of what it was shown says nothing of its own: a judge that
+    repeats "VERDICT: A" from an answer has perhaps not decided, and whether it has cannot be told.
 
     Args:
         reply: from the judge.
         untrusted: the texts that were shown.
+        read: the parser, which gets the reply's text and nothing else.
     """
     if reply.state != "answered":
         return Unread(reply.state, reply.reason or f"after {reply.completion_tokens or 'all'} tokens")
-    said = _plain(reply.text)
+    text = _THOUGHTS.sub("", reply.text)
+    if "<think>" in text:
+        return Unread("cut", "its thoughts have no end")
+    said = _plain(text)
     if not said:
         return Unread("unparsed", "the reply is empty")
-    if any(said in _plain(text) for text in untrusted):
+    if any(said in _plain(shown) for shown in untrusted):
         return Unread("echo", "the reply only repeats what it was shown")
-    return None
+    return read(text)
 
 
 def _plain(text: str) -> str:
@@ -113,4 +123,19 @@ def provenance(showing: Showing, request: JudgeRequest, reply: JudgeReply | None
 
 def invalid(judgement_id: str, item: JudgeItem, unread: Unread, **fields: Any) -> Judgement:
     """A judgement that says why it is none."""
-    return Judgement(id=judgement_id, case_id=item.case_id, valid=False, invalid_reason=unread.reason, **fields)
+    return Judgement(
+        id=fit_id(judgement_id), case_id=item.case_id, valid=False, invalid_reason=unread.reason, **fields
+    )
+
+
+def fit_id(name: str) -> str:
+    """An id of a record, which has 200 characters at most: the end of a longer one is its hash.
+
+    Example:
+        >>> fit_id("c1/m"), len(fit_id("m" * 300))
+        ('c1/m', 200)
+    """
+    if len(name) <= LONGEST_ID:
+        return name
+    mark = sha256_bytes(name.encode())[:16]
+    return f"{name[: LONGEST_ID - len(mark) - 1]}~{mark}"

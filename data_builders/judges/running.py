@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +114,7 @@ def run_judges(
         stack.callback(cache.close)
         run = _Run(config, protocol, backends, cache, prices, build, sleep)
         try:
-            asyncio.run(run.through(items))
+            _to_its_end(run.through(items))
         except BaseException:
             if tell is not None:
                 tell(run.report({}))
@@ -122,6 +123,17 @@ def run_judges(
     if tell is not None:
         tell(report)
     return report
+
+
+def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Run it; where a loop runs already, as in a notebook, in a thread of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 def _check_jury(backends: list[Backend]) -> None:
@@ -220,6 +232,10 @@ class _Run:
                 yield earlier
             if stopped := self._stopped():
                 raise stopped
+        except asyncio.CancelledError:  # Ctrl-C: begin nothing more; a second one does not wait either
+            for client in self.clients:
+                client.stopped = client.stopped or BudgetReached("stopped by hand")
+            raise
         finally:
             await asyncio.gather(*window, return_exceptions=True)  # what is in flight is answered, and kept
 

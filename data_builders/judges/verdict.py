@@ -12,6 +12,7 @@ from data_builders.judges.reading import Unread, plain_lines
 
 TIE = "TIE"
 _VERDICT = re.compile(r"(?:(?:my|the)\s+)?(?:final\s+)?verdict\s*(?:is\s*)?[:=]\s*(.*)", re.IGNORECASE)
+_KEY = re.compile(r"[\"']verdict[\"']\s*:", re.IGNORECASE)
 _JSON = re.compile(r"(\{[^{}]*\})\s*(?:```)?\s*\Z")
 
 
@@ -48,6 +49,8 @@ def read_verdict(text: str, *, ties: bool = True) -> Spoken | Unread:
     found = _JSON.search(text)
     if found is not None:
         return _from_json(found.group(1), text[: found.start()], ties)
+    if _KEY.search(text):
+        return Unread("unparsed", "the reply has a JSON verdict that is not at its end")
     lines = plain_lines(text)
     stated = [(n, match.group(1)) for n, line in enumerate(lines) if (match := _VERDICT.fullmatch(line))]
     if not stated:
@@ -76,6 +79,8 @@ def _from_json(written: str, before: str, ties: bool) -> Spoken | Unread:
     label = _label(values["verdict"], ties)
     if isinstance(label, Unread):
         return label
+    if _KEY.search(before):
+        return Unread("unparsed", "the reply has several JSON verdicts")
     earlier = [_label(m.group(1), ties) for line in plain_lines(before) if (m := _VERDICT.fullmatch(line))]
     if any(other != label for other in earlier):
         return Unread("unparsed", "the reply states several verdicts")

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from data_builders.judges.asking import Ask, JudgeItem
 from data_builders.judges.pairwise import Pair, Pairwise, pair_id, together
-from data_builders.judges.reading import Unread, judge_name
+from data_builders.judges.reading import Unread, fit_id, judge_name
 from data_builders.judges.voting import count_votes, majority
 from vlmalign.records import Judgement
 from vlmalign.records.hashing import derive_seed
@@ -68,7 +68,7 @@ class Vote(Pairwise):
         else:
             given = {"verdict": decided, "std": count.std}
         return Judgement(
-            id=pair_id(item, pair, judge_name(model, self.id)),
+            id=fit_id(pair_id(item, pair, judge_name(model, self.id))),
             case_id=item.case_id,
             candidate_ids=(pair[0].id, pair[1].id),
             criterion=CRITERION,

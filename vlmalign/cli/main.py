@@ -14,6 +14,7 @@ from vlmalign.cli import (  # noqa: F401  - they add to `vlmalign build`
     build_consultations,
     build_curriculum,
     build_judge,
+    build_judged,
     build_symbolic,
     cache,
     calibrate,

@@ -149,6 +149,7 @@ def load_stages() -> None:
         build_consultations,
         build_curriculum,
         build_judge,
+        build_judged,
         build_symbolic,
         calibrate,
         consult,

@@ -63,10 +63,11 @@ def test_after_all_attempts_the_reply_is_failed_with_its_reason(serve, ask):
 
 
 def test_retry_after_is_waited_for_by_everyone(serve, ask, naps):
-    server = serve(lambda prompt, attempt: error(429, Retry_After="7") if attempt == 1 else completion())
+    server = serve(lambda p, attempt: error(429, Retry_After="7") if (p, attempt) == ("a", 1) else completion())
     replies, _ = ask(server, ["a", "b"], concurrency=1)
     assert [r.state for r in replies] == ["answered"] * 2
     assert naps.taken[0] == 7.0 and all(6 < nap <= 7 for nap in naps.taken)
+    assert len(naps.taken) == 3  # by a after its attempt; then, as no time has passed, by a and by b before theirs
 
 
 def test_a_server_that_asks_for_too_much_patience_fails_the_request(serve, ask, naps):

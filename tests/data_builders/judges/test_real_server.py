@@ -1,11 +1,18 @@
 """A real server with a real (tiny, random) model that sees: what it answers over HTTP is what it answers here."""
 
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from data_builders.judges.running import run_judges
 from vlmalign.records import Judgement, read_manifest, read_records
 
 from .real_server import real_server
+from .scripted import folder_bytes, wait_until
 
 SHORT = {"max_tokens": 12}  # a random model does not end
 
@@ -55,4 +62,43 @@ def test_every_protocol_runs_on_a_real_server_and_again_without_it(server, confi
         assert counts["invalid"] == counts["records"] > 0  # and says nothing that can be read
         more["judges"] = {"model": "tiny", "base_url": "http://127.0.0.1:9/v1"}
         again = run_judges(configure("", written=written, out=tmp_path / f"{name}-again", **more))
-        assert again.asked == 0 and said(again) == said(run)
+        assert again.asked == 0 and folder_bytes(again.out) == folder_bytes(run.out)
+
+
+@pytest.fixture
+def transformers_serve(tiny_seeing_judge):
+    """`transformers serve` itself, where what it needs is installed."""
+    for needed in ("fastapi", "uvicorn"):
+        pytest.importorskip(needed, reason="transformers serve needs `pip install transformers[serving]`")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).parent / "transformers", "serve", tiny_seeing_judge, "--device", "cpu"]
+    running = subprocess.Popen(
+        [*map(str, command), "--host", "127.0.0.1", "--port", str(port)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    wait_until(lambda: running.poll() is not None or not socket.socket().connect_ex(("127.0.0.1", port)), 90)
+    yield f"http://127.0.0.1:{port}/v1"
+    running.kill()
+    running.wait()
+
+
+def test_transformers_serve_answers_as_the_model_does_in_this_process(
+    transformers_serve, configure, inputs, tiny_seeing_judge, tmp_path
+):
+    written = inputs(n=2, answers=2)
+    judges = {
+        "here": {"backend": "huggingface", "model": str(tiny_seeing_judge), "dtype": "float32"},
+        "there": {"model": str(tiny_seeing_judge), "base_url": transformers_serve},
+    }
+    here, there = (
+        run_judges(
+            configure(
+                "", written=written, protocol={"name": "pointwise", **SHORT}, judges=judge, out=tmp_path / name
+            )
+        )
+        for name, judge in judges.items()
+    )
+    assert [s.strip() for s in said(here)] == [s.strip() for s in said(there)] and there.asked == 4
+    assert str(tiny_seeing_judge) not in "".join(p.read_text() for p in there.out.glob("*.json*"))

@@ -1,9 +1,12 @@
 """A run over a folder of answers: order, states, budget, and what stops it."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,30 @@ def test_a_killed_run_continues_to_the_same_bytes_and_nothing_is_answered_twice(
     assert run.asked == 12 and run.earlier.requests == 8
     fresh = config.model_copy(update={"out": tmp_path / "fresh", "cache": tmp_path / "other"})
     assert folder_bytes(run_judges(fresh).out) == folder_bytes(run.out)
+
+
+def test_an_interrupted_run_keeps_what_is_in_flight_and_begins_nothing_more(serve, configure, tmp_path):
+    gate = threading.Event()
+    server = serve(lambda p, a: (server.answered.total() < 8 or gate.wait(20)) and completion())
+    config = configure(server, n=40)
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    running = subprocess.Popen(
+        [sys.executable, str(PROGRAM), str(tmp_path / "config.json")], stderr=subprocess.DEVNULL
+    )
+    wait_until(lambda: server.busy == 4 and server.answered.total() == 8)
+    running.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    gate.set()
+    assert running.wait(20) != 0 and server.seen.total() == 12
+    run = run_judges(config)
+    assert run.earlier.requests == 12 and run.asked == 28 and set(server.answered.values()) == {1}
+
+
+def test_it_runs_in_a_notebook_where_a_loop_runs_already(serve, configure):
+    async def cell():
+        return run_judges(configure(serve(), n=2))
+
+    assert asyncio.run(cell()).asked == 2
 
 
 def test_a_complete_run_asks_nothing_and_another_folder_takes_all_from_the_cache(serve, configure, tmp_path):

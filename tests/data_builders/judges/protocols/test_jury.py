@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from data_builders.judges.asking import JudgeReply
 from data_builders.judges.jury import Jury
 from data_builders.judges.reading import state_of
 from vlmalign.records.scores import margin_std
@@ -51,6 +52,16 @@ def test_members_that_differ_by_a_constant_are_sure_of_the_difference(item, scri
     found = judged(Jury(protocol="pointwise"), item("good", "bad"), {"one": script(strict), "two": script(mild)})
     good, bad = [j for j in found if j.criterion.startswith("jury")]
     assert good.std > 0 and margin_std(good, bad) == 0.0
+
+
+@pytest.mark.parametrize("protocol", ["pairwise", "green"])
+def test_what_keeps_every_member_from_judging_is_the_jurys_reason(item, script, judged, protocol):
+    jury = {"one": script("Hm."), "two": script("Hm.")}
+    final = judged(Jury(protocol=protocol), item("x"), jury)[-1]
+    assert state_of(final) == {"pairwise": "alone", "green": "no_reference"}[protocol]
+    refusing = {name: script(JudgeReply("refused", reason="No.")) for name in jury}
+    final = judged(Jury(protocol=protocol), item("x", "y", reference="z"), refusing)[-1]
+    assert final.invalid_reason == "refused: all 2 members"
 
 
 def test_a_jury_of_one_is_refused(item, script, judged):

@@ -55,6 +55,19 @@ def test_a_reply_that_is_not_whole_is_never_read(item, script, judged, reply):
     assert final.invalid_reason.startswith(f"{reply.state}: one order: ")
 
 
+def test_the_thoughts_of_a_reasoning_model_are_not_its_reply(item, script, judged):
+    thoughts = "<think>\nVERDICT: A? No.\nVERDICT: B\n</think>\n"
+    for opened in (thoughts, thoughts.removeprefix("<think>\n")):
+        assert judged(Pairwise(), item("x", "y"), script(opened + "R.\nVERDICT: TIE"))[-1].verdict == "tie"
+    assert state_of(judged(Pairwise(), item("x", "y"), script("<think>\nR.\nVERDICT: TIE"))[-1]) == "cut"
+    assert state_of(judged(Pairwise(), item("x", "y"), script(thoughts))[-1]) == "unparsed"
+
+
+def test_long_names_still_make_ids_of_their_own(item, script, judged):
+    found = judged(Pairwise(), item("x", "y", name="i" * 150), {"m" * 100: script("R.\nVERDICT: TIE")})
+    assert len({j.id for j in found}) == 3 and all(len(j.id) == 200 for j in found)
+
+
 def test_every_two_of_several_answers_are_compared(item, script, judged):
     found = judged(Pairwise(), item("x", "y", "z"), script("R.\nVERDICT: A"))
     assert [j.candidate_ids for j in found if j.criterion == "pairwise"] == [("a", "b"), ("a", "c"), ("b", "c")]
