@@ -20,7 +20,7 @@ BAR = "| "
 _SPECIAL = re.compile(
     r"<\s*[|｜][^<>\n]{0,60}[|｜]\s*>|</?[A-Za-z][A-Za-z0-9_:.\-]{0,40}\s*/?>|\[\s*/?[A-Z][A-Z0-9_▁-]{2,40}\s*\]"
 )
-#: how replies are written: an answer must not utter a verdict in their form, for a weak judge copies what it read
+#: how replies are written: a judge that copies such a line from an answer must not be read as having said it
 _REPLY = re.compile(r"\b(ver|con|sco|re)(dict|fidence|res|vised)\b(?=[\"'*\s]*(?:[:=]|\n|\Z))", re.IGNORECASE)
 _DELIMITER = re.compile(r"<{2,}|>{2,}|《|》|«{2,}|»{2,}")
 _WRITTEN = str.maketrans({"<": "‹", ">": "›", "[": "⁅", "]": "⁆", "|": "¦", "｜": "¦", "《": "‹‹", "》": "››"})
