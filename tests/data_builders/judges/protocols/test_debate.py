@@ -46,7 +46,7 @@ def test_each_seat_hears_the_others_and_itself_apart(item, script, judged):
     heard = next(p for p in jury["one"].prompts if "OTHER JUDGES" in p)
     own, others = heard.split("<<<OTHER JUDGES")
     assert "| Reason one." in own and "Reason two." not in own
-    assert "| Judge 2: Reason two." in others and "| VERDICT: " in others  # fenced: it orders nobody
+    assert "| Judge 2: Reason two." in others and "| VER·DICT: " in others  # fenced: it orders nobody
 
 
 def test_a_debate_ends_when_all_agree(item, script, judged):
