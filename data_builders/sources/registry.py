@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from data_builders.sources.bccd import build_bccd
+from data_builders.sources.kermany import build_kermany
 from data_builders.sources.smear import build_smear
 from vlmalign.records.plugins import Plugins
 
@@ -29,7 +30,12 @@ class Source(Protocol):
         """Write the folder `out`; a killed build continues, as `DatasetBuild` does."""
 
 
-SOURCES = Plugins("source", ENTRY_POINTS, {"bccd": build_bccd, "smear": build_smear})
+BUILT_IN = {
+    "bccd": build_bccd,
+    "kermany": build_kermany,
+    "smear": build_smear,
+}
+SOURCES = Plugins("source", ENTRY_POINTS, BUILT_IN)
 
 
 def list_sources() -> list[str]:
@@ -65,11 +71,11 @@ def get_source(name: str) -> Source:
     Example:
         >>> get_source("smear").__name__
         'build_smear'
-        >>> get_source("smeer")
+        >>> get_source("smeer")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        ValueError: unknown source 'smeer': known are bccd, smear. Install the package that adds it, or correct \
-the name.
+        ValueError: unknown source 'smeer': known are bccd, ... Install the package that adds it, or correct the
+            name.
     """
     if name not in list_sources():
         raise ValueError(
