@@ -153,7 +153,7 @@ class DatasetBuild:
             self._ids.add(record.id)
         if self.has(unit):
             raise ValueError(f"unit {unit!r} is already committed")
-        entry = {
+        entry: dict[str, Any] = {
             "unit": unit,
             "ids": [record.id for record in records],
             "counts": dict(counts or {}),
