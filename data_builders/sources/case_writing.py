@@ -160,16 +160,6 @@ def write_cases(
     return build.path
 
 
-def check_on_bad(on_bad: str) -> None:
-    """Refuse another word than the two.
-
-    Raises:
-        ValueError: it is neither "refuse" nor "skip".
-    """
-    if on_bad not in ("refuse", "skip"):
-        raise ValueError(f"on_bad is {on_bad!r}: 'refuse' or 'skip' is required")
-
-
 def refuse_divided_groups(splits: Iterable[tuple[str, str]], file: Path) -> None:
     """Refuse a table in which one group stands in two splits.
 
@@ -181,11 +171,11 @@ def refuse_divided_groups(splits: Iterable[tuple[str, str]], file: Path) -> None
         DataError: a group has two splits; its name is not told.
 
     Example:
-        >>> refuse_divided_groups([("a", "train"), ("b", "test"), ("a", "test")], Path("split.csv"))
+        >>> splits = [("a", "train"), ("b", "test"), ("a", "test")]
+        >>> refuse_divided_groups(splits, Path("split.csv"))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        vlmalign.records.errors.DataError: split.csv: 1 patient or group stands in two splits. Correct the table, \
-or leave its splits out (--set split=none) and divide by group: vlmalign source split.
+        vlmalign.records.errors.DataError: split.csv: 1 patient or group stands in two splits...
     """
     seen: dict[str, set[str]] = {}
     for group, split in splits:

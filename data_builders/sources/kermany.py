@@ -14,11 +14,12 @@ from data_builders.sources.case_writing import (
     Known,
     OnBad,
     Picture,
-    check_on_bad,
     refuse_divided_groups,
     write_cases,
 )
+from data_builders.sources.chest_labels import DOMAIN, technique
 from data_builders.sources.contained import contained, listing_hash
+from data_builders.sources.options import check_shared
 from data_builders.sources.patient_key import NOTE, PatientKey, patient_key
 from data_builders.sources.prompt import prompt_bank
 from data_builders.sources.tables import Row, find_table, read_table
@@ -27,7 +28,7 @@ from vlmalign.records.case import Split
 from vlmalign.records.hashing import sha256_file
 
 VERSION = 1
-DOMAIN = "chest_xray"
+OLDEST_CHILD = 5  # years, of the whole set
 EXPERT = "kermany_label@1"
 COLUMNS = ("path", "split", "label", "subtype", "patient")
 SPLITS: dict[str, Split] = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
@@ -69,9 +70,7 @@ def build_kermany(
         DataError: the table breaks a rule, a picture cannot be read.
         ValueError: a setting out of range.
     """
-    check_on_bad(on_bad)
-    check_split(split)
-    check_limit(limit)
+    check_shared(split=split, limit=limit, on_bad=on_bad)
     root = Path(data)
     table = find_table(root, "labels.csv")
     rows = list(read_table(table, COLUMNS))[:limit]
@@ -100,26 +99,6 @@ def build_kermany(
     )
 
 
-def check_split(split: str) -> None:
-    """Refuse another word than "official" and "none".
-
-    Raises:
-        ValueError: it is something else.
-    """
-    if split not in ("official", "none"):
-        raise ValueError(f"split is {split!r}: 'official' or 'none' is required")
-
-
-def check_limit(limit: int | None) -> None:
-    """Refuse a limit below 1.
-
-    Raises:
-        ValueError: it is.
-    """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit is {limit}: at least 1 is required")
-
-
 def _checked(root: Path, row: Row) -> Path:
     for column, known in (("split", SPLITS), ("label", ("normal", "pneumonia"))):
         if row[column] not in known:
@@ -140,6 +119,7 @@ def _drafts(rows: list[Row], paths: list[Path], key: PatientKey, split: str) -> 
             known=(
                 Known("pneumonia", "absent" if normal else "present", EXPERT),
                 Known("no_finding", "present" if normal else "absent", EXPERT),
+                *technique(OLDEST_CHILD, "AP"),
             ),
             split=SPLITS[row["split"]] if split == "official" else "unassigned",
             attributes=Attributes(age_band="child"),

@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Protocol
 
 from data_builders.sources.bccd import build_bccd
+from data_builders.sources.chexpert import build_chexpert
 from data_builders.sources.kermany import build_kermany
+from data_builders.sources.mimic_cxr import build_mimic_cxr
+from data_builders.sources.nih_cxr14 import build_nih_cxr14
+from data_builders.sources.openi import build_openi
 from data_builders.sources.smear import build_smear
 from vlmalign.records.plugins import Plugins
 
@@ -32,7 +36,11 @@ class Source(Protocol):
 
 BUILT_IN = {
     "bccd": build_bccd,
+    "chexpert": build_chexpert,
     "kermany": build_kermany,
+    "mimic_cxr": build_mimic_cxr,
+    "nih_cxr14": build_nih_cxr14,
+    "openi": build_openi,
     "smear": build_smear,
 }
 SOURCES = Plugins("source", ENTRY_POINTS, BUILT_IN)
