@@ -66,6 +66,7 @@ class Picture:
     fields: Mapping[str, Any] = field(default_factory=dict)
     read: Callable[[], Image.Image] | None = None
     clean: bool = True
+    size: tuple[int, int] | None = None  # width and height that the annotation says
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,13 @@ def _opened(picture: Picture) -> Image.Image:
     if picture.read is not None:
         return picture.read()
     image = load_image(picture.file)
+    if picture.size not in (None, image.size):
+        raise Unreadable.because(
+            "size",
+            f"the picture has {image.width} x {image.height} pixels, its annotation says another size",
+            "Fetch both again.",
+            file=picture.file,
+        )
     with Image.open(picture.file) as header:
         if header.mode.startswith(DEEP_MODES):  # their conversion to 8 bits clips, and shows a white picture
             raise Unreadable.because(

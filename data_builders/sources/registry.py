@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Protocol
 
 from data_builders.sources.bccd import build_bccd
+from data_builders.sources.boxed import build_coco, build_voc
 from data_builders.sources.chexpert import build_chexpert
 from data_builders.sources.kermany import build_kermany
+from data_builders.sources.medmnist import build_medmnist
 from data_builders.sources.mimic_cxr import build_mimic_cxr
 from data_builders.sources.nih_cxr14 import build_nih_cxr14
 from data_builders.sources.openi import build_openi
+from data_builders.sources.retina_masks import build_retina_masks
 from data_builders.sources.smear import build_smear
+from data_builders.sources.table import build_table
 from vlmalign.records.plugins import Plugins
 
 ENTRY_POINTS = "vlmalign.sources"
@@ -37,11 +41,16 @@ class Source(Protocol):
 BUILT_IN = {
     "bccd": build_bccd,
     "chexpert": build_chexpert,
+    "coco": build_coco,
     "kermany": build_kermany,
+    "medmnist": build_medmnist,
     "mimic_cxr": build_mimic_cxr,
     "nih_cxr14": build_nih_cxr14,
     "openi": build_openi,
+    "retina_masks": build_retina_masks,
     "smear": build_smear,
+    "table": build_table,
+    "voc": build_voc,
 }
 SOURCES = Plugins("source", ENTRY_POINTS, BUILT_IN)
 
@@ -82,8 +91,7 @@ def get_source(name: str) -> Source:
         >>> get_source("smeer")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        ValueError: unknown source 'smeer': known are bccd, ... Install the package that adds it, or correct the
-            name.
+        ValueError: unknown source 'smeer': known are bccd...
     """
     if name not in list_sources():
         raise ValueError(
