@@ -112,7 +112,7 @@ def build_voc(
     ]
     options = _options(domain, concepts, modality, exhaustive, group, "voc_annotation@1")
     config = {"source": f"voc@{VERSION}", "files": {p.stem: p.sha256 for p in photographs}}
-    return _write(out, pictures, options, config, data_use, key_file, on_bad, overwrite)
+    return _write(root, out, pictures, options, config, data_use, key_file, on_bad, overwrite)
 
 
 def build_coco(
@@ -178,7 +178,7 @@ def build_coco(
         "annotations_sha256": sha256_file(file),
         "pictures_sha256": listing_hash(root, [picture.file for picture in pictures]),
     }
-    return _write(out, pictures, options, config, data_use, key_file, on_bad, overwrite)
+    return _write(root, out, pictures, options, config, data_use, key_file, on_bad, overwrite)
 
 
 def _slug(name: str) -> str:
@@ -209,6 +209,7 @@ def group_expression(group: str | None) -> re.Pattern[str] | None:
 
 
 def _write(
+    root: Path,
     out: str | Path,
     pictures: list[Boxed],
     options: BoxOptions,
@@ -239,6 +240,7 @@ def _write(
         on_bad=on_bad,
         overwrite=overwrite,
         key=key,
+        root=root,
     )
 
 

@@ -119,6 +119,7 @@ def write_cases(
     on_bad: OnBad,
     overwrite: bool,
     key: PatientKey | None = None,
+    root: Path | None = None,
 ) -> Path:
     """Write the drafts as cases, in order; a killed build continues and ends with the same bytes.
 
@@ -133,6 +134,7 @@ def write_cases(
         overwrite: replace a folder of other settings.
         key: of sources whose file names may hold identifiers: `skipped.jsonl` then gives a pseudonym of the name
             and one word for the reason, and the file beside the key gives name and reason in full.
+        root: the data folder; names of skipped files are told relative to it.
 
     Raises:
         DataError: something cannot be read and `on_bad` is "refuse"; the folder holds something else.
@@ -153,7 +155,7 @@ def write_cases(
             except DataError as error:
                 if on_bad == "refuse":
                     raise _with_hint(error) from None
-                entry = {"case": draft.id, **_told(error, key)}
+                entry = {"case": draft.id, **_told(error, key, root)}
                 counts = {SKIPPED_COUNT: 1, f"{SKIPPED_COUNT}_{getattr(error, 'kind', Unreadable.kind)}": 1}
                 build.commit(draft.id, [], counts, skipped=[entry])
             else:
@@ -281,11 +283,12 @@ def _open_findings(case: Case) -> Counter[str]:
     return Counter(f"{f.status}_findings" for f in findings if f.status in ("uncertain", "not_assessed"))
 
 
-def _told(error: DataError, key: PatientKey | None) -> dict[str, str]:
+def _told(error: DataError, key: PatientKey | None, root: Path | None) -> dict[str, str]:
     kind = getattr(error, "kind", Unreadable.kind)
+    file = (error.file or "").removeprefix(f"{root}/")
     if key is None:
-        return {"file": error.file or "", "kind": kind, "reason": error.rule}
-    return {"file": key.note_name(error.file or "", error.rule), "kind": kind}
+        return {"file": file, "kind": kind, "reason": error.rule}
+    return {"file": key.note_name(file, error.rule), "kind": kind}
 
 
 def _with_hint(error: DataError) -> DataError:

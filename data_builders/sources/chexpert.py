@@ -117,6 +117,7 @@ def build_chexpert(
         on_bad=on_bad,
         overwrite=overwrite,
         key=key,
+        root=root,
     )
 
 

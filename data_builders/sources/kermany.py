@@ -96,6 +96,7 @@ def build_kermany(
         on_bad=on_bad,
         overwrite=overwrite,
         key=key,
+        root=root,
     )
 
 

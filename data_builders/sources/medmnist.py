@@ -103,6 +103,7 @@ def build_medmnist(
         data_use="open",
         on_bad=on_bad,
         overwrite=overwrite,
+        root=path.parent,
     )
 
 

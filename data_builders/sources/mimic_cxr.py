@@ -149,6 +149,7 @@ def build_mimic_cxr(
         on_bad=on_bad,
         overwrite=overwrite,
         key=key,
+        root=root,
     )
 
 

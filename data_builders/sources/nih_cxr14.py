@@ -123,6 +123,7 @@ def build_nih_cxr14(
         on_bad=on_bad,
         overwrite=overwrite,
         key=key,
+        root=root,
     )
 
 

@@ -119,6 +119,7 @@ def build_openi(
         data_use="open",
         on_bad=on_bad,
         overwrite=overwrite,
+        root=source.parent if source.is_file() else source,
     )
 
 

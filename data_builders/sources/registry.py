@@ -14,9 +14,11 @@ from typing import Protocol
 from data_builders.sources.bccd import build_bccd
 from data_builders.sources.boxed import build_coco, build_voc
 from data_builders.sources.chexpert import build_chexpert
+from data_builders.sources.dicom import build_dicom
 from data_builders.sources.kermany import build_kermany
 from data_builders.sources.medmnist import build_medmnist
 from data_builders.sources.mimic_cxr import build_mimic_cxr
+from data_builders.sources.nifti import build_nifti
 from data_builders.sources.nih_cxr14 import build_nih_cxr14
 from data_builders.sources.openi import build_openi
 from data_builders.sources.retina_masks import build_retina_masks
@@ -42,10 +44,12 @@ BUILT_IN = {
     "bccd": build_bccd,
     "chexpert": build_chexpert,
     "coco": build_coco,
+    "dicom": build_dicom,
     "kermany": build_kermany,
     "medmnist": build_medmnist,
     "mimic_cxr": build_mimic_cxr,
     "nih_cxr14": build_nih_cxr14,
+    "nifti": build_nifti,
     "openi": build_openi,
     "retina_masks": build_retina_masks,
     "smear": build_smear,

@@ -165,6 +165,7 @@ def build_table(
         on_bad=on_bad,
         overwrite=overwrite,
         key=key,
+        root=root,
     )
 
 
