@@ -139,11 +139,9 @@ def write_cases(
     Raises:
         DataError: something cannot be read and `on_bad` is "refuse"; the folder holds something else.
     """
-    build = DatasetBuild(
-        out, "case", {**config, "on_bad": on_bad}, overwrite=overwrite, notes=notes, data_use=data_use
-    )
-    with build:
+    with DatasetBuild(out, "case", config, overwrite=overwrite, notes=notes, data_use=data_use) as build:
         if build.finished:
+            _refuse_skipped(build, on_bad)
             return build.path
         for draft in drafts:
             if build.has(draft.id):
@@ -161,6 +159,18 @@ def write_cases(
             else:
                 build.commit(draft.id, [case], Counter({**draft.counts, **_open_findings(case)}))
     return build.path
+
+
+def _refuse_skipped(build: DatasetBuild, on_bad: OnBad) -> None:
+    """`on_bad` is no part of a config, so a build that was refused can go on by skipping; not so the reverse."""
+    left_out = {name: build.counts[name] for name in (SKIPPED_COUNT, "bad_boxes") if build.counts[name]}
+    if on_bad == "refuse" and left_out:
+        told = " and ".join(f"{name} {number}" for name, number in left_out.items())
+        raise DataError(
+            f"the folder is complete and was built by leaving things out ({told})",
+            "Repair the data and pass --overwrite, or accept it: --on-bad skip.",
+            file=build.path,
+        )
 
 
 def refuse_divided_groups(splits: Iterable[tuple[str, str]], file: Path) -> None:
@@ -287,7 +297,7 @@ def _told(error: DataError, key: PatientKey | None, root: Path | None) -> dict[s
     kind = getattr(error, "kind", Unreadable.kind)
     file = (error.file or "").removeprefix(f"{root}/")
     if key is None:
-        return {"file": file, "kind": kind, "reason": error.rule}
+        return {"file": file, "kind": kind, "reason": error.rule.replace(f"{root}/", "")}
     return {"file": key.note_name(file, error.rule), "kind": kind}
 
 

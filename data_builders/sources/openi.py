@@ -106,7 +106,7 @@ def build_openi(
         "reports": len(reports),
     }
     if images is None:
-        return _write_texts(out, reports, {**config, "texts_only": True, "on_bad": on_bad}, on_bad, overwrite)
+        return _write_texts(out, reports, {**config, "texts_only": True}, on_bad, overwrite)
     root = Path(images)
     files = {path.stem: path for path in files_below(root, SUFFIXES)}
     config |= {"pictures_sha256": listing_hash(root, files.values()), "prompts": prompt_bank(DOMAIN)}
@@ -192,8 +192,16 @@ def _write_texts(
                     build.commit(report.id, [], {"skipped": 1}, skipped=[told])
             elif not build.has(report.uid):
                 records = [_answer(report)] if report.text else []
-                build.commit(report.uid, records, _counts(report))
+                build.commit(report.uid, records, _counts(report), skipped=[] if records else [_no_text(report)])
     return build.path
+
+
+def _no_text(report: OpeniReport) -> dict[str, str]:
+    return {
+        "case": f"openi-{report.uid}",
+        "kind": "no_text",
+        "reason": "neither findings nor impression have a text",
+    }
 
 
 def _answer(report: OpeniReport) -> Candidate:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from vlmalign.records import DataError
 from vlmalign.records.hashing import pseudonym
-from vlmalign.records.writing import write_atomic
 
 SUFFIX = ".key"
 LEAST_BYTES = 16
@@ -40,6 +39,7 @@ class PatientKey:
     def __init__(self, path: Path, secret: bytes) -> None:
         self.path = path
         self._secret = secret
+        self._noted: set[str] | None = None  # lines of the file of names
 
     def pseudonym(self, kind: str, identifier: str) -> str:
         """16 hexadecimal digits for an identifier; one number means another thing for another `kind`."""
@@ -59,10 +59,13 @@ class PatientKey:
         """Write a skipped file's true name and reason beside the key; returns the pseudonym to write instead."""
         name = self.pseudonym("file", file)
         line = json.dumps({"name": name, "file": file, "reason": reason}, ensure_ascii=False, sort_keys=True)
-        known = self.names_file.read_text("utf-8").splitlines() if self.names_file.exists() else []
-        if line not in known:
-            write_atomic(self.names_file, ("\n".join([*known, line]) + "\n").encode())
-            self.names_file.chmod(0o600)
+        if self._noted is None:
+            there = self.names_file.exists()
+            self._noted = set(self.names_file.read_text("utf-8").splitlines()) if there else set()
+        if line not in self._noted:
+            with open(os.open(self.names_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as lines:
+                lines.write(line + "\n")
+            self._noted.add(line)
         return name
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import inspect
+import itertools
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,10 +15,12 @@ from PIL import Image
 from data_builders.sources.contained import contained, files_below
 from data_builders.sources.kermany import build_kermany
 from data_builders.sources.patient_key import patient_key
+from data_builders.sources.registry import BUILT_IN
 from data_builders.sources.tables import read_table
 from vlmalign.records import Case, DataError, DatasetBuild, read_manifest, read_records
 from vlmalign.records.validation import validate_folder
 
+DATA = Path(os.environ.get("VLMALIGN_DATA", Path(__file__).parents[2].parent / "shared" / "data")) / "kermany_cxr"
 ROWS = ["a/1.png,train,normal,normal,P1", "a/2.png,train,pneumonia,virus,P2", "a/3.png,test,normal,normal,P3"]
 
 
@@ -36,8 +42,8 @@ def test_children_are_marked_so_that_no_adult_measure_is_read_from_them(data: Pa
     cases = read_records(out, Case)
     assert validate_folder(out) == [] and {case.attributes.age_band for case in cases} == {"child"}
     assert [case.split for case in cases] == ["train", "train", "test"]
-    second = {finding.concept: finding.status for finding in cases[1].reference.findings}
-    assert second == {"pneumonia": "present", "no_finding": "absent"}
+    second = {finding.concept: finding.value or finding.status for finding in cases[1].reference.findings}
+    assert second == {"pneumonia": "present", "no_finding": "absent", "age_group": "child", "projection": "ap"}
 
 
 def test_the_key_is_made_beside_the_folder_and_gives_the_same_pseudonyms_again(data: Path, tmp_path: Path) -> None:
@@ -84,16 +90,21 @@ def test_a_key_file_that_cannot_serve_is_refused(tmp_path: Path, content: str | 
         patient_key(tmp_path / "out", tmp_path / "mine")
 
 
-def test_an_unreadable_picture_stops_the_build_or_is_named_and_counted(data: Path, tmp_path: Path) -> None:
+def test_a_build_that_was_refused_goes_on_by_skipping_and_the_skipped_are_named(
+    data: Path, tmp_path: Path
+) -> None:
     (data / "a/2.png").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"a/2.png: the image cannot be decoded.*--on-bad skip"):
         build_kermany(data, tmp_path / "out")
-    out = build_kermany(data, tmp_path / "skipped", on_bad="skip")
+    assert len((tmp_path / "out/journal.jsonl").read_text().splitlines()) == 2
+    out = build_kermany(data, tmp_path / "out", on_bad="skip")
     assert read_manifest(out).counts["skipped"] == read_manifest(out).counts["skipped_unreadable"] == 1
     (told,) = [json.loads(line) for line in (out / "skipped.jsonl").read_text().splitlines()]
-    (name,) = [json.loads(line) for line in (tmp_path / "skipped.key.names.jsonl").read_text().splitlines()]
+    (name,) = [json.loads(line) for line in (tmp_path / "out.key.names.jsonl").read_text().splitlines()]
     assert told["kind"] == "unreadable" and told["file"] == name["name"]
-    assert name["file"].endswith("a/2.png") and "cannot be decoded" in name["reason"]
+    assert name["file"] == "a/2.png" and "cannot be decoded" in name["reason"]
+    with pytest.raises(DataError, match=r"leaving things out \(skipped 1\)"):
+        build_kermany(data, out)
 
 
 def test_a_folder_without_anything_skipped_has_no_list_of_it(data: Path, tmp_path: Path) -> None:
@@ -179,3 +190,20 @@ def test_a_builder_may_name_what_it_skipped(tmp_path: Path) -> None:
     with DatasetBuild(tmp_path / "out", "case", {}) as build:
         build.commit("a", [], skipped=[{"file": "x", "reason": "y"}])
     assert (tmp_path / "out/skipped.jsonl").read_text() == '{"file": "x", "reason": "y"}\n'
+
+
+@pytest.mark.parametrize("name", sorted(set(BUILT_IN) - {"smear", "bccd"}))
+def test_every_source_that_reads_files_takes_the_same_settings_and_documents_them(name: str) -> None:
+    build = BUILT_IN[name]
+    parameters = inspect.signature(build).parameters
+    assert list(parameters)[:2] == ["data", "out"] and {"limit", "on_bad", "overwrite"} <= set(parameters)
+    for parameter in parameters:
+        assert f"        {parameter}: " in build.__doc__, parameter
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="Kermany's radiographs are absent (VLMALIGN_DATA)")
+def test_real_radiographs_of_children_are_grouped_by_patient(tmp_path: Path) -> None:
+    cases = read_records(build_kermany(DATA, tmp_path / "out", limit=60), Case)
+    with open(DATA / "labels.csv") as lines:
+        patients = {row["patient"] for row in itertools.islice(csv.DictReader(lines), 60)}
+    assert len(cases) == 60 and len({case.group_id for case in cases}) == len(patients)

@@ -16,7 +16,7 @@ from vlmalign.records.validation import validate_folder
 
 pydicom = pytest.importorskip("pydicom")
 from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
-from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid  # noqa: E402
+from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless, generate_uid  # noqa: E402
 
 SECRETS = (
     "QUUX", "JANE", "MRN-4711", "19500213", "19990101", "Main Street", "Dr. Who", "ACC-99", "St. Elsewhere",
@@ -221,6 +221,15 @@ def test_a_missing_codec_is_named_with_its_remedy(tmp_path: Path, monkeypatch: p
         DataError, match=r"JPEG-LS Lossless.*no codec for that is installed.*pip install pylibjpeg"
     ):
         build_dicom(tmp_path / "data", tmp_path / "out", domain="x")
+
+
+def test_compressed_pixels_with_a_codec_are_those_that_were_compressed(shown: Shown, tmp_path: Path) -> None:
+    plain = shown(WindowCenter=250, WindowWidth=500)
+    dataset = pydicom.dcmread(tmp_path / "data/a.dcm")
+    dataset.compress(RLELossless, generate_instance_uid=False)
+    dataset.save_as(tmp_path / "data/a.dcm")
+    folder = RecordFolder(build_dicom(tmp_path / "data", tmp_path / "rle", domain="x"), Case)
+    assert np.array_equal(np.asarray(folder.image(next(iter(folder)).images[0])), plain)
 
 
 def test_cut_pixels_no_pixels_and_a_second_copy_are_each_named(tmp_path: Path) -> None:

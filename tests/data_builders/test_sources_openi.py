@@ -114,5 +114,6 @@ def test_every_one_of_the_real_reports_is_read(tmp_path: Path) -> None:
     assert sum(len(r.pictures) for r in reports) == 7470 and sum(r.deidentified_words for r in reports) == 9986
     out = build_openi(DATA, tmp_path / "out", texts_only=True)
     counts = read_manifest(out).counts
-    assert counts["records"] + counts["without_text"] == 3955
+    assert (counts["records"], counts["without_text"]) == (3927, 28)
+    assert len((out / "skipped.jsonl").read_text().splitlines()) == 28
     assert read_records(out, Candidate)[0].text.startswith("FINDINGS: The cardiac silhouette")
