@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from data_builders.sources.case_writing import (
     HINT,
@@ -24,6 +25,7 @@ from data_builders.sources.contained import files_below, listing_hash
 from data_builders.sources.openi_reports import OpeniReport, archive_of, read_openi
 from data_builders.sources.options import check_shared
 from data_builders.sources.prompt import prompt_bank
+from data_builders.sources.report_sections import of_earlier_study, sentences_of
 from vlmalign.records import Candidate, DataError, DatasetBuild, Sampling, assistant
 from vlmalign.records.hashing import pseudonym, sha256_file
 
@@ -59,6 +61,7 @@ NOTES = {
     "numbers are public. Whether two studies are of one patient is unknown.",
     "deidentification": "XXXX stands for words that de-identification took out, sometimes medical ones; kept, and "
     "counted (deidentified_words).",
+    "comparisons": "extra.prior_sentences: sentences that speak of an earlier study, which no picture here shows.",
     "labels": "MeSH headings chosen by people. A concept without a heading was not assessed.",
 }
 
@@ -169,13 +172,31 @@ def _draft(report: OpeniReport | Unread, files: dict[str, Path], root: Path) -> 
         group_kind="study",
         known=openi_findings(report.mesh),
         text=report.text or None,
-        extra={"indication": report.indication, "comparison": report.comparison, "mesh": list(report.mesh)},
+        extra=_extra(report),
         counts=_counts(report),
     )
 
 
+def _prior_sentences(report: OpeniReport) -> list[str]:
+    both = (report.findings, report.impression)
+    return [sentence for text in both for sentence in sentences_of(text) if of_earlier_study(sentence)]
+
+
+def _extra(report: OpeniReport) -> dict[str, Any]:
+    return {
+        "indication": report.indication,
+        "comparison": report.comparison,
+        "mesh": list(report.mesh),
+        "prior_sentences": _prior_sentences(report),
+    }
+
+
 def _counts(report: OpeniReport) -> dict[str, int]:
-    return {"without_text": int(not report.text), "deidentified_words": report.deidentified_words}
+    return {
+        "without_text": int(not report.text),
+        "deidentified_words": report.deidentified_words,
+        "prior_sentences": len(_prior_sentences(report)),
+    }
 
 
 def _write_texts(
@@ -212,5 +233,5 @@ def _answer(report: OpeniReport) -> Candidate:
         policy=POLICY,
         sampling=Sampling(max_new_tokens=len(report.text.split())),
         seed=0,
-        extra={"indication": report.indication, "comparison": report.comparison, "mesh": list(report.mesh)},
+        extra=_extra(report),
     )

@@ -10,11 +10,22 @@ import re
 
 HEADING = re.compile(r"^[ \t]*(?P<name>[A-Z][A-Z ,/&()-]{2,60}?)[ \t]*:", re.MULTILINE)
 END_OF_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z_\d(])")
+_STUDY = r"(?:exam\w*|stud(?:y|ies)|radiograph\w*|films?|images?|imaging|ct|x-\w+|xrays?|chest|scans?|reports?)"
 OF_EARLIER_STUDY = re.compile(
-    r"\b(?:compar(?:ed|ison|able|ing)|prior|priors|previous(?:ly)?|earlier|unchanged|interval|stable|again|since|"
-    r"new|newly|persist(?:s|ent|ently|ing|ed)?|remain(?:s|ed|ing)?|improv(?:ed|ing|ement)|worsen(?:ed|ing)|"
-    r"progress(?:ed|ion|ing|ive)|resol(?:ved|ving|ution)|residual|no longer|(?:no|without|little|any|significant) "
-    r"(?:[a-z]+ )?change|change[sd]? (?:from|since)|still|now|re-?demonstrat\w+|as before)\b",
+    r"^(?:improvement|resolution)\b|\b(?:"
+    r"compar(?:ed|ing|able to)|(?<!no )(?<!for )comparison|"
+    r"(?:since|from|than|as|similar to|relative to) (?:\w+ )?(?:priors?|previous(?:ly)?|earlier)"
+    r"(?=\W*$|[,.;]| (?:and|with|XXXX)\b)|"
+    rf"(?:prior|previous|earlier) (?:[\w/-]+ ){{0,2}}{_STUDY}|"
+    r"(?:seen|noted) (?:previously|earlier)|previously "
+    "(?:seen|noted|described|identified|demonstrated|visuali[sz]ed|reported)|"
+    r"unchanged|stable|interval(?! (?:film|follow|radiograph))|(?:once )?again|since|new(?:ly)?|redemonstrat\w+|"
+    r"re-demonstrat\w+|as before|no longer|still|now|persist(?:s|ent|ently|ing|ed)?|"
+    r"remain(?:s|ed)?(?! (?:intact|in place))|improv(?:ed|ing)|(?:some|mild|marked|slight|significant) "
+    "improvement|"
+    r"worsen(?:ed|ing)|progress(?:ed|ion|ing|ive)|resolv(?:ed|ing)|(?:partial|complete|near) resolution|"
+    r"(?:no|without|little|any|significant) (?:[a-z]+ )?change(?! of)|change[sd]? (?:from|since)"
+    r")\b",
     re.IGNORECASE,
 )
 

@@ -230,6 +230,16 @@ def test_a_mimic_id_that_would_lead_elsewhere_is_refused(mimic: Path, tmp_path: 
         ("There is a small left pleural effusion.", False),
         ("The cardiomediastinal silhouette is normal.", False),
         ("Bony structures show degenerative change.", False),
+        # sentences of the Open-i collection
+        ("The cardiomediastinal silhouette is normal in size and stable from prior exam.", True),
+        ("Interval removal of left-sided chest tube.", True),
+        ("Calcified left perihilar granuloma redemonstrated.", True),
+        ("Findings are grossly unchanged compared with prior chest CT from XXXX.", True),
+        ("Prior granulomatous disease.", False),
+        ("A dense nodule in the right base suggest a previous granulomatous process.", False),
+        ("Sternotomy sutures and coronary bypass clips remain intact.", False),
+        ("No comparison chest x-XXXX.", False),
+        ("If there is no improvement consider XXXX for further evaluation.", False),
     ],
 )
 def test_comparisons_are_told_from_descriptions(sentence: str, earlier: bool) -> None:
