@@ -205,7 +205,7 @@ def _write_texts(
     bad = [report.error for report in reports if isinstance(report, Unread)]
     if bad and on_bad == "refuse":
         raise DataError(bad[0].rule, f"{bad[0].remedy} {HINT}", file=bad[0].file, line=bad[0].line)
-    with DatasetBuild(out, "candidate", config, overwrite=overwrite, notes=NOTES) as build:
+    with DatasetBuild(out, "candidate", config, overwrite=overwrite, notes=NOTES, data_use="open") as build:
         for report in reports:
             if isinstance(report, Unread):
                 if not build.has(report.id):

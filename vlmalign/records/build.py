@@ -26,10 +26,19 @@ from vlmalign.records.errors import DataError
 from vlmalign.records.hashing import sha256_file
 from vlmalign.records.image import ImageRef
 from vlmalign.records.journal import append, open_locked, release
-from vlmalign.records.manifest import KINDS, MANIFEST, RECORDS, SKIPPED, Kind, Manifest, write_manifest
+from vlmalign.records.manifest import (
+    KINDS,
+    MANIFEST,
+    RECORDS,
+    SKIPPED,
+    Kind,
+    Manifest,
+    write_atomic,
+    write_manifest,
+)
 from vlmalign.records.output_folder import OutputFolder
 from vlmalign.records.placing import Files
-from vlmalign.records.writing import replacing, write_atomic
+from vlmalign.records.writing import replacing
 
 
 class DatasetBuild:
