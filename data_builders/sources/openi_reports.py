@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_builders.sources.contained import files_below
 from vlmalign.records import DataError
 
 TOKEN = "XXXX"
@@ -140,8 +141,9 @@ def archive_of(path: Path) -> Path:
 
 def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
     if archive.is_dir():
-        for file in sorted(archive.rglob("*.xml")):
-            yield file.relative_to(archive).as_posix(), file.read_bytes()[: LARGEST + 1]
+        for file in files_below(archive, [".xml"]):
+            with open(file, "rb") as report:
+                yield file.relative_to(archive).as_posix(), report.read(LARGEST + 1)
         return
     try:
         with tarfile.open(archive, "r|*") as members:

@@ -84,6 +84,12 @@ def test_sources_are_listed_with_what_they_are(vlmalign):
     assert all(len(line.split()) > 4 for line in lines)
 
 
+def test_a_source_shows_what_it_reads_and_its_settings(vlmalign):
+    out = vlmalign("source", "show", "mimic_cxr").out
+    assert 'priors: "previous" shows the frontal picture' in out and "data_use: 'approved_endpoints'" in out
+    assert vlmalign("source", "show", "mimik").code == 2
+
+
 def test_a_table_with_pictures_is_built_by_its_columns_and_a_bad_picture_is_named(vlmalign, tmp_path):
     data = tmp_path / "data"
     data.mkdir()

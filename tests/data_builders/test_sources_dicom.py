@@ -223,6 +223,18 @@ def test_a_missing_codec_is_named_with_its_remedy(tmp_path: Path, monkeypatch: p
         build_dicom(tmp_path / "data", tmp_path / "out", domain="x")
 
 
+def test_a_killed_build_of_dicom_files_ends_with_the_same_bytes(
+    tmp_path: Path, killed: Any, bytes_of: Any
+) -> None:
+    (tmp_path / "key").write_text("k" * 32)
+    for k in range(3):
+        write(tmp_path / f"data/{k}.dcm", STORED + k, BurnedInAnnotation="YES" if k == 1 else "NO")
+    given = {"domain": "chest_xray", "on_bad": "skip", "key_file": tmp_path / "key"}
+    whole = build_dicom(tmp_path / "data", tmp_path / "whole", **given)
+    killed(lambda: build_dicom(tmp_path / "data", tmp_path / "cut", **given), 2)
+    assert bytes_of(whole) == bytes_of(build_dicom(tmp_path / "data", tmp_path / "cut", **given))
+
+
 def test_compressed_pixels_with_a_codec_are_those_that_were_compressed(shown: Shown, tmp_path: Path) -> None:
     plain = shown(WindowCenter=250, WindowWidth=500)
     dataset = pydicom.dcmread(tmp_path / "data/a.dcm")
