@@ -22,7 +22,7 @@ from data_builders.sources.patient_key import NOTE, PatientKey, patient_key
 from data_builders.sources.prompt import prompt_bank
 from data_builders.sources.voc import read_voc
 from vlmalign.records import DataError
-from vlmalign.records.hashing import sha256_file
+from vlmalign.records.hashing import config_hash, sha256_file
 
 VERSION = 1
 Box = tuple[float, float, float, float]
@@ -111,7 +111,7 @@ def build_voc(
         for p in photographs
     ]
     options = _options(domain, concepts, modality, exhaustive, group, "voc_annotation@1")
-    config = {"source": f"voc@{VERSION}", "files": {p.stem: p.sha256 for p in photographs}}
+    config = {"source": f"voc@{VERSION}", "files_sha256": config_hash([(p.stem, p.sha256) for p in photographs])}
     return _write(root, out, pictures, options, config, data_use, key_file, on_bad, overwrite)
 
 

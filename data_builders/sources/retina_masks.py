@@ -112,6 +112,7 @@ def build_retina_masks(
         data_use=data_use or rules.data_use,
         on_bad=on_bad,
         overwrite=overwrite,
+        key=key if pictures is not None else None,  # the presets' names hold numbers alone
         root=root,
     )
 

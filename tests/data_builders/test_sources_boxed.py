@@ -112,17 +112,18 @@ def test_voc_classes_are_mapped_to_concepts(tmp_path: Path) -> None:
     data = tmp_path / "voc"
     (data / "JPEGImages").mkdir(parents=True)
     (data / "Annotations").mkdir()
-    Image.new("RGB", (20, 10)).save(data / "JPEGImages/a.png")
-    (data / "Annotations/a.xml").write_text(
-        "<annotation><filename>a.png</filename><size><width>20</width><height>10</height></size><object>"
+    Image.new("RGB", (20, 10)).save(data / "JPEGImages/jane.png")
+    (data / "Annotations/jane.xml").write_text(
+        "<annotation><filename>jane.png</filename><size><width>20</width><height>10</height></size><object>"
         "<name>RBC</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox></object></annotation>"
     )
     out = build_voc(data, tmp_path / "out", domain="smears", concepts={"RBC": "red_cell", "WBC": "leukocyte"})
     (case,) = read_records(out, Case)
     assert {f.concept: f.value for f in case.reference.findings} == {"red_cell": 1.0, "leukocyte": 0.0}
-    (tmp_path / "far.png").write_bytes((data / "JPEGImages/a.png").read_bytes())
-    (data / "JPEGImages/a.png").unlink()
-    (data / "JPEGImages/a.png").symlink_to(tmp_path / "far.png")
+    assert all(b"jane" not in file.read_bytes() for file in out.rglob("*") if file.is_file())
+    (tmp_path / "far.png").write_bytes((data / "JPEGImages/jane.png").read_bytes())
+    (data / "JPEGImages/jane.png").unlink()
+    (data / "JPEGImages/jane.png").symlink_to(tmp_path / "far.png")
     with pytest.raises(DataError, match="link out"):
         build_voc(data, tmp_path / "b", domain="smears", concepts={"RBC": "red_cell"})
 
