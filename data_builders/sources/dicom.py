@@ -19,7 +19,7 @@ from data_builders.sources.chest_labels import frontal_first, technique
 from data_builders.sources.contained import files_below, listing_hash
 from data_builders.sources.dicom_header import Header, read_header
 from data_builders.sources.dicom_pixels import frame_picture, pydicom_of
-from data_builders.sources.grey_window import evenly
+from data_builders.sources.grey_window import check_view, evenly
 from data_builders.sources.options import check_shared, one_of
 from data_builders.sources.patient_key import NOTE, PatientKey, patient_key
 from data_builders.sources.prompt import prompt_bank
@@ -73,9 +73,6 @@ def build_dicom(
         on_bad: "skip" leaves out files that cannot be read or are refused, named beside the key and counted.
         overwrite: replace a folder built with other settings.
 
-    Returns:
-        The folder.
-
     Raises:
         DataError: a file cannot be read, needs a codec that is not installed, or is refused; no file.
         ValueError: a setting out of range.
@@ -84,12 +81,9 @@ def build_dicom(
     check_shared(limit=limit, on_bad=on_bad, data_use=data_use)
     one_of("per", per, ("image", "series", "study"))
     one_of("burned_in", burned_in, ("refuse", "flag"))
-    if max_images < 1 or (frames < 1 if isinstance(frames, int) else not frames or min(frames) < 0):
-        raise ValueError(
-            f"frames is {frames} and max_images {max_images}: 1 or more, or a list from 0, is required"
-        )
-    if window is not None and (len(window) != 2 or window[1] < 1):
-        raise ValueError(f"window is {window}: [centre, width] with a width of at least 1 is required")
+    check_view("frames", frames, window)
+    if max_images < 1:
+        raise ValueError(f"max_images is {max_images}: at least 1 is required")
     pydicom_of()
     root = Path(data)
     files = [path for path in files_below(root) if path.name.upper() not in NOT_LOOKED_AT]

@@ -66,3 +66,26 @@ def evenly(total: int, wanted: int | list[int]) -> list[int]:
         return [number for number in wanted if 0 <= number < total]
     number = min(wanted, total)
     return [(2 * k + 1) * total // (2 * number) for k in range(number)]
+
+
+def check_view(name: str, wanted: int | list[int], window: list[float] | None) -> None:
+    """Refuse a choice of frames or slices, or a window, that shows nothing.
+
+    Args:
+        name: of the setting that `wanted` is.
+        wanted: as for `evenly`.
+        window: [centre, width], or None.
+
+    Raises:
+        ValueError: naming the setting.
+
+    Example:
+        >>> check_view("slices", 0, None)
+        Traceback (most recent call last):
+        ...
+        ValueError: slices is 0: 1 or more, or a list of numbers from 0, is required
+    """
+    if wanted < 1 if isinstance(wanted, int) else not wanted or min(wanted) < 0:
+        raise ValueError(f"{name} is {wanted}: 1 or more, or a list of numbers from 0, is required")
+    if window is not None and (len(window) != 2 or window[1] < 1):
+        raise ValueError(f"window is {window}: [centre, width] with a width of at least 1 is required")

@@ -101,19 +101,13 @@ def build_mimic_cxr(
         on_bad: "skip" leaves out studies of which a picture or the report cannot be read.
         overwrite: replace a folder built with other settings.
 
-    Returns:
-        The folder.
-
     Raises:
         DataError: a table breaks a rule; a picture or report cannot be read.
         ValueError: a setting out of range.
     """
     check_shared(split=split, limit=limit, on_bad=on_bad)
-    one_of("comparisons", comparisons, ("mark", "drop", "keep"))
-    one_of("priors", priors, ("none", "previous"))
-    one_of("labels", labels, ("chexpert", "negbio", "none"))
     one_of("data_use", data_use, ("approved_endpoints", "local_only"))
-    choices = Choices(tuple(s.strip().lower() for s in sections.split(",")), comparisons, priors, split, labels)
+    choices = _choices(sections, comparisons, priors, split, labels)
     root = Path(data)
     studies, tables = read_studies(root, SPLITS)
     rows, labels_table = read_labels(root, labels)
@@ -151,6 +145,13 @@ def build_mimic_cxr(
         key=key,
         root=root,
     )
+
+
+def _choices(sections: str, comparisons: str, priors: str, split: str, labels: str) -> Choices:
+    one_of("comparisons", comparisons, ("mark", "drop", "keep"))
+    one_of("priors", priors, ("none", "previous"))
+    one_of("labels", labels, ("chexpert", "negbio", "none"))
+    return Choices(tuple(s.strip().lower() for s in sections.split(",")), comparisons, priors, split, labels)
 
 
 def _drafts(

@@ -20,7 +20,7 @@ from PIL import Image
 from data_builders.sources.boxed import group_expression
 from data_builders.sources.case_writing import CaseDraft, OnBad, Picture, Unread, Unreadable, write_cases
 from data_builders.sources.contained import files_below, listing_hash
-from data_builders.sources.grey_window import evenly, full_range, windowed
+from data_builders.sources.grey_window import check_view, evenly, full_range, windowed
 from data_builders.sources.options import check_shared, one_of
 from data_builders.sources.patient_key import NOTE, PatientKey, patient_key
 from data_builders.sources.prompt import prompt_bank
@@ -73,9 +73,6 @@ def build_nifti(
         on_bad: "skip" leaves out files that cannot be read.
         overwrite: replace a folder built with other settings.
 
-    Returns:
-        The folder.
-
     Raises:
         DataError: no file, a file that cannot be read or has no such slice, a path without a patient.
         ValueError: a setting out of range.
@@ -83,10 +80,9 @@ def build_nifti(
     """
     check_shared(limit=limit, on_bad=on_bad, data_use=data_use)
     one_of("axis", axis, AXES)
-    if volume < 0 or (slices < 1 if isinstance(slices, int) else not slices or min(slices) < 0):
-        raise ValueError(f"slices is {slices} and volume {volume}: 1 or more, or a list from 0, is required")
-    if window is not None and (len(window) != 2 or window[1] < 1):
-        raise ValueError(f"window is {window}: [centre, width] with a width of at least 1 is required")
+    check_view("slices", slices, window)
+    if volume < 0:
+        raise ValueError(f"volume is {volume}: 0 or more is required")
     expression = group_expression(group)
     _nibabel()
     root = Path(data)

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from data_builders.sources.age_band import age_band
 from data_builders.sources.case_writing import CaseDraft, Known, OnBad, Picture, refuse_divided_groups, write_cases
@@ -119,9 +120,6 @@ def build_table(
         on_bad: "skip" leaves out rows of which a picture cannot be read.
         overwrite: replace a folder built with other settings.
 
-    Returns:
-        The folder.
-
     Raises:
         DataError: the table breaks a rule (a column, cell or path), a picture cannot be read.
         ValueError: a setting out of range.
@@ -135,31 +133,14 @@ def build_table(
     )  # fmt: skip
     rows = list(read_table(file, columns.names()))[:limit]
     pictures = [_pictures(root, row, columns) for row in rows]
-    for row in rows:
-        _known(row, columns)
-        _split(row, columns)
-        if group and not row[group]:
-            raise row.error("the group is not named", "Fill the cell: splits are by group.", group)
-    if group and split:
-        refuse_divided_groups(((row[group], _split(row, columns)) for row in rows), file)
-    config = {
-        "source": f"table@{VERSION}",
-        "table_sha256": sha256_file(file),
-        "pictures_sha256": listing_hash(root, (path for of in pictures for path in of)),
-        "rows": len(rows),
-        "columns": repr(columns),
-        "group_kind": group_kind,
-        "modality": modality,
-        "domain": domain,
-        "prompts": prompt_bank(domain),
-    }
+    _check(rows, columns, file)
     key = patient_key(out, key_file, overwrite=overwrite)
     patients = f"By the column {group!r}." if group else "Not known: every row is its own group."
     return write_cases(
         out,
         _drafts(rows, pictures, columns, group_kind if group else "image", modality, key),
         domain=domain,
-        config={**config, "key": key.fingerprint},
+        config=_content(root, file, pictures, columns, (group_kind, modality, domain, key.fingerprint)),
         notes={**NOTES, "patients": f"{patients} {NOTE}"},
         data_use=data_use,
         on_bad=on_bad,
@@ -167,6 +148,36 @@ def build_table(
         key=key,
         root=root,
     )
+
+
+def _content(
+    root: Path, file: Path, pictures: list[list[Path]], columns: Columns, told: tuple[str, ...]
+) -> dict[str, Any]:
+    """What decides the content of the folder; `told` are group kind, modality, domain and the key's fingerprint."""
+    group_kind, modality, domain, key = told
+    return {
+        "source": f"table@{VERSION}",
+        "table_sha256": sha256_file(file),
+        "pictures_sha256": listing_hash(root, (path for of in pictures for path in of)),
+        "rows": len(pictures),
+        "columns": repr(columns),
+        "group_kind": group_kind,
+        "modality": modality,
+        "domain": domain,
+        "prompts": prompt_bank(domain),
+        "key": key,
+    }
+
+
+def _check(rows: list[Row], columns: Columns, file: Path) -> None:
+    """Every cell, before anything is written."""
+    for row in rows:
+        _known(row, columns)
+        _split(row, columns)
+        if columns.group and not row[columns.group]:
+            raise row.error("the group is not named", "Fill the cell: splits are by group.", columns.group)
+    if columns.group and columns.split:
+        refuse_divided_groups(((row[columns.group], _split(row, columns)) for row in rows), file)
 
 
 def _pictures(root: Path, row: Row, columns: Columns) -> list[Path]:
