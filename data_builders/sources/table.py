@@ -153,7 +153,7 @@ def build_table(
 def _content(
     root: Path, file: Path, pictures: list[list[Path]], columns: Columns, told: tuple[str, ...]
 ) -> dict[str, Any]:
-    """What decides the content of the folder; `told` are group kind, modality, domain and the key's fingerprint."""
+    """What decides the content of the folder; `told`: group kind, modality, domain, fingerprint of the key."""
     group_kind, modality, domain, key = told
     return {
         "source": f"table@{VERSION}",
