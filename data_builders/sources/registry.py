@@ -12,7 +12,18 @@ from pathlib import Path
 from typing import Protocol
 
 from data_builders.sources.bccd import build_bccd
+from data_builders.sources.boxed import build_coco, build_voc
+from data_builders.sources.chexpert import build_chexpert
+from data_builders.sources.dicom import build_dicom
+from data_builders.sources.kermany import build_kermany
+from data_builders.sources.medmnist import build_medmnist
+from data_builders.sources.mimic_cxr import build_mimic_cxr
+from data_builders.sources.nifti import build_nifti
+from data_builders.sources.nih_cxr14 import build_nih_cxr14
+from data_builders.sources.openi import build_openi
+from data_builders.sources.retina_masks import build_retina_masks
 from data_builders.sources.smear import build_smear
+from data_builders.sources.table import build_table
 from vlmalign.records.plugins import Plugins
 
 ENTRY_POINTS = "vlmalign.sources"
@@ -29,7 +40,23 @@ class Source(Protocol):
         """Write the folder `out`; a killed build continues, as `DatasetBuild` does."""
 
 
-SOURCES = Plugins("source", ENTRY_POINTS, {"bccd": build_bccd, "smear": build_smear})
+BUILT_IN = {
+    "bccd": build_bccd,
+    "chexpert": build_chexpert,
+    "coco": build_coco,
+    "dicom": build_dicom,
+    "kermany": build_kermany,
+    "medmnist": build_medmnist,
+    "mimic_cxr": build_mimic_cxr,
+    "nih_cxr14": build_nih_cxr14,
+    "nifti": build_nifti,
+    "openi": build_openi,
+    "retina_masks": build_retina_masks,
+    "smear": build_smear,
+    "table": build_table,
+    "voc": build_voc,
+}
+SOURCES = Plugins("source", ENTRY_POINTS, BUILT_IN)
 
 
 def list_sources() -> list[str]:
@@ -65,11 +92,10 @@ def get_source(name: str) -> Source:
     Example:
         >>> get_source("smear").__name__
         'build_smear'
-        >>> get_source("smeer")
+        >>> get_source("smeer")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        ValueError: unknown source 'smeer': known are bccd, smear. Install the package that adds it, or correct \
-the name.
+        ValueError: unknown source 'smeer': known are bccd...
     """
     if name not in list_sources():
         raise ValueError(

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from PIL import Image
 
+from data_builders.sources.registry import BUILT_IN
 from vlmalign.records import Case, read_records
 
 
@@ -78,8 +80,31 @@ def test_the_roles_of_a_split_are_in_its_help(vlmalign, monkeypatch):
 
 def test_sources_are_listed_with_what_they_are(vlmalign):
     lines = vlmalign("source", "list").out.splitlines()
-    assert [line.split()[0] for line in lines] == ["bccd", "smear"]
+    assert [line.split()[0] for line in lines] == sorted(BUILT_IN)
     assert all(len(line.split()) > 4 for line in lines)
+
+
+def test_a_source_shows_what_it_reads_and_its_settings(vlmalign):
+    out = vlmalign("source", "show", "mimic_cxr").out
+    assert 'priors: "previous" shows the frontal picture' in out and "data_use: 'approved_endpoints'" in out
+    assert vlmalign("source", "show", "mimik").code == 2
+
+
+def test_a_table_with_pictures_is_built_by_its_columns_and_a_bad_picture_is_named(vlmalign, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    Image.new("L", (8, 8)).save(data / "a.png")
+    (data / "b.png").write_bytes(b"broken")
+    (data / "t.csv").write_text("path,who,sign\na.png,Jane,1\nb.png,John,0\n")
+    build = ["source", "build", "table", "--data", data, "--out", "cases"]
+    for setting in ("table=t.csv", "domain=chest_xray", "image=path", "group=who", "findings.pneumonia=sign"):
+        build += ["--set", setting]
+    refused = vlmalign(*build)
+    assert refused.code == 2 and "b.png: the image cannot be decoded" in " ".join(refused.err.split())
+    assert vlmalign(*build, "--on-bad", "skip").out.startswith("wrote cases\n1 record: images 1, skipped 1")
+    (case,) = read_records(tmp_path / "cases", Case)
+    assert case.reference.findings[0].status == "present" and case.group_kind == "patient"
+    assert vlmalign("source", "build", "table", "--data", data, "--out", "x", "--set", "tabel=t.csv").code != 0
 
 
 def test_experts_are_listed_with_their_origin(vlmalign, tmp_path):

@@ -36,6 +36,24 @@ def list_() -> None:
         console.print(f"[bold]{escape(f'{name:12}')}[/] {escape(about)}")
 
 
+@app.command("show")
+def show(name: Annotated[str, typer.Argument(help="a name of `vlmalign source list`")]) -> None:
+    """Tell what a source reads and which settings it has, for --data and --set.
+
+    For example: vlmalign source show mimic_cxr
+    """
+    from data_builders.sources import get_source, origin_of
+
+    function = get_source(name)
+    console.print(f"{name} ({origin_of(name)})\n", markup=False)
+    console.print(inspect.getdoc(function) or "It is not documented.", markup=False)
+    console.print("\nSettings and defaults:", markup=False)
+    for setting, parameter in inspect.signature(function).parameters.items():
+        default = "required" if parameter.default is parameter.empty else repr(parameter.default)
+        if setting not in ("out", "overwrite"):
+            console.print(f"  {setting}: {default}", markup=False, highlight=False)
+
+
 @app.command("build")
 def build(
     name: Annotated[str, typer.Argument(help="a name of `vlmalign source list`")],
@@ -54,7 +72,8 @@ def build(
     For example: vlmalign source build smear --out cases --set n_groups=20, or from real photographs:
     vlmalign source build bccd --data BCCD --on-bad skip --out cases
 
-    A killed build continues with the same command. Next: vlmalign source split.
+    A killed build continues with the same command. Settings: vlmalign source show NAME. Next: vlmalign source
+    split.
     """
     options = parse_settings(set_) | ({"on_bad": on_bad} if on_bad else {})
     before = stamp(out)

@@ -26,7 +26,16 @@ from vlmalign.records.errors import DataError
 from vlmalign.records.hashing import sha256_file
 from vlmalign.records.image import ImageRef
 from vlmalign.records.journal import append, open_locked, release
-from vlmalign.records.manifest import KINDS, MANIFEST, RECORDS, Kind, Manifest, write_manifest
+from vlmalign.records.manifest import (
+    KINDS,
+    MANIFEST,
+    RECORDS,
+    SKIPPED,
+    Kind,
+    Manifest,
+    write_atomic,
+    write_manifest,
+)
 from vlmalign.records.output_folder import OutputFolder
 from vlmalign.records.placing import Files
 from vlmalign.records.writing import replacing
@@ -122,13 +131,20 @@ class DatasetBuild:
         """Whether this unit is already written, in this run or an earlier one."""
         return self.finished or unit in self._units
 
-    def commit(self, unit: str, records: Iterable[Record], counts: Mapping[str, int] | None = None) -> None:
+    def commit(
+        self,
+        unit: str,
+        records: Iterable[Record],
+        counts: Mapping[str, int] | None = None,
+        skipped: Iterable[Mapping[str, str]] = (),
+    ) -> None:
         """Write one unit: all of its records or, after a kill, none.
 
         Args:
             unit: its name, unique in the build.
             records: zero or more records, ids unique in the folder.
             counts: what was left out and why, e.g. `{"ties": 3}`; summed in the manifest.
+            skipped: what could not be read and why, a line each of `skipped.jsonl`, in the order of the units.
         """
         records = list(records)
         record_type = KINDS[self.kind]
@@ -146,12 +162,14 @@ class DatasetBuild:
             self._ids.add(record.id)
         if self.has(unit):
             raise ValueError(f"unit {unit!r} is already committed")
-        entry = {
+        entry: dict[str, Any] = {
             "unit": unit,
             "ids": [record.id for record in records],
             "counts": dict(counts or {}),
             "lines": [record.to_line() for record in records],
         }
+        if told := [dict(item) for item in skipped]:
+            entry["skipped"] = told
         append(self._folder.journal, self._journal, json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n")
         self._units.add(unit)
         self.counts.update(counts or {})
@@ -204,6 +222,7 @@ class DatasetBuild:
 
     def _write_records(self, target: Path) -> None:
         units = records = 0
+        skipped: list[str] = []
         with open(self._folder.journal, encoding="utf-8") as lines, open(target, "w", encoding="utf-8") as out:
             next(lines)
             for line in lines:
@@ -211,6 +230,9 @@ class DatasetBuild:
                 units += 1
                 out.writelines(record + "\n" for record in entry["lines"])
                 records += len(entry["lines"])
+                skipped += [
+                    json.dumps(item, ensure_ascii=False, sort_keys=True) for item in entry.get("skipped", ())
+                ]
             out.flush()
             os.fsync(out.fileno())
         if (units, records) != (len(self._units), self.counts["records"]):
@@ -220,6 +242,9 @@ class DatasetBuild:
                 "Let one process write, and run the same command again: it continues.",
                 file=self._folder.journal,
             )
+        (self.path / SKIPPED).unlink(missing_ok=True)
+        if skipped:
+            write_atomic(self.path / SKIPPED, ("\n".join(skipped) + "\n").encode())
 
     def _manifest(self, images: int) -> Manifest:
         return Manifest(

@@ -21,6 +21,7 @@ from vlmalign.records.writing import write_atomic as write_atomic
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 RECORDS = "records.jsonl"
+SKIPPED = "skipped.jsonl"  # only where something could not be read
 DIFFERENCES, LONGEST_VALUE = 4, 60  # how much of two configs an error tells
 
 Kind = Literal["case", "finding", "candidate", "judgement", "ranking", "preference", "demonstration"]

@@ -1,0 +1,127 @@
+"""The key that turns patient identifiers into the pseudonyms of a dataset, kept outside its folder.
+
+Whoever holds both the key and the folder can test guesses of an identifier, so the two never lie in one place.
+Folders built with one key give one patient one pseudonym: the leakage check can compare them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from vlmalign.records import DataError
+from vlmalign.records.hashing import pseudonym
+
+SUFFIX = ".key"
+LEAST_BYTES = 16
+NOTE = (
+    "group_id is a pseudonym keyed with the content of a file outside of this folder (default: <folder>.key "
+    "beside "
+    "it). Build other folders of the same patients with the same key (key_file), so that they can be compared."
+)
+
+
+class PatientKey:
+    """A secret, and the pseudonyms that it makes.
+
+    Args:
+        path: where the secret lies.
+        secret: its bytes.
+
+    Example:
+        >>> key = PatientKey(Path("cases.key"), b"sixteen bytes or more")
+        >>> key.pseudonym("patient", "7") == key.pseudonym("patient", "7") != key.pseudonym("patient", "8")
+        True
+    """
+
+    def __init__(self, path: Path, secret: bytes) -> None:
+        self.path = path
+        self._secret = secret
+        self._noted: set[str] | None = None  # lines of the file of names
+
+    def pseudonym(self, kind: str, identifier: str) -> str:
+        """16 hexadecimal digits for an identifier; one number means another thing for another `kind`."""
+        return pseudonym(f"{kind}\0{identifier}", self._secret)
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells keys apart without telling them: part of a source's config."""
+        return self.pseudonym("key", "fingerprint")
+
+    @property
+    def names_file(self) -> Path:
+        """Beside the key: the true names of files that were skipped, which may hold identifiers."""
+        return self.path.with_name(self.path.name + ".names.jsonl")
+
+    def note_name(self, file: str, reason: str) -> str:
+        """Write a skipped file's true name and reason beside the key; returns the pseudonym to write instead."""
+        name = self.pseudonym("file", file)
+        line = json.dumps({"name": name, "file": file, "reason": reason}, ensure_ascii=False, sort_keys=True)
+        if self._noted is None:
+            there = self.names_file.exists()
+            self._noted = set(self.names_file.read_text("utf-8").splitlines()) if there else set()
+        if line not in self._noted:
+            with open(os.open(self.names_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as lines:
+                lines.write(line + "\n")
+            self._noted.add(line)
+        return name
+
+
+def patient_key(out: str | Path, key_file: str | Path | None = None, *, overwrite: bool = False) -> PatientKey:
+    """The key of a dataset folder: from `key_file`, else `<out>.key` beside it, made at the first build.
+
+    Args:
+        out: the dataset folder.
+        key_file: a file with at least 16 bytes of secret; it must exist.
+        overwrite: whether the folder is to be replaced: then a lost key may be made anew.
+
+    Raises:
+        DataError: the key would lie inside the folder, does not exist, is too short, or was lost while the folder
+            is there.
+
+    Example:
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp())
+        >>> one, again = patient_key(place / "cases"), patient_key(place / "cases")
+        >>> one.fingerprint == again.fingerprint, one.path.name
+        (True, 'cases.key')
+    """
+    folder = Path(out).resolve()
+    path = folder.with_name(folder.name + SUFFIX) if key_file is None else Path(key_file).expanduser().resolve()
+    if path.is_relative_to(folder):
+        raise DataError(
+            "the key lies inside the dataset folder, where it would travel with the pseudonyms",
+            "Keep it elsewhere: --set key_file=PATH, or leave it out for a file beside the folder.",
+            file=path,
+        )
+    if not path.is_file():
+        if key_file is not None:
+            raise DataError(
+                "no such key file",
+                "Check the path, or leave key_file out: one is made beside the folder.",
+                file=path,
+            )
+        if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+            raise DataError(
+                "the folder was built with a key that is not here any more, and a new one would give other "
+                "pseudonyms",
+                "Restore it, name it with --set key_file=PATH, or pass --overwrite to build with a new one.",
+                file=path,
+            )
+        _make(path)
+    secret = path.read_bytes().strip()
+    if len(secret) < LEAST_BYTES:
+        raise DataError(
+            f"the key has {len(secret)} bytes, at least {LEAST_BYTES} are required: short keys can be guessed",
+            "Write a longer one, e.g. `openssl rand -hex 32 > FILE`.",
+            file=path,
+        )
+    return PatientKey(path, secret)
+
+
+def _make(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32) + "\n")
