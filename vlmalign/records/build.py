@@ -24,6 +24,7 @@ from PIL import Image
 from vlmalign.records.base import Record
 from vlmalign.records.errors import DataError
 from vlmalign.records.hashing import sha256_file
+from vlmalign.records.id_set import IdSet
 from vlmalign.records.image import ImageRef
 from vlmalign.records.journal import append, open_locked, release
 from vlmalign.records.manifest import KINDS, MANIFEST, RECORDS, Kind, Manifest, write_manifest
@@ -79,8 +80,8 @@ class DatasetBuild:
         self.counts: Counter[str] = Counter()
         self._folder = OutputFolder(self.path, kind, self.config)
         self._files = Files(self.path)
-        self._units: set[str] = set()
-        self._ids: set[str] = set()
+        self._units = IdSet()
+        self._ids = IdSet()
         self.finished = False
         self._open(overwrite)
 
@@ -114,7 +115,8 @@ class DatasetBuild:
     def _continue(self, overwrite: bool) -> None:
         for entry in self._folder.take_over(self._journal, overwrite):
             self._units.add(entry["unit"])
-            self._ids.update(entry["ids"])
+            for record_id in entry["ids"]:
+                self._ids.add(record_id)
             self.counts.update(entry["counts"])
             self.counts["records"] += len(entry["ids"])
 
@@ -135,7 +137,7 @@ class DatasetBuild:
         for record in records:
             if not isinstance(record, record_type):
                 raise TypeError(f"unit {unit!r}: got {type(record).__name__}, expected {record_type.__name__}")
-            if record.id in self._ids:
+            if not self._ids.add(record.id):
                 raise DataError(
                     f"duplicate id {record.id!r}",
                     "Ids must be unique within a folder.",
@@ -143,7 +145,6 @@ class DatasetBuild:
                     record=record.id,
                     field="id",
                 )
-            self._ids.add(record.id)
         if self.has(unit):
             raise ValueError(f"unit {unit!r} is already committed")
         entry = {
