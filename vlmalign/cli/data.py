@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vlmalign.cli import data_filters
+from vlmalign.cli import data_convert, data_filters
 from vlmalign.cli.console import console, errors
 from vlmalign.cli.failures import nothing_left_behind
 
@@ -17,6 +17,7 @@ Folder = Annotated[Path, typer.Argument(help="a dataset folder: records.jsonl, m
 app = typer.Typer(no_args_is_help=True, help="Validate, describe, filter and export dataset folders.")
 app.command("filter")(data_filters.filter_)
 app.command("uncertain")(data_filters.uncertain)
+app.command("convert")(data_convert.convert)
 
 
 @app.command()

@@ -147,6 +147,7 @@ def load_stages() -> None:
         best_of_n,
         build,
         calibrate,
+        data_convert,
         data_filters,
         elicit,
         evaluate,

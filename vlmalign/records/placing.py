@@ -16,6 +16,9 @@ from vlmalign.records.id_set import IdSet
 from vlmalign.records.image import ImageRef, check_relative
 from vlmalign.records.writing import link, put
 
+#: how files of common formats begin
+STARTS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp"}
+
 
 class Files:
     """Places files below `images/` of one folder.
@@ -35,7 +38,7 @@ class Files:
             image.save(buffer, "PNG")
             image = buffer.getvalue()
         if isinstance(image, bytes):
-            digest, suffix = sha256_bytes(image), ".png" if image.startswith(b"\x89PNG") else ".bin"
+            digest, suffix = sha256_bytes(image), _suffix(image)
             place = _place(digest, suffix)
             if not (self.folder / place).exists():
                 put(self.folder / place, image)
@@ -92,6 +95,10 @@ class Files:
             else:
                 kept += file.is_file()
         return kept
+
+
+def _suffix(data: bytes) -> str:
+    return next((suffix for start, suffix in STARTS.items() if data.startswith(start)), ".bin")
 
 
 def _place(digest: str, suffix: str) -> str:
