@@ -78,7 +78,7 @@ LLAVA = [
     {"conversations": [turn("human", "No picture?"), turn("gpt", "Yes.")]},
 ]  # fmt: skip
 LLAVA_RLHF = [
-    {"id": "9", "image": "pictures/0.png", "conversations": [turn("human", "<image>\nWhat?")],
+    {"id": "9", "image": ["pictures/0.png"], "conversations": [turn("human", "<image>\nWhat?")],
      "output_1": turn("gpt", "A cell."), "output_2": turn("gpt", "Two."), "preference": 1},
     {"id": "9", "image": "pictures/0.png", "preference": 2, "hallucination": True,
      "conversations": [turn("human", "<image>What?"), turn("gpt", "A cell."), turn("human", "Where?")],

@@ -140,7 +140,7 @@ def turns_of(
         if not isinstance(turn, dict):
             raise spot.error(place, f"expected a mapping with {role_tag!r} and {text_tag!r}")
         role, text = turn.get(role_tag), turn.get(text_tag)
-        if role not in tags:
+        if not isinstance(role, str) or role not in tags:
             raise spot.error(f"{place}.{role_tag}", f"the role {role!r} is unknown: one of {', '.join(tags)}")
         if not isinstance(text, str):
             raise spot.error(f"{place}.{text_tag}", f"expected a text, got a {type(text).__name__}")
