@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,14 +58,21 @@ def run_expert(
     with DatasetBuild(out, "finding", config, overwrite=overwrite, notes=notes, data_use=data_use) as build:
         if build.finished:
             return build.path
-        cases = list(source)
-        with progress_bar(f"Running {expert.card.id}", len(cases)) as show:
-            for start in range(0, len(cases), batch_size):
-                unit = f"cases-{start}"
-                if not build.has(unit):
-                    _examine(build, unit, expert, source, cases[start : start + batch_size])
-                show(min(start + batch_size, len(cases)), "")
+        mine = build.part(math.ceil(len(source) / batch_size))
+        with progress_bar(f"Running {expert.card.id}", len(mine)) as show:
+            for number, cases in enumerate(batches(source, batch_size)):
+                unit = f"cases-{number * batch_size}"
+                if number in mine and not build.has(unit):
+                    _examine(build, unit, expert, source, cases)
+                show(max(0, min(number + 1, mine.stop) - mine.start), "")
     return build.path
+
+
+def batches(cases: Iterable[Case], size: int) -> Iterator[list[Case]]:
+    """Cases in groups of `size`, the last perhaps smaller; one group at a time is in memory."""
+    remaining = iter(cases)
+    while batch := list(itertools.islice(remaining, size)):
+        yield batch
 
 
 def _examine(

@@ -41,20 +41,23 @@ HELP = {
     "max_new_tokens": "a longer critique is cut, and its pair left out",
     "pairs_per_batch": "pairs whose critiques are written together",
 }
+SHARD_HELP = "do part i of n only, i from 0: --shard 0/8; then vlmalign data merge --shards"
 SAMPLES = {"logic": "peripheral_smear", "n_items": "100"}
 
 
-def stage_command(app: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function as a stage and as a command of `app`, both called `name`."""
+def stage_command(
+    app: typer.Typer, name: str, *, shards: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as a stage and as a command of `app`, both called `name`; `shards`: with --shard i/n."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        app.command(name)(_command(name, function))
-        return stage(name)(function)
+        app.command(name)(_command(name, function, shards))
+        return stage(name, shards=shards)(function)
 
     return register
 
 
-def _command(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _command(name: str, function: Callable[..., Any], shards: bool) -> Callable[..., Any]:
     hints = get_type_hints(function)
     parameters, in_mappings = [], []
     for key, parameter in inspect.signature(function).parameters.items():
@@ -73,6 +76,13 @@ def _command(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
                 default=default,
                 annotation=Annotated[_plain(hints[key]), option],
             )  # fmt: skip
+        )
+    if shards:
+        option = typer.Option("--shard", help=SHARD_HELP)
+        parameters.append(
+            inspect.Parameter(
+                "shard", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
+            )
         )
     about = f"a further setting, e.g. --set {in_mappings[0]}.KEY=VALUE" if in_mappings else "a setting, key=value"
     parameters.append(

@@ -8,16 +8,20 @@ from typing import Annotated
 
 import typer
 
-from vlmalign.cli import data_convert, data_filters
+from vlmalign.cli import data_convert, data_filters, data_merge, source
 from vlmalign.cli.console import console, errors
 from vlmalign.cli.failures import nothing_left_behind
 
 Folder = Annotated[Path, typer.Argument(help="a dataset folder: records.jsonl, manifest.json, images/")]
 
-app = typer.Typer(no_args_is_help=True, help="Validate, describe, filter and export dataset folders.")
+app = typer.Typer(
+    no_args_is_help=True, help="Validate, describe, convert, filter, split and merge dataset folders."
+)
 app.command("filter")(data_filters.filter_)
 app.command("uncertain")(data_filters.uncertain)
 app.command("convert")(data_convert.convert)
+app.command("merge")(data_merge.merge)
+app.command("split")(source.split_command)
 
 
 @app.command()

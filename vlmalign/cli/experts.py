@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from vlmalign.cli.commands import SHARD_HELP
 from vlmalign.cli.console import console
 from vlmalign.cli.settings import make_settings
-from vlmalign.cli.stages import parse_settings, stage
+from vlmalign.cli.stages import in_shard, parse_settings, stage
 
 app = typer.Typer(no_args_is_help=True, help="Experts: train, run, list.")
 
@@ -47,6 +48,7 @@ def run_command(
     out: Annotated[Path, typer.Argument(help="folder of findings to write")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a folder of other settings")] = False,
     batch_size: Annotated[int, typer.Option(help="cases per batch, and per step of a continued run")] = 64,
+    shard: Annotated[str | None, typer.Option(help=SHARD_HELP)] = None,
 ) -> None:
     """Let an expert look at every image of a folder and write findings with their uncertainty.
 
@@ -54,11 +56,12 @@ def run_command(
 
     A killed run continues with the same command. Next: vlmalign build expert-pairs --findings OUT.
     """
-    run(expert, cases, out, overwrite, batch_size)
+    with in_shard("expert-run", shard):
+        run(expert, cases, out, overwrite, batch_size)
     console.print(f"wrote {out}", markup=False)
 
 
-@stage("expert-run")
+@stage("expert-run", shards=True)
 def run(expert: Path, cases: Path, out: Path, overwrite: bool = False, batch_size: int = 64) -> None:
     """Let an expert look at every image of a folder and write findings with their uncertainty."""
     from experts import run_expert

@@ -30,6 +30,7 @@ from vlmalign.records.journal import append, open_locked, release
 from vlmalign.records.manifest import KINDS, MANIFEST, RECORDS, Kind, Manifest, write_manifest
 from vlmalign.records.output_folder import OutputFolder
 from vlmalign.records.placing import Files
+from vlmalign.records.shards import SHARD, active_shard
 from vlmalign.records.writing import replacing
 
 
@@ -74,7 +75,9 @@ class DatasetBuild:
     ) -> None:
         self.path = Path(folder)
         self.kind: Kind = kind
-        self.config = json.loads(json.dumps(config))
+        self.shard = active_shard()
+        self.config = json.loads(json.dumps(config)) | ({SHARD: str(self.shard)} if self.shard else {})
+        self._divided = False
         self.notes = dict(notes or {})
         self.data_use = data_use
         self.counts: Counter[str] = Counter()
@@ -120,6 +123,15 @@ class DatasetBuild:
             self.counts.update(entry["counts"])
             self.counts["records"] += len(entry["ids"])
 
+    def part(self, units: int) -> range:
+        """Which of so many units, in the order of the input, this build is to write: all, or its shard's.
+
+        A builder that asks can run in shards (`vlmalign.records.shards`), so its units must not depend on each
+        other.
+        """
+        self._divided = True
+        return range(units) if self.shard is None else self.shard.part(units)
+
     def has(self, unit: str) -> bool:
         """Whether this unit is already written, in this run or an earlier one."""
         return self.finished or unit in self._units
@@ -132,6 +144,7 @@ class DatasetBuild:
             records: zero or more records, ids unique in the folder.
             counts: what was left out and why, e.g. `{"ties": 3}`; summed in the manifest.
         """
+        self._check_divided()
         records = list(records)
         record_type = KINDS[self.kind]
         for record in records:
@@ -157,6 +170,10 @@ class DatasetBuild:
         self._units.add(unit)
         self.counts.update(counts or {})
         self.counts["records"] += len(records)
+
+    def _check_divided(self) -> None:
+        if self.shard is not None and not self._divided:
+            raise ValueError(f"shard {self.shard}: this build looks at its whole input and cannot be divided")
 
     def add_image(self, image: Image.Image | bytes | str | Path, **fields: Any) -> ImageRef:
         """Store an image under its own hash and return the reference; an equal image is stored once.
@@ -193,6 +210,7 @@ class DatasetBuild:
         if self.finished:
             return
         try:
+            self._check_divided()
             with replacing(self.path / RECORDS) as partial:
                 self._write_records(partial)
                 (self.path / MANIFEST).unlink(missing_ok=True)

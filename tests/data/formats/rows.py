@@ -97,7 +97,7 @@ RLHF_V = [
      "text": json.dumps({"rejected": "Zwölf.", "question": "What?", "chosen": "Zwei.", "note": "é"})},
 ]  # fmt: skip
 MM_RLHF = [
-    {"image": "pictures/0.png", "prompt": "What?", "chosen": "A cell.", "rejected": "Two.", "is_tie": False,
+    {"image": ["pictures/0.png"], "prompt": "What?", "chosen": "A cell.", "rejected": "Two.", "is_tie": False,
      "chosen_reason": "Right.", "rejected_reason": None, "ls_factor": 1.0},
     {"image": ["pictures/1.png", "pictures/2.png"], "prompt": "<image>\n<image>\nBoth?", "chosen": "Yes.",
      "rejected": "No.", "ls_factor": 0.5, "mixed_up_image": 0, "reference_chosen_logp": -3.5},
@@ -106,7 +106,8 @@ MM_RLHF = [
 VL_REWARDBENCH = [
     {"id": "v1", "query": "What?", "image": embedded(0), "response": ["A cell.", "Two."], "human_ranking": [0, 1],
      "models": ["m", "n"], "judge": None, "rationale": "one is seen", "human_error_analysis": [""]},
-    {"id": "v2", "query": "What?", "image": embedded(40), "response": ["Two.", "A cell."], "human_ranking": [1, 0],
+    {"id": "v2", "query": "<image>\nWhat?", "image": embedded(40),
+     "response": ["Two.", "A cell."], "human_ranking": [1, 0],
      "models": ["n", "m"], "judge": None, "rationale": "one is seen", "human_error_analysis": [""]},
 ]  # fmt: skip
 
