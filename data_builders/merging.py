@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from data_builders.protected import pictures_of
 from vlmalign.records import DataError, DatasetBuild, Record, RecordFolder
 from vlmalign.records.file_presence import file_names
 from vlmalign.records.hashing import config_hash
@@ -144,7 +145,9 @@ def _copy(
     for number, record in enumerate(folder):
         if build.has(f"{unit}-{number}"):
             continue
-        for name in dict.fromkeys(file_names(record)):
+        for image in pictures_of(record):
+            build.adopt(image, folder.path)
+        for name in dict.fromkeys(file_names(record)):  # masks as well
             build.adopt_file(name, folder.path)
         build.commit(f"{unit}-{number}", [record if prefix is None else prefixed(record, prefix)])
     if not build.has(unit):
