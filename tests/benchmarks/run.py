@@ -24,7 +24,7 @@ from typing import Any, Literal
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch  # noqa: E402
-from benchmarks import grpo, rollout  # noqa: E402
+from benchmarks import grpo, record_validation, rollout  # noqa: E402
 from benchmarks.ours import OurStep  # noqa: E402
 from benchmarks.peer import PeerStep  # noqa: E402
 from benchmarks.setting import BETA, PAIRS, Pair, adapt, build, pairs, stir  # noqa: E402
@@ -57,6 +57,7 @@ CASES = [
     Case("grpo_step", 1000, 2.0, kind="grpo", beta=0.0),
     Case("grpo_step_kl", 1000, 2.0, kind="grpo", beta=0.04),
 ]
+FIGURES: dict[str, Any] = {record_validation.NAME: record_validation}  # against a known limit, with no peer
 GRPO = "counted: processing, vision, prompts, sampling, reward, {}update; nothing is kept between rounds"
 ALL_PAIRS = "one prompt a step, as TRL's six pairs of four prompts are 48 rows and many gigabytes"
 REMARKS = {
@@ -80,6 +81,11 @@ def main() -> None:
         if not options.only or case.name in options.only:
             results.append(measure(case, options.repeats))
             print(_line(results[-1]), flush=True)  # noqa: T201
+            options.out.write_text(json.dumps(results, indent=1) + "\n")
+    for name, figure in FIGURES.items():
+        if not options.only or name in options.only:
+            results.append(figure.measure())
+            print(figure.line(results[-1]), flush=True)  # noqa: T201
             options.out.write_text(json.dumps(results, indent=1) + "\n")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -49,6 +49,10 @@ def run_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a folder of other settings")] = False,
     batch_size: Annotated[int, typer.Option(help="cases per batch, and per step of a continued run")] = 64,
     shard: Annotated[str | None, typer.Option(help=SHARD_HELP)] = None,
+    backend: Annotated[
+        Literal["serial", "ray"], typer.Option(help="ray: on the cluster of RAY_ADDRESS, or this machine's CPUs")
+    ] = "serial",
+    workers: Annotated[int | None, typer.Option(help="processes of ray; default: one for each CPU")] = None,
 ) -> None:
     """Let an expert look at every image of a folder and write findings with their uncertainty.
 
@@ -57,16 +61,24 @@ def run_command(
     A killed run continues with the same command. Next: vlmalign build expert-pairs --findings OUT.
     """
     with in_shard("expert-run", shard):
-        run(expert, cases, out, overwrite, batch_size)
+        run(expert, cases, out, overwrite, batch_size, backend, workers)
     console.print(f"wrote {out}", markup=False)
 
 
 @stage("expert-run", shards=True)
-def run(expert: Path, cases: Path, out: Path, overwrite: bool = False, batch_size: int = 64) -> None:
+def run(
+    expert: Path,
+    cases: Path,
+    out: Path,
+    overwrite: bool = False,
+    batch_size: int = 64,
+    backend: Literal["serial", "ray"] = "serial",
+    workers: int | None = None,
+) -> None:
     """Let an expert look at every image of a folder and write findings with their uncertainty."""
     from experts import run_expert
 
-    run_expert(expert, cases, out, overwrite=overwrite, batch_size=batch_size)
+    run_expert(expert, cases, out, overwrite=overwrite, batch_size=batch_size, backend=backend, workers=workers)
 
 
 @app.command("list")
