@@ -131,7 +131,8 @@ def split_command(
 ) -> None:
     """Divide a folder of cases by group: patients, slides or blocks of photographs are never parted.
 
-    For example: vlmalign data split cases roles --role expert=0.4 --role labelled=0.2 --role test=0.4
+    For example: vlmalign source split cases roles --role expert=0.4 --role labelled=0.2 --role test=0.4
+    The same as vlmalign data split. With --stratify finding.pneumothorax each role gets its share of both.
     """
     shares = parse_settings(role)
     for name, share in shares.items():

@@ -10,6 +10,7 @@ from vlmalign.records.errors import DataError
 from vlmalign.records.folder import RecordFolder, load_image
 from vlmalign.records.hashing import difference_hash
 from vlmalign.records.manifest import KINDS, read_manifest
+from vlmalign.records.near_pictures import NearPictures
 from vlmalign.records.validation import image_refs
 
 
@@ -93,13 +94,14 @@ def _file(place: Place) -> Path:
 
 
 def _check_near_duplicates(train: dict[str, Place], test: dict[str, Place], max_bits: int) -> None:
-    hashes = {digest: difference_hash(load_image(_file(place))) for digest, place in train.items()}
+    near = NearPictures(max_bits)
+    for digest, place in train.items():
+        near.add(difference_hash(load_image(_file(place))), digest)
     for place in test.values():
-        mine = difference_hash(load_image(_file(place)))
-        for digest, other in hashes.items():
-            if (mine ^ other).bit_count() <= max_bits:
-                raise DataError(
-                    f"near-duplicate images in training and evaluation: {train[digest]} and {place}",
-                    f"Remove one, or lower the limit of {max_bits} differing bits if they are not the same.",
-                    field="image",
-                )
+        found = near.find(difference_hash(load_image(_file(place))))
+        if found is not None:
+            raise DataError(
+                f"near-duplicate images in training and evaluation: {train[found]} and {place}",
+                f"Remove one, or lower the limit of {max_bits} differing bits if they are not the same.",
+                field="image",
+            )
