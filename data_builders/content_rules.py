@@ -86,7 +86,7 @@ class Contents:
         self._outside = [protected_by(other, rules.max_bits) for other in against]
         self._splits = self._by_split() if rules.across_splits else {}
         self._near = NearPictures(rules.max_bits) if rules.max_bits and rules.duplicates else None
-        self._seen: dict[tuple[str, bytes], int] = {}
+        self._seen: dict[bytes, int] = {}  # kind and 128 bits of what is the same -> line of the first
 
     def _by_split(self) -> dict[str, Protected]:
         splits = {name: Protected(f"split {name}", self.rules.max_bits) for name in MOST_PROTECTED[:2]}
@@ -132,11 +132,11 @@ class Contents:
         keys = {kind: self._keys(record, kind) for kind in self.rules.duplicates}
         for kind, some in keys.items():
             for key in some:
-                if (earlier := self._seen.get((kind, key))) is not None:
+                if (earlier := self._seen.get(kind.encode() + key)) is not None:
                     return f"duplicate_{kind}", {"duplicate_of_line": earlier}
         for kind, some in keys.items():
             for key in some:
-                self._seen[kind, key] = number
+                self._seen[kind.encode() + key] = number
         return None, {}
 
     def _keys(self, record: Record, kind: Same) -> list[bytes]:

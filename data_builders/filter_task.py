@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
@@ -89,7 +90,7 @@ def run_task(task: Task[Filtered], out: str | Path, overwrite: bool) -> Path:
     outcome = _Outcome(task)
     folder = task.folder
     scores: Scores | None = task.scores
-    dropped = b"".join(outcome.line(number) for number in sorted(outcome.dropped))
+    dropped = b"".join(outcome.dropped[number].line for number in sorted(outcome.dropped))
     config: dict[str, Any] = {
         "builder": "filter@1",
         f"{task.kind}s": folder.sha256,
@@ -130,12 +131,25 @@ def _check(task: Task[Any]) -> None:
         raise ValueError(f"balance_by is 'weight', and {task.kind} records have no weight: use 'sample'")
 
 
+class _Dropped(NamedTuple):
+    """A dropped record: why in the first place, and its line of `dropped.jsonl`."""
+
+    reason: str
+    line: bytes
+
+
+def _dropped(name: str, decision: Decision) -> _Dropped:
+    line = {"id": name, "reasons": decision.reasons, **decision.figures}
+    text = json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n"
+    return _Dropped(sys.intern(decision.reasons[0]), text.encode())
+
+
 class _Outcome(Generic[Filtered]):
     """What becomes of every record: the dropped ones, and by number what the others need."""
 
     def __init__(self, task: Task[Filtered]) -> None:
         self.task: Task[Filtered] = task
-        self.dropped: dict[int, tuple[str, Decision]] = {}
+        self.dropped: dict[int, _Dropped] = {}
         self.kept_unscored: set[int] = set()
         self.factors: dict[str, float] = {}
         self._ranks = array("d")  # by number; no number: unscored
@@ -160,7 +174,7 @@ class _Outcome(Generic[Filtered]):
             self._ranks.append(math.nan if decision.rank is None else decision.rank)
             self._free.append(not decision.reasons or (task.share is not None and task.share.of_all))
             if decision.reasons:
-                self.dropped[number] = record.id, decision
+                self.dropped[number] = _dropped(record.id, decision)
             elif UNSCORED in decision.figures:
                 self.kept_unscored.add(number)
 
@@ -174,8 +188,12 @@ class _Outcome(Generic[Filtered]):
             return
         for number, record in enumerate(self.task.folder, start=1):
             if number in gone:
-                _, decision = self.dropped.setdefault(number, (record.id, self.task.judge(record)))
+                decision = self.task.judge(record)
+                if number in self.dropped:
+                    told = json.loads(self.dropped[number].line)
+                    decision = Decision(told.pop("reasons"), {key: told[key] for key in told if key != "id"})
                 decision.reasons.append(share.reason)
+                self.dropped[number] = _dropped(record.id, decision)
 
     def _balance(self, balance: Balance) -> None:
         for number, record in enumerate(self.task.folder, start=1):
@@ -189,19 +207,13 @@ class _Outcome(Generic[Filtered]):
         for number, record in enumerate(self.task.folder, start=1):
             if number in surplus:
                 found = {"class": surplus[number], "class_limit": limit}
-                self.dropped[number] = record.id, Decision(["class_balance"], found)
-
-    def line(self, number: int) -> bytes:
-        """A dropped record, as `dropped.jsonl` tells it."""
-        name, decision = self.dropped[number]
-        line = {"id": name, "reasons": decision.reasons, **decision.figures}
-        return (json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n").encode()
+                self.dropped[number] = _dropped(record.id, Decision(["class_balance"], found))
 
     def commit(self, build: DatasetBuild, record: Filtered, number: int) -> None:
         """Write a record, or count why it is not written."""
         counts: Counter[str] = Counter(given=1)
         if number in self.dropped:
-            reason = self.dropped[number][1].reasons[0]
+            reason = self.dropped[number].reason
             build.commit(record.id, [], counts + Counter({"dropped": 1, f"dropped:{reason}": 1}))
             return
         for image in record.images:
