@@ -163,3 +163,17 @@ def test_every_format_says_what_it_is_and_which_kind_it_holds():
     for name, form in FORMATS.items():
         assert form.name == name and form.kind in KINDS and form.about
         assert all(one.name and one.about for one in form.normalisations)
+
+
+def test_written_parquet_is_read_by_the_datasets_library_with_decoded_images(desk):
+    import datasets
+
+    ours = desk.read("rlaif-v", rows.RLAIF_V, "parquet")
+    for name, field in (("rlaif-v", "image"), ("trl", "images"), ("vl-rewardbench", "image")):
+        export_rows(get_format(name), ours, desk.root / name)
+        file = str(desk.root / name / "rows.parquet")
+        table = datasets.load_dataset(
+            "parquet", data_files=file, split="train", cache_dir=str(desk.root / "cache")
+        )
+        image = table[0][field]
+        assert (image[0] if isinstance(image, list) else image).size == (8, 8)
