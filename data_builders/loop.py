@@ -17,14 +17,17 @@ def commit_each(
 ) -> None:
     """Commit one unit per record of a folder, in its order; a build that continues skips what it has.
 
+    In a shard of a build (`vlmalign.records.shards`) only the records of its part become others.
+
     Args:
         build: the folder to write, open.
         folder: the records to turn into others.
         become: the new records of one, none to leave it out, and the counts of what was left out. The images
             are taken over where there are new records.
     """
-    for record in folder:
-        if build.has(record.id):
+    mine = build.part(len(folder))
+    for number, record in enumerate(folder):
+        if number not in mine or build.has(record.id):
             continue
         records, counts = become(record)
         if records:

@@ -18,21 +18,19 @@ it out and counts it (`dropped_unsure`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from vlmalign.records import Case, DataError, DatasetBuild, Finding, RecordFolder, Reference
+from data_builders.named_values import check_name
+from data_builders.strata import NUMBER, Place, divide_groups, is_measurement, place_of, strata_of
+from vlmalign.records import Case, DataError, DatasetBuild, RecordFolder, Reference
 from vlmalign.records.case import Split
-from vlmalign.records.hashing import derive_seed
 from vlmalign.records.journal import JOURNAL
 from vlmalign.records.manifest import MANIFEST
 
 Knows = Literal["everything", "measurements", "answers", "nothing"]
-NUMBER = "photograph_number"
 PLACE = ("slide", "field", "photograph", NUMBER, "corner")  # keys of `extra` that say where, not what
 
 
@@ -61,6 +59,7 @@ def split_by_group(
     roles: Mapping[str, float],
     seed: int,
     gap: int = 0,
+    stratify: str | None = None,
     overwrite: bool = False,
 ) -> dict[str, Path]:
     """Write one Case folder per role under `out`, groups divided by a seeded shuffle.
@@ -73,10 +72,14 @@ def split_by_group(
         gap: drop fields whose photograph number lies within so many of a photograph of another role, for
             sources whose neighbouring photographs overlap (`extra["photograph_number"]`); 0 drops none.
             What BCCD needs is told, with measurements, in `data_builders.sources.bccd_groups`.
+        stratify: a value of the cases (`attributes.sex`, `domain`, `finding.CONCEPT`; see
+            `named_values.value_of`): each role gets its share of the groups of every value. A group whose cases
+            differ counts under its commonest value, and without one under "(none)".
         overwrite: replace role folders made with other settings.
 
     Returns:
-        The folder of each role, in the order of `roles`.
+        The folder of each role, in the order of `roles`. Their manifests count `groups`, what was dropped, and
+        with `stratify` the groups of each value, `stratum:<value>`.
 
     Raises:
         ValueError: an unknown role, a share that is not positive, shares that do not sum to 1, a negative gap.
@@ -95,22 +98,17 @@ def split_by_group(
     _check(roles, gap)
     _refuse_foreign_folder(Path(out))
     source = RecordFolder(cases_folder, Case)
-    cases = list(source)
-    for case in cases:
-        if case.split != "unassigned":
-            raise DataError(
-                f"the case is already in split {case.split!r}",
-                "Divide the folder that the source wrote: dividing twice could move test cases into training.",
-                file=source.path,
-                record=case.id,
-                field="split",
-            )
-    parts = divide_groups([case.group_id for case in cases], roles, seed)
+    if stratify is not None:
+        check_name(stratify, Case)
+    places = [place_of(case, source.path, gap=gap, stratify=stratify) for case in source]
+    strata = None if stratify is None else strata_of(places)
+    parts = divide_groups([place.group for place in places], roles, seed, strata)
     role_of = {group: role for role, groups in parts.items() for group in groups}
-    near = _near_another_role(cases, role_of, gap, source.path) if gap else set()
-    unsure = {case.id for case in cases if ROLES[role_of[case.group_id]].knows == "measurements" and _unsure(case)}
+    near = _near_another_role(places, role_of, gap) if gap else set()
+    unsure = {p.id for p in places if p.unsure and ROLES[role_of[p.group]].knows == "measurements"}
+    lost = near | unsure
     for role in roles:
-        if not any(role_of[case.group_id] == role and case.id not in near | unsure for case in cases):
+        if not any(role_of[place.group] == role and place.id not in lost for place in places):
             raise DataError(
                 f"no field is left to role {role!r} (gap {gap}, fields whose measurements are open left out)",
                 "Lower the gap, or give the role a larger share.",
@@ -126,8 +124,9 @@ def split_by_group(
             "roles": dict(roles),
             "seed": seed,
             "gap": gap,
+            **({} if stratify is None else {"stratify": stratify}),
         }
-        mine = [case for case in cases if role_of[case.group_id] == role]
+        mine = (case for case in source if role_of[case.group_id] == role)
         with DatasetBuild(
             Path(out) / role,
             "case",
@@ -137,40 +136,9 @@ def split_by_group(
             data_use=source.manifest.data_use,
         ) as build:
             folders[role] = build.path
-            _write(build, mine, {"dropped_gap": near, "dropped_unsure": unsure - near}, ROLES[role], source)
+            dropped = {"dropped_gap": near, "dropped_unsure": unsure - near}
+            _write(build, mine, dropped, ROLES[role], source, strata or {})
     return folders
-
-
-def divide_groups(groups: list[str], roles: Mapping[str, float], seed: int) -> dict[str, list[str]]:
-    """Groups of each role: seeded shuffle of the sorted names, sizes by the largest remainders.
-
-    Raises:
-        DataError: a role would get no group.
-
-    Example:
-        >>> parts = divide_groups(list("abcdefg"), {"train": 0.5, "test": 0.5}, seed=0)
-        >>> {role: len(groups) for role, groups in parts.items()}
-        {'train': 4, 'test': 3}
-    """
-    names = sorted(set(groups))
-    order = np.random.default_rng(derive_seed("split", seed)).permutation(len(names))
-    wanted = {role: share * len(names) for role, share in roles.items()}
-    sizes = {role: math.floor(number + 1e-9) for role, number in wanted.items()}
-    ranked = sorted(roles, key=lambda role: sizes[role] - wanted[role])  # largest remainder first; ties in order
-    for role in ranked[: len(names) - sum(sizes.values())]:
-        sizes[role] += 1
-    parts: dict[str, list[str]] = {}
-    start = 0
-    for role, size in sizes.items():
-        if size == 0:
-            raise DataError(
-                f"role {role!r} would get none of the {len(names)} groups with a share of {roles[role]:g}",
-                "Use more groups, or a larger share.",
-                field="roles",
-            )
-        parts[role] = [names[i] for i in order[start : start + size]]
-        start += size
-    return parts
 
 
 def _check(roles: Mapping[str, float], gap: int) -> None:
@@ -185,25 +153,16 @@ def _check(roles: Mapping[str, float], gap: int) -> None:
         raise ValueError(f"gap is {gap}: 0 or more is required")
 
 
-def _near_another_role(cases: list[Case], role_of: dict[str, str], gap: int, folder: Path) -> set[str]:
+def _near_another_role(places: list[Place], role_of: dict[str, str], gap: int) -> set[str]:
     """Ids of the cases whose photograph lies within `gap` numbers of a photograph of another role."""
     roles_at: dict[int, set[str]] = {}
-    for case in cases:
-        number = case.extra.get(NUMBER)
-        if not isinstance(number, int):
-            raise DataError(
-                f"a gap of {gap} needs the photograph's number, and the case has none",
-                "Use gap 0 for sources whose pictures have no order.",
-                file=folder,
-                record=case.id,
-                field=f"extra.{NUMBER}",
-            )
-        roles_at.setdefault(number, set()).add(role_of[case.group_id])
+    for place in places:
+        roles_at.setdefault(place.number, set()).add(role_of[place.group])
     near = set()
-    for case in cases:
-        around = range(case.extra[NUMBER] - gap, case.extra[NUMBER] + gap + 1)
-        if any(roles_at.get(number, set()) - {role_of[case.group_id]} for number in around):
-            near.add(case.id)
+    for place in places:
+        around = range(place.number - gap, place.number + gap + 1)
+        if any(roles_at.get(number, set()) - {role_of[place.group]} for number in around):
+            near.add(place.id)
     return near
 
 
@@ -235,7 +194,12 @@ def _refuse_other_roles(out: Path, roles: Mapping[str, float]) -> None:
 
 
 def _write(
-    build: DatasetBuild, cases: list[Case], dropped: dict[str, set[str]], role: Role, source: RecordFolder[Case]
+    build: DatasetBuild,
+    cases: Iterable[Case],
+    dropped: dict[str, set[str]],
+    role: Role,
+    source: RecordFolder[Case],
+    strata: Mapping[str, str],
 ) -> None:
     if build.finished:
         return
@@ -252,6 +216,8 @@ def _write(
                 build.adopt(ref, source.path)
             for mask in _masks(one):
                 build.adopt_file(mask, source.path)
+        if new_group and strata:
+            counts[f"stratum:{strata[case.group_id]}"] = 1
         build.commit(case.id, kept, {"groups": int(new_group), **counts})
 
 
@@ -266,7 +232,7 @@ def limited(case: Case, role: Role) -> Case:
     if role.knows == "nothing" or reference is None:
         reference = None
     elif role.knows == "measurements":
-        reference = Reference(findings=tuple(f for f in reference.findings if _is_measurement(f)))
+        reference = Reference(findings=tuple(f for f in reference.findings if is_measurement(f)))
     elif role.knows == "answers":
         without = tuple(finding.model_copy(update={"region": None}) for finding in reference.findings)
         reference = Reference(text=reference.text, findings=without)
@@ -274,13 +240,3 @@ def limited(case: Case, role: Role) -> Case:
     if role.knows in ("nothing", "measurements"):
         extra = {key: value for key, value in extra.items() if key in PLACE}
     return case.model_copy(update={"reference": reference, "split": role.split, "extra": extra})
-
-
-def _is_measurement(finding: Finding) -> bool:
-    return finding.unit is not None and not isinstance(finding.value, str)
-
-
-def _unsure(case: Case) -> bool:
-    """Whether a measurement of the case is open: an expert cannot learn from it."""
-    findings = case.reference.findings if case.reference else ()
-    return any(_is_measurement(f) and f.status in ("uncertain", "not_assessed") for f in findings)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,8 @@ def run_expert(
     *,
     overwrite: bool = False,
     batch_size: int = 64,
+    backend: Literal["serial", "ray"] = "serial",
+    workers: int | None = None,
 ) -> Path:
     """Write what an expert finds in every image of a Case folder.
 
@@ -40,16 +44,26 @@ def run_expert(
         out: the Finding folder; the same call continues an interrupted run.
         overwrite: replace a folder built with other settings.
         batch_size: cases a batch; part of the settings, since batches are the units of a continued run.
+        backend: "serial" in this process, or "ray": Ray Data on the cluster of RAY_ADDRESS, else on this machine.
+            Its machines must see both folders under the same paths. The bytes written are the same.
+        workers: processes of the Ray backend; default: one for each of its CPUs.
 
     Returns:
         The Finding folder.
 
     Raises:
         DataError: the expert, a case or an image cannot be read, or `out` holds something else.
-        ValueError: `batch_size` below 1.
+        ValueError: `batch_size` or `workers` below 1, or workers for a serial run.
+        ImportError: Ray is asked for and not installed.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: at least 1 is required")
+    if workers is not None and (workers < 1 or backend == "serial"):
+        raise ValueError(f"workers is {workers} with backend {backend!r}: 1 or more are for backend 'ray'")
+    if backend == "ray":
+        from experts.ray_running import import_ray
+
+        import_ray()  # refused before anything is written
     expert = load_expert(expert_folder)
     source = RecordFolder(cases_folder, Case)
     config = {"expert": expert.card.id, "cases_sha256": source.sha256, "batch_size": batch_size}
@@ -58,23 +72,49 @@ def run_expert(
     with DatasetBuild(out, "finding", config, overwrite=overwrite, notes=notes, data_use=data_use) as build:
         if build.finished:
             return build.path
-        cases = list(source)
-        with progress_bar(f"Running {expert.card.id}", len(cases)) as show:
-            for start in range(0, len(cases), batch_size):
-                unit = f"cases-{start}"
-                if not build.has(unit):
-                    _examine(build, unit, expert, source, cases[start : start + batch_size])
-                show(min(start + batch_size, len(cases)), "")
+        mine = build.part(math.ceil(len(source) / batch_size))
+        todo = (
+            (number, cases)
+            for number, cases in enumerate(batches(source, batch_size))
+            if number in mine and not build.has(f"cases-{number * batch_size}")
+        )
+        if backend == "ray":
+            from experts.ray_running import examine_on_ray
+
+            done = examine_on_ray(expert_folder, source, todo, workers)
+        else:
+            done = ((number, cases, examine_cases(expert, source, cases)) for number, cases in todo)
+        with progress_bar(f"Running {expert.card.id}", len(mine)) as show:
+            for number, cases, examinations in done:
+                _commit(build, f"cases-{number * batch_size}", expert, source, cases, examinations)
+                show(number + 1 - mine.start, "")
     return build.path
 
 
-def _examine(
-    build: DatasetBuild, unit: str, expert: Expert, source: RecordFolder[Case], cases: Sequence[Case]
+def examine_cases(expert: Expert, source: RecordFolder[Case], cases: Sequence[Case]) -> list[Examination]:
+    """What an expert says of every image of some cases, in order."""
+    shown = [(case, ref) for case in cases for ref in case.images]
+    data_use = source.manifest.data_use
+    contexts = [ImageContext(ref.spacing_mm, ref.laterality, data_use) for _, ref in shown]
+    return list(examine(expert, [source.image(ref, record=case.id) for case, ref in shown], contexts))
+
+
+def batches(cases: Iterable[Case], size: int) -> Iterator[list[Case]]:
+    """Cases in groups of `size`, the last perhaps smaller; one group at a time is in memory."""
+    remaining = iter(cases)
+    while batch := list(itertools.islice(remaining, size)):
+        yield batch
+
+
+def _commit(
+    build: DatasetBuild,
+    unit: str,
+    expert: Expert,
+    source: RecordFolder[Case],
+    cases: Sequence[Case],
+    examinations: Sequence[Examination],
 ) -> None:
     places = [(case, number, ref) for case in cases for number, ref in enumerate(case.images)]
-    data_use = source.manifest.data_use
-    contexts = [ImageContext(ref.spacing_mm, ref.laterality, data_use) for _, _, ref in places]
-    examinations = examine(expert, [source.image(ref, record=case.id) for case, _, ref in places], contexts)
     findings: list[Finding] = []
     counts: Counter[str] = Counter(
         cases_of_training_groups=sum(case.group_id in expert.card.training_groups for case in cases)

@@ -60,3 +60,43 @@ def test_pairs_are_filtered_and_chosen_for_readers(vlmalign, refused, pair_folde
 def test_scoring_two_things_at_once_is_refused(refused, demos, cases):
     refused("score", "symbolic", "--pairs", demos, "--demonstrations", demos, "--out", "o", says="drop one")
     refused("score", "symbolic", "--cases", cases, "--demonstrations", demos, "--out", "o", says="drop one")
+
+
+def test_records_are_filtered_by_content_alone_or_beside_a_reward(
+    vlmalign, refused, pair_folders, cases, tmp_path
+):
+    pairs = pair_folders.pairs("pairs", {name: {"group_id": f"g-{name}"} for name in "abcd"})
+    test = pair_folders.pairs("test", {"x": {"group_id": "g-b"}})  # the picture is that of pair a
+    command = ("data", "filter", pairs, "--against", test, "--out", "clean")
+    result = vlmalign(*command)
+    assert "2 records: dropped 2, dropped:shares_group 1, dropped:shares_picture 1" in result.out, result.err
+    assert vlmalign(*command).out.startswith("clean was complete already")
+    refused(*command[:-1], "x", "--leakage", "refuse", says="record 'a', field 'images': the picture")
+    both = ("data", "filter", pairs, "--duplicates", "text", "--max-extra-words", "9", "--out", "both")
+    assert "1 record: dropped 3, dropped:duplicate_text 3" in vlmalign(*both).out
+    refused("data", "filter", pairs, "--duplicates", "texts", "--out", "x", says="duplicates")
+    refused("data", "filter", pairs, "--max-bits", "3", "--out", "x", says="no rule compares pictures")
+    refused("data", "filter", pairs, "--out", "x", says="no rule is given")
+    refused("data", "filter", cases, "--min-margin", "1", "--out", "x", says="min_margin: no rule for cases")
+    assert vlmalign("data", "filter", cases, "--duplicates", "picture", "--out", "seen").code == 0
+    assert not (tmp_path / "x").exists()
+
+
+def test_shards_merge_to_the_bytes_of_one_build_and_other_stages_refuse_them(vlmalign, refused, cases, tmp_path):
+    build = ("build", "best-of-n", "--pairs", "pairs")
+    rows = [{"messages": [{"role": "user", "content": f"{k}?"}, {"role": "assistant", "content": "Yes."}],
+             "rejected_response": "No."} for k in range(5)]  # fmt: skip
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert vlmalign("data", "convert", "ms-swift", "vlmalign", "rows.jsonl", "pairs").code == 0
+    assert vlmalign(*build, "--out", "whole").code == 0
+    for k in range(2):
+        assert vlmalign(*build, "--out", f"part-{k}", "--shard", f"{k}/2").code == 0
+    refused("data", "merge", "part-1", "--shards", "--out", "x", says="1 of 2 shards are missing: 0/2")
+    assert vlmalign("data", "merge", "part-1", "part-0", "--shards", "--out", "merged").code == 0
+    for name in ("records.jsonl", "manifest.json"):
+        assert (tmp_path / "merged" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    refused(*build, "--out", "x", "--shard", "2/2", says="shard is '2/2': i/n is required")
+    refused(
+        "build", "captions", "--cases", cases, "--out", "x", "--set", "shard=0/2", says="cannot be run in shards"
+    )
+    assert not (tmp_path / "x").exists()

@@ -101,3 +101,14 @@ def test_a_log_file_gets_no_bars_and_no_warnings(recipe, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"wrote {tmp_path / 'run'}\n"
+
+
+def test_shards_of_a_generation_merge_to_the_bytes_of_the_whole(vlmalign, tiny, cases, tmp_path, contents_of):
+    assert vlmalign("generate", tiny, cases, "whole", *SAMPLING, "--limit", 5).code == 0
+    for k in (0, 1):
+        assert (
+            vlmalign("generate", tiny, cases, f"part-{k}", *SAMPLING, "--limit", 5, "--shard", f"{k}/2").code == 0
+        )
+    assert [read_manifest(tmp_path / f"part-{k}").counts["records"] for k in (0, 1)] == [4, 6]  # 1 and 2 batches
+    assert vlmalign("data", "merge", "part-0", "part-1", "--shards", "--out", "merged").code == 0
+    assert contents_of(tmp_path / "merged") == contents_of(tmp_path / "whole")

@@ -221,3 +221,32 @@ def test_roles_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         split_by_group(smear, tmp_path, roles=roles, seed=0)
+
+
+def test_a_stratified_split_gives_each_role_its_share_of_every_value(world, full, tmp_path):
+    stains = ["pale"] * 12 + ["strong"] * 6 + ["normal"] * 2
+    truths = {f"c{k}": full | {"stain": stain} for k, stain in enumerate(stains)}
+    cases = world.cases("cases", truths, split="unassigned")
+    roles = {"train": 0.5, "test": 0.5}
+    for seed in range(3):
+        parts = split_by_group(cases, tmp_path / f"s{seed}", roles=roles, seed=seed, stratify="finding.stain")
+        for folder in parts.values():
+            counts = read_manifest(folder).counts
+            found = {name.partition(":")[2]: n for name, n in counts.items() if name.startswith("stratum:")}
+            assert found == {"pale": 6, "strong": 3, "normal": 1}
+    names = [{c.id for c in read_records(tmp_path / f"s{seed}" / "train", Case)} for seed in range(3)]
+    assert names[0] != names[1] != names[2]
+
+
+def test_a_group_of_several_values_counts_once_under_the_commonest(world, full, tmp_path):
+    truths = {f"c{k}": full | {"stain": ("pale", "strong", "strong")[k % 3]} for k in range(12)}
+    groups = {name: f"g{k // 3}" for k, name in enumerate(truths)}
+    cases = world.cases("cases", truths, groups=groups, split="unassigned")
+    parts = split_by_group(
+        cases, tmp_path / "s", roles={"train": 0.5, "test": 0.5}, seed=0, stratify="finding.stain"
+    )
+    for folder in parts.values():
+        counts = read_manifest(folder).counts
+        assert (counts["groups"], counts["stratum:strong"], counts["records"]) == (2, 2, 6)
+    with pytest.raises(ValueError, match="'sex' is no field of case records"):
+        split_by_group(cases, tmp_path / "x", roles={"train": 0.5, "test": 0.5}, seed=0, stratify="sex")

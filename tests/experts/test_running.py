@@ -110,3 +110,16 @@ def test_the_records_hold_no_time_and_no_machine_path(found, trained, discs):
     text = (found / "records.jsonl").read_text() + (found / "manifest.json").read_text()
     assert str(discs) not in text and str(trained) not in text
     assert json.loads((found / "manifest.json").read_text())["config"]["expert"] == load_expert(trained).card.id
+
+
+def test_shards_of_a_run_are_whole_batches_of_the_undivided_one(found, trained, discs, tmp_path):
+    from vlmalign.records.shards import building, parse_shard
+
+    parts = []
+    for number in range(2):
+        with building(parse_shard(f"{number}/2")):
+            parts.append(run_expert(trained, discs, tmp_path / f"part-{number}", batch_size=10))
+    counts = [RecordFolder(part, Finding).manifest.counts["records"] for part in parts]
+    assert counts == [4 * 10, 4 * 14]  # of three batches with 10, 10 and 4 cases one and two
+    lines = [(part / "records.jsonl").read_bytes() for part in parts]
+    assert b"".join(lines) == (found / "records.jsonl").read_bytes()

@@ -268,3 +268,39 @@ def test_an_image_error_names_the_record_that_was_asked_for(folder):
     (folder / ref.path).unlink()
     with pytest.raises(DataError, match=r"record 'c0': the image file is missing"):
         opened.image(ref, record="c0")
+
+
+def test_without_images_nothing_is_opened_but_every_file_must_be_there(masked, tmp_path):
+    first, second = (masked / mask_of(masked, i) for i in range(2))
+    for image in {masked / ref.path for case in read_records(masked, Case) for ref in case.images}:
+        image.write_bytes(b"not a picture")
+    assert validate_folder(masked, images=False) == []
+    first.unlink()
+    (tmp_path / "outside.png").write_bytes(b"x")
+    second.unlink()
+    second.symlink_to(tmp_path / "outside.png")
+    missing, linked = validate_folder(masked, images=False)
+    assert (missing.line, missing.record, missing.field) == (1, "c0", "reference.findings.0.region.mask")
+    assert "the image file is missing" in missing.rule
+    assert (linked.line, linked.field) == (2, "reference.findings.0.region.mask")
+    assert "leads out of the dataset folder" in linked.rule
+
+
+def test_a_linked_folder_of_images_is_looked_through(folder, tmp_path):
+    place = folder / read_records(folder, Case)[0].images[0].path
+    place.parent.rename(folder / "images" / "moved")
+    place.parent.symlink_to(folder / "images" / "moved")
+    assert validate_folder(folder, images=False) == []
+
+
+def test_every_file_that_a_record_names_is_found_by_kind_as_by_walking_it(masked):
+    from vlmalign.records.file_presence import file_names
+    from vlmalign.records.validation import parts_of
+
+    for case in read_records(masked, Case):
+        parts = [part for _, part in parts_of(case)]
+        walked = {part.path for part in parts if isinstance(part, ImageRef)}
+        walked |= {part.mask for part in parts if isinstance(part, Region) and part.mask}
+        assert set(file_names(case)) == walked
+        (finding, _) = case.reference.findings
+        assert set(file_names(finding)) == {finding.image.path, finding.region.mask}

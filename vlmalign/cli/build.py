@@ -78,7 +78,7 @@ def known_findings(cases: Path, out: Path, overwrite: bool = False) -> None:
     build_known_findings(cases, out, overwrite=overwrite)
 
 
-@stage_command(app, "demonstrations")
+@stage_command(app, "demonstrations", shards=True)
 def demonstrations(
     cases: Path,
     out: Path,
@@ -106,7 +106,7 @@ def demonstrations(
     )  # fmt: skip
 
 
-@stage_command(app, "symbolic-pairs")
+@stage_command(app, "symbolic-pairs", shards=True)
 def symbolic_pairs(
     cases: Path,
     candidates: Path,
@@ -124,7 +124,7 @@ def symbolic_pairs(
     )
 
 
-@stage_command(app, "expert-pairs")
+@stage_command(app, "expert-pairs", shards=True)
 def expert_pairs(
     cases: Path,
     candidates: Path,
@@ -146,7 +146,7 @@ def expert_pairs(
     )  # fmt: skip
 
 
-@stage_command(app, "edits")
+@stage_command(app, "edits", shards=True)
 def edits(
     cases: Path,
     candidates: Path,
@@ -166,7 +166,7 @@ def edits(
     )  # fmt: skip
 
 
-@stage_command(app, "edit-pairs")
+@stage_command(app, "edit-pairs", shards=True)
 def edit_pairs(
     cases: Path,
     candidates: Path,
@@ -186,7 +186,7 @@ def edit_pairs(
     )  # fmt: skip
 
 
-@stage_command(app, "best-of-n")
+@stage_command(app, "best-of-n", shards=True)
 def best_of_n(pairs: Path, out: Path, overwrite: bool = False) -> None:
     """Supervised examples: the very answers that preference pairs choose."""
     from data_builders import build_best_of_n
@@ -194,7 +194,7 @@ def best_of_n(pairs: Path, out: Path, overwrite: bool = False) -> None:
     build_best_of_n(pairs, out, overwrite=overwrite)
 
 
-@stage_command(app, "critiques")
+@stage_command(app, "critiques", shards=True)
 def critiques(
     pairs: Path,
     cases: Path,
@@ -244,7 +244,7 @@ def shuffled_pairs(pairs: Path, out: Path, seed: int = 0, overwrite: bool = Fals
     build_shuffled(pairs, out, seed=seed, overwrite=overwrite)
 
 
-@stage_command(app, "confidence-pairs")
+@stage_command(app, "confidence-pairs", shards=True)
 def confidence_pairs(pairs: Path, out: Path, plain: bool = True, seed: int = 0, overwrite: bool = False) -> None:
     """Pairs that differ in stated confidence alone: sure is better where right, unsure where wrong (PPO-M)."""
     from data_builders.confidence_pairs import build_confidence_pairs
@@ -252,7 +252,7 @@ def confidence_pairs(pairs: Path, out: Path, plain: bool = True, seed: int = 0, 
     build_confidence_pairs(pairs, out, plain=plain, seed=seed, overwrite=overwrite)
 
 
-@stage_command(app, "weigh-pairs")
+@stage_command(app, "weigh-pairs", shards=True)
 def weigh_pairs(
     pairs: Path,
     judged: Path,

@@ -55,20 +55,23 @@ HELP = {
     "uncertain": "what an expert is unsure of is dropped, or every claim weighed by its probability",
     "pairs_per_batch": "pairs whose critiques are written together",
 }
+SHARD_HELP = "do part i of n only, i from 0: --shard 0/8; then vlmalign data merge --shards"
 SAMPLES = {"logic": "peripheral_smear", "n_items": "100"}
 
 
-def stage_command(app: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function as a stage and as a command of `app`, both called `name`."""
+def stage_command(
+    app: typer.Typer, name: str, *, shards: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as a stage and as a command of `app`, both called `name`; `shards`: with --shard i/n."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        app.command(name)(_command(name, function))
-        return stage(name)(function)
+        app.command(name)(_command(name, function, shards))
+        return stage(name, shards=shards)(function)
 
     return register
 
 
-def _command(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _command(name: str, function: Callable[..., Any], shards: bool) -> Callable[..., Any]:
     hints = get_type_hints(function)
     parameters, in_mappings, required = [*_FROM_FILE], [], []
     for key, parameter in inspect.signature(function).parameters.items():
@@ -78,6 +81,8 @@ def _command(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         parameters.append(_option(key, parameter, hints[key]))
         if parameter.default is parameter.empty:
             required.append(key)
+    if shards:
+        parameters.append(_keyword("shard", None, str | None, typer.Option("--shard", help=SHARD_HELP)))
     about = f"a further setting, e.g. --set {in_mappings[0]}.KEY=VALUE" if in_mappings else "a setting, key=value"
     parameters.append(_keyword("set_", [], list[str], typer.Option("--set", help=about)))
 

@@ -8,29 +8,39 @@ from typing import Annotated
 
 import typer
 
-from vlmalign.cli import data_filters
+from vlmalign.cli import data_convert, data_filters, data_merge, source
 from vlmalign.cli.console import console, errors
 from vlmalign.cli.failures import nothing_left_behind
 
 Folder = Annotated[Path, typer.Argument(help="a dataset folder: records.jsonl, manifest.json, images/")]
 
-app = typer.Typer(no_args_is_help=True, help="Validate, describe, filter and export dataset folders.")
+app = typer.Typer(
+    no_args_is_help=True, help="Validate, describe, convert, filter, split and merge dataset folders."
+)
 app.command("filter")(data_filters.filter_)
 app.command("uncertain")(data_filters.uncertain)
+app.command("convert")(data_convert.convert)
+app.command("merge")(data_merge.merge)
+app.command("split")(source.split_command)
 
 
 @app.command()
-def validate(folder: Folder) -> None:
-    """Check a dataset folder: schema, ids, counts, hashes, every image, box and mask. Exit code 1 on problems.
+def validate(
+    folder: Folder,
+    images: Annotated[
+        bool, typer.Option("--images", help="also open every image and mask: bytes, decoding, sizes, boxes")
+    ] = False,
+) -> None:
+    """Check a dataset folder: schema, ids, counts, and that every file is there. Exit code 1 on problems.
 
-    For example: vlmalign data validate runs/demo/seed-0/cases
+    For example: vlmalign data validate runs/demo/seed-0/cases --images
 
     Every problem is one line on standard error: file:line, record, field, what is wrong, what to do.
     """
     from vlmalign.records import read_manifest
     from vlmalign.records.validation import validate_folder
 
-    problems = validate_folder(folder)
+    problems = validate_folder(folder, images=images)
     for problem in problems:
         errors.print(str(problem), style="red", markup=False)
     if problems:
@@ -38,7 +48,8 @@ def validate(folder: Folder) -> None:
         raise typer.Exit(1)
     manifest = read_manifest(folder)
     counts = ", ".join(f"{name} {n}" for name, n in sorted(manifest.counts.items()))
-    console.print(f"{folder}: sound ({manifest.kind}; {counts})", markup=False)
+    unopened = "" if images or not manifest.counts.get("images") else "; images are there, --images opens them"
+    console.print(f"{folder}: sound ({manifest.kind}; {counts}){unopened}", markup=False)
 
 
 @app.command()

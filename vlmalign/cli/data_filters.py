@@ -1,7 +1,8 @@
-"""`vlmalign data filter` and `data uncertain`: what a reward's judgements say of training data."""
+"""`vlmalign data filter` and `data uncertain`: what rewards and contents say of training data."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +19,7 @@ OF_DEMONSTRATIONS = ("min_score", "drop_lowest")
 
 
 def filter_(
-    records: Annotated[Path, typer.Argument(help="a folder of preference pairs or of demonstrations")],
+    records: Annotated[Path, typer.Argument(help="a folder of preference pairs, of demonstrations or of cases")],
     out: Out,
     judged: Annotated[
         Path | None, typer.Option(help="judgements by `vlmalign score --pairs` or `--demonstrations`")
@@ -48,13 +49,45 @@ def filter_(
     unscored: Annotated[
         Literal["keep", "drop"], typer.Option(help="what becomes of those that the reward could not score")
     ] = "drop",
+    against: Annotated[
+        list[Path],
+        typer.Option(help="a folder of evaluation: drop what shares a group or picture; may be repeated"),
+    ] = [],  # noqa: B006
+    leakage: Annotated[
+        Literal["drop", "refuse"], typer.Option(help="what becomes of records that leak: dropped, or an error")
+    ] = "drop",
+    across_splits: Annotated[
+        bool, typer.Option("--across-splits", help="no group, no picture in two splits; test keeps what it has")
+    ] = False,
+    duplicates: Annotated[
+        list[str],
+        typer.Option(help="record, picture or text: drop what an earlier record has of these; may be repeated"),
+    ] = [],  # noqa: B006
+    max_bits: Annotated[
+        int, typer.Option(help="pictures are the same up to so many of 64 bits of their hash; 0: equal files")
+    ] = 0,
+    balance: Annotated[
+        str | None,
+        typer.Option(
+            help="balance classes by this value: domain, changed_claim.concept, finding.CONCEPT, answer ..."
+        ),
+    ] = None,
+    balance_by: Annotated[
+        Literal["sample", "weight"], typer.Option(help="drop from large classes at random, or weigh them less")
+    ] = "sample",
+    balance_ratio: Annotated[
+        float, typer.Option(help="the largest class may count this times the smallest")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="of the sample that balances")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Drop noisy pairs, or poor demonstrations, by a reward; list every one that is dropped, and why.
+    """Drop noisy, leaking, duplicate or surplus records; list every one that is dropped, and why.
 
     For example: vlmalign data filter pairs --judged judged --min-margin 0 --max-length-ratio 1.5 --out clean
+    or: vlmalign data filter pairs --against test --duplicates record --balance changed_claim.concept --out clean
 
-    What is kept is unchanged. dropped.jsonl in the new folder names what was dropped; the manifest counts it.
+    What is kept is unchanged, but for weights that balance. dropped.jsonl in the new folder names what was
+    dropped; the manifest counts it.
     """
     given = {
         "min_margin": min_margin, "min_certainty": min_certainty, "max_std": max_std,
@@ -65,7 +98,14 @@ def filter_(
     if length_limits != "any":
         rules["length_limits"] = length_limits
     before = stamp(out)
-    run_filter(records, out, {**rules, "unscored": unscored}, judged, overwrite)
+    given_contents = {
+        "leakage": leakage, "across_splits": across_splits, "duplicates": duplicates, "max_bits": max_bits,
+        "balance": balance, "balance_by": balance_by, "balance_ratio": balance_ratio, "seed": seed,
+    }  # fmt: skip
+    contents = given_contents if against or across_splits or duplicates or balance else None
+    if contents is None and max_bits:
+        raise ValueError("max_bits is given, and no rule compares pictures: give --duplicates or --against")
+    run_filter(records, out, {**rules, "unscored": unscored}, judged, contents, against, overwrite)
     tell_outcome(out, before)
 
 
@@ -75,28 +115,44 @@ def run_filter(
     out: Path,
     rules: dict[str, Any],
     judged: Path | None = None,
+    contents: dict[str, Any] | None = None,
+    against: Sequence[Path] = (),
     overwrite: bool = False,
 ) -> None:
-    """Write the pairs or demonstrations that meet the rules."""
+    """Write the pairs, demonstrations or cases that meet the rules."""
+    from data_builders.content_rules import ContentRules
     from data_builders.filter_rules import DemonstrationRules, PairRules
-    from data_builders.filters import filter_demonstrations, filter_pairs
+    from data_builders.filters import filter_cases, filter_demonstrations, filter_pairs
     from vlmalign.records import read_manifest
 
     kind = read_manifest(records).kind
+    by_content: dict[str, Any] = {"against": list(against), "overwrite": overwrite}
+    if contents is not None or against:
+        by_content["contents"] = make_settings(ContentRules, contents or {}, where="contents")
+    named = [name for name in rules if name not in ("unscored", "length_limits")]
+    if kind == "case":
+        if named or judged:
+            raise ValueError(
+                f"{', '.join([*named, *['judged'] * bool(judged)])}: no rule for cases. Leave it out."
+            )
+        filter_cases(records, out, **by_content)
+        return
     other = {"preference": OF_DEMONSTRATIONS, "demonstration": OF_PAIRS}.get(kind)
     if other is None:
-        raise ValueError(f"{records} holds {kind} records: filter preference pairs or demonstrations")
+        raise ValueError(f"{records} holds {kind} records: filter preference pairs, demonstrations or cases")
     for name in other:
         if name in rules:
             raise ValueError(f"{name} is no rule for {kind} records, which {records} holds: leave it out")
     if kind == "preference":
-        pair_rules = make_settings(PairRules, rules, where="rules")
-        filter_pairs(records, out, rules=pair_rules, judged=judged, overwrite=overwrite)
+        pair_rules = (
+            make_settings(PairRules, rules, where="rules") if named or "contents" not in by_content else None
+        )
+        filter_pairs(records, out, rules=pair_rules, judged=judged, **by_content)
         return
-    if judged is None:
+    if judged is None and (named or "contents" not in by_content):
         raise ValueError("demonstrations are filtered by scores: give --judged, made by `vlmalign score`")
-    demonstration_rules = make_settings(DemonstrationRules, rules, where="rules")
-    filter_demonstrations(records, out, rules=demonstration_rules, judged=judged, overwrite=overwrite)
+    scored = None if judged is None else make_settings(DemonstrationRules, rules, where="rules")
+    filter_demonstrations(records, out, rules=scored, judged=judged, **by_content)
 
 
 def uncertain(

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from vlmalign.cli.commands import SHARD_HELP
 from vlmalign.cli.console import console
 from vlmalign.cli.settings import make_settings
-from vlmalign.cli.stages import parse_settings, stage
+from vlmalign.cli.stages import in_shard, parse_settings, stage
 
 if TYPE_CHECKING:
     from experts import ExpertCard
@@ -163,6 +164,11 @@ def run_command(
     out: Annotated[Path, typer.Argument(help="folder of findings to write")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a folder of other settings")] = False,
     batch_size: Annotated[int, typer.Option(help="cases per batch, and per step of a continued run")] = 64,
+    shard: Annotated[str | None, typer.Option(help=SHARD_HELP)] = None,
+    backend: Annotated[
+        Literal["serial", "ray"], typer.Option(help="ray: on the cluster of RAY_ADDRESS, or this machine's CPUs")
+    ] = "serial",
+    workers: Annotated[int | None, typer.Option(help="processes of ray; default: one for each CPU")] = None,
 ) -> None:
     """Let an expert look at every image of a folder and write findings with their uncertainty.
 
@@ -170,16 +176,25 @@ def run_command(
 
     A killed run continues with the same command. Next: vlmalign build expert-pairs --findings OUT.
     """
-    run(expert, cases, out, overwrite, batch_size)
+    with in_shard("expert-run", shard):
+        run(expert, cases, out, overwrite, batch_size, backend, workers)
     console.print(f"wrote {out}", markup=False)
 
 
-@stage("expert-run")
-def run(expert: Path, cases: Path, out: Path, overwrite: bool = False, batch_size: int = 64) -> None:
+@stage("expert-run", shards=True)
+def run(
+    expert: Path,
+    cases: Path,
+    out: Path,
+    overwrite: bool = False,
+    batch_size: int = 64,
+    backend: Literal["serial", "ray"] = "serial",
+    workers: int | None = None,
+) -> None:
     """Let an expert look at every image of a folder and write findings with their uncertainty."""
     from experts import run_expert
 
-    run_expert(expert, cases, out, overwrite=overwrite, batch_size=batch_size)
+    run_expert(expert, cases, out, overwrite=overwrite, batch_size=batch_size, backend=backend, workers=workers)
 
 
 @app.command("list")

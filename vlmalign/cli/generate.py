@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from vlmalign.cli.commands import SHARD_HELP
 from vlmalign.cli.console import console, track
-from vlmalign.cli.stages import stage
+from vlmalign.cli.stages import in_shard, stage
 
 MEGAFLOPS = "megaflops"
 Kind = Literal["report", "conversation"]
 
 
-@stage("generate")
+@stage("generate", shards=True)
 def generate(
     model: str | Path,
     cases: Path,
@@ -50,17 +53,29 @@ def generate(
     with DatasetBuild(out, "candidate", config, overwrite=overwrite, data_use=data_use) as build:
         if build.finished:
             return
-        records = list(folder)[:limit]
+        total = len(folder) if limit is None else min(limit, len(folder))
+        mine = build.part(math.ceil(total / batch_size))
         sampler = _Sampler(weights, policy, config)
-        batches = [records[i : i + batch_size] for i in range(0, len(records), batch_size)]
-        for batch in track(batches, f"generate {Path(out).name}"):
+        batches = _batches(folder, total, batch_size)
+        for number, batch in track(
+            enumerate(batches), f"generate {Path(out).name}", math.ceil(total / batch_size)
+        ):
             unit = batch[0].id
-            if not build.has(unit):
+            if number in mine and not build.has(unit):
                 images = [[folder.image(ref, record=case.id) for ref in case.images] for case in batch]
                 answers = list(sampler.answer(batch, images))
                 unfinished = sum(not answer.finished for answer in answers)
                 counts = {"unfinished": unfinished, MEGAFLOPS: sampler.megaflops(answers)}
                 build.commit(unit, answers, counts)
+
+
+def _batches(folder: Iterable[Any], total: int, size: int) -> Iterator[list[Any]]:
+    """The first so many cases, `size` at a time; the folder is read to its end, which checks it."""
+    cases = iter(folder)
+    for start in range(0, total, size):
+        yield list(itertools.islice(cases, min(size, total - start)))
+    for _ in cases:
+        pass
 
 
 def command(
@@ -87,6 +102,7 @@ def command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="start anew where the folder was built with other settings")
     ] = False,
+    shard: Annotated[str | None, typer.Option(help=SHARD_HELP)] = None,
 ) -> None:
     """Sample answers of a model to cases (seeded) and write them as candidates.
 
@@ -95,10 +111,11 @@ def command(
 
     A killed run continues with the same command and ends with the same bytes. Next: vlmalign build expert-pairs.
     """
-    generate(
-        model, cases, out, n, temperature, top_p, max_new_tokens, seed, kind, logic, concepts, batch_size, limit,
-        blank_images, overwrite,
-    )  # fmt: skip
+    with in_shard("generate", shard):
+        generate(
+            model, cases, out, n, temperature, top_p, max_new_tokens, seed, kind, logic, concepts, batch_size,
+            limit, blank_images, overwrite,
+        )  # fmt: skip
     console.print(f"wrote {out}", markup=False)
 
 

@@ -121,12 +121,18 @@ def _failing_by_name(function: Callable[..., Any], name: str) -> Callable[..., A
 
 @stage("split")
 def split(
-    cases: Path, out: Path, roles: dict[str, float], seed: int = 0, gap: int = 0, overwrite: bool = False
+    cases: Path,
+    out: Path,
+    roles: dict[str, float],
+    seed: int = 0,
+    gap: int = 0,
+    stratify: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Divide the groups of a folder among roles; one folder of cases per role."""
     from data_builders.split import split_by_group
 
-    split_by_group(cases, out, roles=roles, seed=seed, gap=gap, overwrite=overwrite)
+    split_by_group(cases, out, roles=roles, seed=seed, gap=gap, stratify=stratify, overwrite=overwrite)
 
 
 @app.command("split")
@@ -136,15 +142,20 @@ def split_command(
     role: Annotated[list[str], typer.Option(help=f"name=share; may be repeated; names: {ROLE_NAMES}")],
     seed: Annotated[int, typer.Option(help="of the division")] = 0,
     gap: Annotated[int, typer.Option(help="drop photographs this near to another role's")] = 0,
+    stratify: Annotated[
+        str | None,
+        typer.Option(help="give each role its share of every value: attributes.sex, domain, finding.CONCEPT ..."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace folders of other settings")] = False,
 ) -> None:
     """Divide a folder of cases by group: patients, slides or blocks of photographs are never parted.
 
     For example: vlmalign source split cases roles --role expert=0.4 --role labelled=0.2 --role test=0.4
+    The same as vlmalign data split. With --stratify finding.pneumothorax each role gets its share of both.
     """
     shares = parse_settings(role)
     for name, share in shares.items():
         if isinstance(share, bool) or not isinstance(share, (int, float)):
             raise ValueError(f"--role {name}={share}: the share must be a number, e.g. --role {name}=0.8")
-    split(cases, out, {name: float(share) for name, share in shares.items()}, seed, gap, overwrite)
+    split(cases, out, {name: float(share) for name, share in shares.items()}, seed, gap, stratify, overwrite)
     console.print(f"wrote {out}", markup=False)

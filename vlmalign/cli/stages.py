@@ -10,6 +10,7 @@ import functools
 import inspect
 import string
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,22 @@ from vlmalign.cli.failures import disk_is_full, name_full_disk
 from vlmalign.records.suggestions import SettingsError, explain, unknown
 
 STAGES: dict[str, Callable[..., Any]] = {}
+IN_SHARDS: set[str] = set()  # stages that go unit by unit, so that each of n processes can do a part
 
 
-def stage(name: str, *, continues: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def stage(
+    name: str, *, continues: bool = True, shards: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as the stage `name`.
 
     Args:
         name: unique.
         continues: whether the stage, started again after a failure, goes on from what it has written; a full
             disk's message says so.
+        shards: whether it may be run in parts, with the key `shard: i/n` (`vlmalign.records.shards`).
     """
+    if shards:
+        IN_SHARDS.add(name)
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -122,15 +129,33 @@ def run_stage(name: str, config: Mapping[str, Any]) -> Any:
     if name not in STAGES:
         raise StageError(unknown("stage", name, STAGES))
     function = STAGES[name]
+    config = dict(config)
+    shard = config.pop("shard", None)
     parameters = inspect.signature(function).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         _refuse_unknown(config, set(parameters), f"stage {name!r}")
     try:
-        return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)(**config)
+        with in_shard(name, shard):
+            return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)(**config)
     except ValidationError as error:
         if error.title != function.__name__:
             raise
         raise StageError(f"stage {name!r}: {explain(error, 'key', lambda place: ())}") from None
+
+
+def in_shard(name: str, shard: str | None) -> AbstractContextManager[None]:
+    """Let the stage that runs inside do its part `i/n`; None: all.
+
+    Raises:
+        StageError: the stage looks at its whole input.
+    """
+    from vlmalign.records.shards import building, parse_shard
+
+    if shard is not None and name not in IN_SHARDS:
+        raise StageError(
+            f"stage {name!r} cannot be run in shards: those that can are {', '.join(sorted(IN_SHARDS))}"
+        )
+    return building(None if shard is None else parse_shard(str(shard)))
 
 
 def run_recipe_stage(stage: str, config: Mapping[str, Any], *, name: str) -> Any:
@@ -153,7 +178,9 @@ def load_stages() -> None:
         build_symbolic,
         calibrate,
         consult,
+        data_convert,
         data_filters,
+        data_merge,
         elicit,
         evaluate,
         experts,

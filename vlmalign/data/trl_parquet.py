@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vlmalign.records import DataError, Message, Preference, RecordFolder
+from vlmalign.data.formats.files import write_rows
+from vlmalign.data.formats.trl import messages
+from vlmalign.records import DataError, Preference, RecordFolder
+from vlmalign.records.writing import replacing
 
 
 def export_trl_parquet(folder: str | Path, out: str | Path) -> Path:
@@ -33,14 +33,14 @@ def export_trl_parquet(folder: str | Path, out: str | Path) -> Path:
 
     opened = RecordFolder(folder, Preference)
     out = Path(out)
-    rows = [_row(opened, record) for record in opened]
-    columns = {name: [row[name] for row in rows] for name in _features(datasets)}
-    table = datasets.Dataset.from_dict(columns, features=_features(datasets))
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    with _no_progress_bar(datasets):
-        table.to_parquet(str(partial))
-    os.replace(partial, out)
+    with replacing(out) as partial:
+        write_rows(
+            (_row(opened, record) for record in opened),
+            partial,
+            "parquet",
+            schema=_features(datasets).arrow_schema,
+        )
     return out
 
 
@@ -76,26 +76,9 @@ def _row(folder: RecordFolder[Preference], record: Preference) -> dict[str, Any]
             )
     return {
         "images": [{"bytes": folder.resolve(ref).read_bytes(), "path": None} for ref in record.images],
-        "prompt": list(_turns(record.prompt)),
-        "chosen": list(_turns(record.chosen)),
-        "rejected": list(_turns(record.rejected)),
+        "prompt": messages(record.prompt),
+        "chosen": messages(record.chosen),
+        "rejected": messages(record.rejected),
         **{k: getattr(record, k) for k in ("id", "case_id", "group_id", "split", "source", "margin", "weight")},
         "image_refs": [json.dumps(ref.model_dump(exclude_defaults=True), sort_keys=True) for ref in record.images],
     }
-
-
-def _turns(messages: tuple[Message, ...]) -> Iterator[dict[str, Any]]:
-    for message in messages:
-        parts = [{"type": part.type, "text": getattr(part, "text", None)} for part in message.content]
-        yield {"role": message.role, "content": parts}
-
-
-@contextlib.contextmanager
-def _no_progress_bar(datasets: Any) -> Iterator[None]:
-    was_off = datasets.utils.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not was_off:
-            datasets.enable_progress_bars()

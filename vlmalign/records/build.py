@@ -24,6 +24,7 @@ from PIL import Image
 from vlmalign.records.base import Record
 from vlmalign.records.errors import DataError
 from vlmalign.records.hashing import sha256_file
+from vlmalign.records.id_set import IdSet
 from vlmalign.records.image import ImageRef
 from vlmalign.records.journal import append, open_locked, release
 from vlmalign.records.manifest import (
@@ -38,6 +39,7 @@ from vlmalign.records.manifest import (
 )
 from vlmalign.records.output_folder import OutputFolder
 from vlmalign.records.placing import Files
+from vlmalign.records.shards import SHARD, active_shard
 from vlmalign.records.writing import replacing
 
 
@@ -82,14 +84,16 @@ class DatasetBuild:
     ) -> None:
         self.path = Path(folder)
         self.kind: Kind = kind
-        self.config = json.loads(json.dumps(config))
+        self.shard = active_shard()
+        self.config = json.loads(json.dumps(config)) | ({SHARD: str(self.shard)} if self.shard else {})
+        self._divided = False
         self.notes = dict(notes or {})
         self.data_use = data_use
         self.counts: Counter[str] = Counter()
         self._folder = OutputFolder(self.path, kind, self.config)
         self._files = Files(self.path)
-        self._units: set[str] = set()
-        self._ids: set[str] = set()
+        self._units = IdSet()
+        self._ids = IdSet()
         self.finished = False
         self._open(overwrite)
 
@@ -123,9 +127,19 @@ class DatasetBuild:
     def _continue(self, overwrite: bool) -> None:
         for entry in self._folder.take_over(self._journal, overwrite):
             self._units.add(entry["unit"])
-            self._ids.update(entry["ids"])
+            for record_id in entry["ids"]:
+                self._ids.add(record_id)
             self.counts.update(entry["counts"])
             self.counts["records"] += len(entry["ids"])
+
+    def part(self, units: int) -> range:
+        """Which of so many units, in the order of the input, this build is to write: all, or its shard's.
+
+        A builder that asks can run in shards (`vlmalign.records.shards`), so its units must not depend on each
+        other.
+        """
+        self._divided = True
+        return range(units) if self.shard is None else self.shard.part(units)
 
     def has(self, unit: str) -> bool:
         """Whether this unit is already written, in this run or an earlier one."""
@@ -146,12 +160,13 @@ class DatasetBuild:
             counts: what was left out and why, e.g. `{"ties": 3}`; summed in the manifest.
             skipped: what could not be read and why, a line each of `skipped.jsonl`, in the order of the units.
         """
+        self._check_divided()
         records = list(records)
         record_type = KINDS[self.kind]
         for record in records:
             if not isinstance(record, record_type):
                 raise TypeError(f"unit {unit!r}: got {type(record).__name__}, expected {record_type.__name__}")
-            if record.id in self._ids:
+            if not self._ids.add(record.id):
                 raise DataError(
                     f"duplicate id {record.id!r}",
                     "Ids must be unique within a folder.",
@@ -159,7 +174,6 @@ class DatasetBuild:
                     record=record.id,
                     field="id",
                 )
-            self._ids.add(record.id)
         if self.has(unit):
             raise ValueError(f"unit {unit!r} is already committed")
         entry: dict[str, Any] = {
@@ -174,6 +188,10 @@ class DatasetBuild:
         self._units.add(unit)
         self.counts.update(counts or {})
         self.counts["records"] += len(records)
+
+    def _check_divided(self) -> None:
+        if self.shard is not None and not self._divided:
+            raise ValueError(f"shard {self.shard}: this build looks at its whole input and cannot be divided")
 
     def add_image(self, image: Image.Image | bytes | str | Path, **fields: Any) -> ImageRef:
         """Store an image under its own hash and return the reference; an equal image is stored once.
@@ -210,6 +228,7 @@ class DatasetBuild:
         if self.finished:
             return
         try:
+            self._check_divided()
             with replacing(self.path / RECORDS) as partial:
                 self._write_records(partial)
                 (self.path / MANIFEST).unlink(missing_ok=True)

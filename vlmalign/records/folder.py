@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from vlmalign.records.base import Record
 from vlmalign.records.errors import DataError
 from vlmalign.records.hashing import sha256_file
+from vlmalign.records.id_set import IdSet
 from vlmalign.records.image import ImageRef
 from vlmalign.records.manifest import KINDS, RECORDS, Manifest, read_manifest
 
@@ -44,8 +45,10 @@ def _id_of(line: str | bytes) -> str | None:
     return value.get("id") if isinstance(value, dict) else None
 
 
-def duplicate_id(record: str, *, file: Path, number: int, first: int) -> DataError:
-    """The error of an id that an earlier line has."""
+def duplicate_id(record: str, *, file: Path, number: int) -> DataError:
+    """The error of an id that an earlier line has, which is looked for now: only ids are kept while reading."""
+    with open(file, "rb") as lines:
+        first = next((k for k, line in enumerate(lines, start=1) if _id_of(line) == record), number)
     return DataError(
         f"duplicate id, first used on line {first}",
         "Give each record its own id.",
@@ -86,8 +89,8 @@ def load_image(path: str | Path, *, record: str | None = None) -> Image.Image:
 class RecordFolder(Generic[R]):
     """A complete dataset folder, opened for reading.
 
-    Iterating yields the records in file order; only their ids are kept in memory. An iteration that reaches
-    the end has read the very bytes that the manifest describes.
+    Iterating yields the records in file order; of each only 32 bytes of its id stay in memory. An iteration that
+    reaches the end has read the very bytes that the manifest describes.
 
     Args:
         folder: the dataset folder.
@@ -123,14 +126,13 @@ class RecordFolder(Generic[R]):
         file = self.path / RECORDS
         if not file.is_file():
             raise DataError("records.jsonl is missing", "Build the folder again with --overwrite.", file=self.path)
-        digest, seen, number = hashlib.sha256(), dict[str, int](), 0
+        digest, seen, number = hashlib.sha256(), IdSet(), 0
         with open(file, "rb") as lines:
             for number, line in enumerate(lines, start=1):
                 digest.update(line)
                 record = parse_line(line, self.record_type, file=file, number=number)
-                first = seen.setdefault(record.id, number)
-                if first != number:
-                    raise duplicate_id(record.id, file=file, number=number, first=first)
+                if not seen.add(record.id):
+                    raise duplicate_id(record.id, file=file, number=number)
                 yield record
         if digest.hexdigest() != self.manifest.records_sha256:
             raise DataError(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from vlmalign.records.errors import DataError
+from vlmalign.records.id_set import IdSet
 
 try:
     import fcntl
@@ -22,6 +23,7 @@ except ImportError:  # not a POSIX system: nothing to lock with
     fcntl = None  # type: ignore[assignment]
 
 JOURNAL = "journal.jsonl"
+BLOCK = 1 << 16  # bytes read at a time from the end of a journal
 REPLACES = "replaces"
 
 
@@ -85,41 +87,58 @@ def release(journal: TextIO) -> None:
         journal.close()
 
 
-def whole_lines(path: Path) -> list[str]:
-    """The lines of a journal; a last one that a kill has cut is cut off."""
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        os.truncate(path, len(whole))
-    return whole.decode("utf-8").split("\n")[:-1]  # splitlines would also part at U+2028 inside a text
+def cut_torn_line(path: Path) -> None:
+    """Cut off the last line of a journal where a kill has cut it short."""
+    size = whole = path.stat().st_size
+    with open(path, "rb") as file:
+        while whole:
+            start = max(0, whole - BLOCK)
+            file.seek(start)
+            newline = file.read(whole - start).rfind(b"\n")
+            if newline >= 0:
+                whole = start + newline + 1
+                break
+            whole = start
+    if whole < size:
+        os.truncate(path, whole)
 
 
-def header_of(lines: list[str]) -> dict[str, Any]:
+def header_of(path: Path) -> dict[str, Any]:
     """What the first line says; empty when it says nothing."""
+    with open(path, "rb") as file:
+        line = file.readline()
     try:
-        header = json.loads(lines[0]) if lines else {}
+        header = json.loads(line) if line.endswith(b"\n") else {}
     except ValueError:
         return {}
     return header if isinstance(header, dict) else {}
 
 
-def entries(lines: list[str], path: Path) -> Iterator[dict[str, Any]]:
-    """The committed units in order.
+def holds_entries(path: Path) -> bool:
+    """Whether a unit was committed."""
+    with open(path, "rb") as file:
+        file.readline()
+        return bool(file.read(1))
+
+
+def entries(path: Path) -> Iterator[dict[str, Any]]:
+    """The committed units in order, read one at a time.
 
     Raises:
         DataError: a damaged line, or a unit that stands there twice.
     """
-    seen: set[str] = set()
-    for number, line in enumerate(lines[1:], start=2):
-        try:
-            entry = json.loads(line)
-            unit = entry["unit"]
-        except (ValueError, KeyError, TypeError):
-            raise _damaged("the line is damaged", path, number) from None
-        if unit in seen:
-            raise _damaged(f"unit {unit!r} stands here a second time", path, number)
-        seen.add(unit)
-        yield entry
+    seen = IdSet()
+    with open(path, "rb") as lines:  # as bytes: text would also part at U+2028 inside a string
+        next(lines)
+        for number, line in enumerate(lines, start=2):
+            try:
+                entry = json.loads(line)
+                unit = entry["unit"]
+            except (ValueError, KeyError, TypeError):
+                raise _damaged("the line is damaged", path, number) from None
+            if not seen.add(unit):
+                raise _damaged(f"unit {unit!r} stands here a second time", path, number)
+            yield entry
 
 
 def _damaged(rule: str, path: Path, number: int) -> DataError:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from vlmalign.records.base import Record
 from vlmalign.records.errors import DataError
 from vlmalign.records.folder import RecordFolder, load_image
 from vlmalign.records.hashing import difference_hash
+from vlmalign.records.id_set import IdSet
 from vlmalign.records.manifest import KINDS, read_manifest
+from vlmalign.records.near_pictures import NearPictures
 from vlmalign.records.validation import image_refs
 
 
@@ -53,38 +56,67 @@ def check_no_leakage(
     Raises:
         DataError: naming one shared group or image, with the first record of either side.
     """
-    trained, tested = _look(train), _look(evaluation)
-    shared = sorted(trained.groups.keys() & tested.groups.keys())
-    if shared and groups:
-        first = shared[0]
+    train, evaluation = list(train), list(evaluation)
+    trained_groups, trained_images = IdSet(), IdSet()
+    for _, record in _records(train):
+        if group := getattr(record, "group_id", None):
+            trained_groups.add(group)
+        for ref in image_refs(record):
+            trained_images.add(ref.sha256)
+    shared = Seen({}, {})  # of evaluation, only what training has too: all of either side would fill the memory
+    for opened, record in _records(evaluation):
+        _note(shared, opened, record, trained_groups, trained_images)
+    if shared.groups and groups:
+        first = min(shared.groups)
+        there = _look(train, group=first).groups[first]
         raise DataError(
-            f"{len(shared)} groups are in training and in evaluation, e.g. {first!r}: in {trained.groups[first]} "
-            f"and in {tested.groups[first]}",
+            f"{len(shared.groups)} groups are in training and in evaluation, e.g. {first!r}: in {there} "
+            f"and in {shared.groups[first]}",
             "Split by group before anything is built from the cases.",
             field="group_id",
         )
-    same = sorted(trained.images.keys() & tested.images.keys())
-    if same:
+    if shared.images:
+        first = min(shared.images)
+        there = _look(train, image=first).images[first]
         raise DataError(
-            f"{len(same)} images are in training and in evaluation, e.g. {trained.images[same[0]]} and "
-            f"{tested.images[same[0]]}",
+            f"{len(shared.images)} images are in training and in evaluation, e.g. {there} and "
+            f"{shared.images[first]}",
             "Remove them from one side.",
             field="sha256",
         )
     if max_bits > 0:
-        _check_near_duplicates(trained.images, tested.images, max_bits)
+        _check_near_duplicates(_look(train).images, _look(evaluation).images, max_bits)
 
 
-def _look(folders: Iterable[str | Path]) -> Seen:
-    seen = Seen({}, {})
+def _records(folders: Iterable[str | Path]) -> Iterator[tuple[RecordFolder[Any], Record]]:
     for folder in folders:
-        opened = RecordFolder(folder, KINDS[read_manifest(folder).kind])
+        opened: RecordFolder[Any] = RecordFolder(folder, KINDS[read_manifest(folder).kind])
         for record in opened:
-            if group := getattr(record, "group_id", None):
-                seen.groups.setdefault(group, Place(opened.path, record.id))
-            for ref in image_refs(record):
-                seen.images.setdefault(ref.sha256, Place(opened.path, record.id, opened.resolve(ref)))
+            yield opened, record
+
+
+def _look(folders: Iterable[str | Path], *, group: str | None = None, image: str | None = None) -> Seen:
+    """All groups and images of folders with their first place, or the one group or image that is looked for."""
+    seen, one = Seen({}, {}), group is not None or image is not None
+    for opened, record in _records(folders):
+        _note(seen, opened, record, {group} if one else None, {image} if one else None)
     return seen
+
+
+def _note(
+    seen: Seen,
+    opened: RecordFolder[Any],
+    record: Record,
+    groups: IdSet | set[str | None] | None,
+    images: IdSet | set[str | None] | None,
+) -> None:
+    """Note the first place of a record's group and images; of those that are given, if any are."""
+    group = getattr(record, "group_id", None)
+    if group and group not in seen.groups and (groups is None or group in groups):
+        seen.groups[group] = Place(opened.path, record.id)
+    for ref in image_refs(record):
+        if ref.sha256 not in seen.images and (images is None or ref.sha256 in images):
+            seen.images[ref.sha256] = Place(opened.path, record.id, opened.resolve(ref))
 
 
 def _file(place: Place) -> Path:
@@ -93,13 +125,14 @@ def _file(place: Place) -> Path:
 
 
 def _check_near_duplicates(train: dict[str, Place], test: dict[str, Place], max_bits: int) -> None:
-    hashes = {digest: difference_hash(load_image(_file(place))) for digest, place in train.items()}
+    near = NearPictures(max_bits)
+    for digest, place in train.items():
+        near.add(difference_hash(load_image(_file(place))), digest)
     for place in test.values():
-        mine = difference_hash(load_image(_file(place)))
-        for digest, other in hashes.items():
-            if (mine ^ other).bit_count() <= max_bits:
-                raise DataError(
-                    f"near-duplicate images in training and evaluation: {train[digest]} and {place}",
-                    f"Remove one, or lower the limit of {max_bits} differing bits if they are not the same.",
-                    field="image",
-                )
+        found = near.find(difference_hash(load_image(_file(place))))
+        if found is not None:
+            raise DataError(
+                f"near-duplicate images in training and evaluation: {train[found]} and {place}",
+                f"Remove one, or lower the limit of {max_bits} differing bits if they are not the same.",
+                field="image",
+            )

@@ -9,7 +9,16 @@ from typing import Any, TextIO
 
 from vlmalign.records.errors import DataError
 from vlmalign.records.hashing import config_hash, sha256_file
-from vlmalign.records.journal import JOURNAL, REPLACES, entries, header_of, open_locked, start, whole_lines
+from vlmalign.records.journal import (
+    JOURNAL,
+    REPLACES,
+    cut_torn_line,
+    entries,
+    header_of,
+    holds_entries,
+    open_locked,
+    start,
+)
 from vlmalign.records.manifest import MANIFEST, Kind, Manifest, config_difference, read_manifest
 
 
@@ -65,11 +74,11 @@ class OutputFolder:
         Raises:
             DataError: it is of another build and not to be overwritten, or damaged.
         """
-        lines = whole_lines(self.journal)
-        header = header_of(lines)
+        cut_torn_line(self.journal)
+        header = header_of(self.journal)
         complete = (self.path / MANIFEST).exists()
         same = self._is_same(header)
-        if not same and len(lines) > 1 and not overwrite:
+        if not same and holds_entries(self.journal) and not overwrite:
             raise DataError(
                 "an unfinished build with other settings is here",
                 "Choose another --out, or pass --overwrite to discard it.",
@@ -80,14 +89,14 @@ class OutputFolder:
             replaces = {REPLACES: sha256_file(self.path / MANIFEST)} if complete else {}
             start(self.journal, journal, {**self.header, **replaces})
             return iter(())
-        return entries(lines, self.journal)
+        return entries(self.journal)
 
     def remove_leftover(self) -> None:
         """Delete the journal of this very build; that of an overwriting build still has its use."""
         if not self.journal.exists():
             return
         with suppress(DataError), open_locked(self.journal):  # refused: somebody is writing
-            header = header_of(whole_lines(self.journal))
+            header = header_of(self.journal)
             if not header or self._is_same(header) and not self._replaces_present(header):
                 self.journal.unlink()
 

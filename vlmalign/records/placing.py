@@ -12,8 +12,12 @@ from PIL import Image
 from vlmalign.records.errors import DataError
 from vlmalign.records.folder import load_image
 from vlmalign.records.hashing import sha256_bytes, sha256_file
+from vlmalign.records.id_set import IdSet
 from vlmalign.records.image import ImageRef, check_relative
 from vlmalign.records.writing import link, put
+
+#: how files of common formats begin
+STARTS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp"}
 
 
 class Files:
@@ -25,7 +29,7 @@ class Files:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._checked: dict[str, str] = {}  # place -> hash of what is there, known to this process
+        self._checked = IdSet()  # places with the hash of what is there, known to this process
 
     def add_image(self, image: Image.Image | bytes | str | Path, **fields: Any) -> ImageRef:
         """Store an image under its own hash; see `DatasetBuild.add_image`."""
@@ -34,7 +38,7 @@ class Files:
             image.save(buffer, "PNG")
             image = buffer.getvalue()
         if isinstance(image, bytes):
-            digest, suffix = sha256_bytes(image), ".png" if image.startswith(b"\x89PNG") else ".bin"
+            digest, suffix = sha256_bytes(image), _suffix(image)
             place = _place(digest, suffix)
             if not (self.folder / place).exists():
                 put(self.folder / place, image)
@@ -55,7 +59,7 @@ class Files:
             sha256: its hash as the record says it; None where the record says none.
         """
         place = self.folder / check_relative(path)
-        if place.exists() and (sha256 is None or self._checked.get(path) == sha256):
+        if place.exists() and (sha256 is None or f"{path} {sha256}" in self._checked):
             return
         origin = place if place.exists() else (source / path).resolve()
         if not origin.is_file():
@@ -74,21 +78,27 @@ class Files:
                     file=place if origin == place else source / path,
                     field="sha256",
                 )
-            self._checked[path] = sha256
+            self._checked.add(f"{path} {sha256}")
         if origin != place:
             link(origin, place)
 
     def remove_orphans(self, records: Path) -> int:
         """Delete files that no record names, left by an overwritten build or a killed unit; count the rest."""
+        named, kept = IdSet(), 0
         with open(records, encoding="utf-8") as lines:
-            named = {name for line in lines for name in re.findall(r'"(images/[^"]+)"', line)}
-        kept = 0
+            for line in lines:
+                for name in re.findall(r'"(images/[^"]+)"', line):
+                    named.add(name)
         for file in (self.folder / "images").rglob("*"):
             if file.is_file() and file.relative_to(self.folder).as_posix() not in named:
                 file.unlink()
             else:
                 kept += file.is_file()
         return kept
+
+
+def _suffix(data: bytes) -> str:
+    return next((suffix for start, suffix in STARTS.items() if data.startswith(start)), ".bin")
 
 
 def _place(digest: str, suffix: str) -> str:

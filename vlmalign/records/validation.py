@@ -10,9 +10,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from vlmalign.records.errors import DataError
+from vlmalign.records.file_presence import Presence, Problem, join
 from vlmalign.records.finding import Finding
 from vlmalign.records.folder import RecordFolder, duplicate_id, load_image, parse_line
 from vlmalign.records.hashing import sha256_file
+from vlmalign.records.id_set import IdSet
 from vlmalign.records.image import ImageRef
 from vlmalign.records.manifest import KINDS, RECORDS, Manifest, read_manifest
 
@@ -45,12 +47,16 @@ def parts_of(value: Any, place: str = "") -> Iterator[tuple[str, BaseModel]]:
         yield from parts_of(item, f"{place}.{name}" if place else name)
 
 
-def validate_folder(folder: str | Path) -> list[DataError]:
+def validate_folder(folder: str | Path, *, images: bool = True) -> list[DataError]:
     """Every problem of a dataset folder, in file order; an empty list means that it is sound.
 
-    Checked: the manifest, each line against its schema, unique ids, counts and hash against the manifest,
-    each image's place, bytes and decodability, that boxes lie inside their image, and that mask files are
-    there, can be decoded, and have the size of their image.
+    Checked: the manifest, each line against its schema, unique ids, counts and hash against the manifest, and
+    that each image and mask is there, inside the folder.
+
+    Args:
+        folder: the dataset folder.
+        images: also open every file: the bytes and decodability of each image and mask, that boxes lie inside
+            their image, and that a mask has the size of its image. This takes as long as reading all of them.
     """
     folder = Path(folder)
     try:
@@ -60,20 +66,23 @@ def validate_folder(folder: str | Path) -> list[DataError]:
     file = folder / RECORDS
     if not file.is_file():
         return [DataError("records.jsonl is missing", "Build the folder again with --overwrite.", file=folder)]
-    check = _Files(RecordFolder(folder, KINDS[manifest.kind]))
+    record_type = KINDS[manifest.kind]
+    opened: RecordFolder[Any] = RecordFolder(folder, record_type)
+    contents, presence = _Files(opened), Presence(opened)
     problems: list[DataError] = []
-    seen: dict[str, int] = {}
-    number = 0
+    seen, number = IdSet(), 0
     with open(file, "rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                record = parse_line(line, KINDS[manifest.kind], file=file, number=number)
+                record = parse_line(line, record_type, file=file, number=number)
             except DataError as error:
                 problems.append(error)
                 continue
-            if record.id in seen:
-                problems.append(duplicate_id(record.id, file=file, number=number, first=seen[record.id]))
-            seen.setdefault(record.id, number)
+            if not seen.add(record.id):
+                problems.append(duplicate_id(record.id, file=file, number=number))
+            if not images and presence.of_all(record):
+                continue
+            check = contents if images else presence
             for place, part in parts_of(record):
                 problems += [
                     DataError(rule, remedy, file=file, line=number, record=record.id, field=field)
@@ -92,9 +101,6 @@ def _against_manifest(file: Path, number: int, manifest: Manifest) -> list[DataE
     return [DataError(rule, "Restore the file, or build the folder again with --overwrite.", file=file)]
 
 
-Problem = tuple[str, str, str]  # rule, remedy, field
-
-
 class _Files:
     """What the records of one folder say of its files; each file is opened once."""
 
@@ -105,10 +111,10 @@ class _Files:
     def problems(self, place: str, part: BaseModel) -> Iterator[Problem]:
         """Problems of the files that this part names."""
         if isinstance(part, ImageRef):
-            yield from self._open(part.path, part.sha256, _join(place, "path"))
+            yield from self._open(part.path, part.sha256, join(place, "path"))
         elif isinstance(part, Finding) and part.region is not None:
-            yield from self._open(part.image.path, part.image.sha256, _join(place, "image.path"))
-            yield from self._region(_join(place, "region"), part)
+            yield from self._open(part.image.path, part.image.sha256, join(place, "image.path"))
+            yield from self._region(join(place, "region"), part)
 
     def _open(self, path: str, sha256: str | None, field: str) -> Iterator[Problem]:
         if path in self.sizes:
@@ -139,10 +145,6 @@ class _Files:
             if size is not None and not (0 <= x0 and 0 <= y0 and x1 <= size[0] and y1 <= size[1]):
                 rule = f"the box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) leaves the image of {_by(size)} pixels"
                 yield rule, "Correct it, or build the folder from corrected boxes.", f"{place}.boxes.{number}"
-
-
-def _join(place: str, name: str) -> str:
-    return f"{place}.{name}" if place else name
 
 
 def _by(size: tuple[int, int]) -> str:
