@@ -326,7 +326,7 @@ def test_a_source_that_reads_files_asks_for_them(refused):
         (["source", "split", "c", "o", "--role", "train=half"], "--role train=half: the share must be a number"),
         (["experts", "train", "c", "o", "--set", "epoch=1"], "expert settings: unknown setting 'epoch'"),
         (
-            ["build", "symbolic-pairs", "--cases", "c", "--candidates", "c", "--out", "o", "--logic",
+            ["build", "symbolic", "--cases", "c", "--candidates", "c", "--out", "o", "--logic",
              "peripheral_smear", "--set", "pairing.margin=1"],
             "pairing: unknown setting 'margin'. Did you mean 'min_margin'?",
         ),

@@ -60,8 +60,8 @@ def test_a_recipe_that_cannot_be_read_says_why(text, message):
 
 
 def test_an_unknown_stage_or_key_names_the_nearest_known_one():
-    with pytest.raises(StageError, match="unknown stage 'expert-pair'. Did you mean 'expert-pairs'"):
-        run_stage("expert-pair", {})
+    with pytest.raises(StageError, match="unknown stage 'exprt'. Did you mean 'expert'"):
+        run_stage("exprt", {})
     with pytest.raises(StageError, match="unknown key 'case'. Did you mean 'cases'"):
         run_stage("prompts", {"case": "x", "out": "y"})
 

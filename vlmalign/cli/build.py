@@ -106,7 +106,7 @@ def demonstrations(
     )  # fmt: skip
 
 
-@stage_command(app, "symbolic-pairs", shards=True)
+@stage_command(app, "symbolic", shards=True)
 def symbolic_pairs(
     cases: Path,
     candidates: Path,
@@ -124,7 +124,7 @@ def symbolic_pairs(
     )
 
 
-@stage_command(app, "expert-pairs", shards=True)
+@stage_command(app, "expert", shards=True)
 def expert_pairs(
     cases: Path,
     candidates: Path,

@@ -145,7 +145,7 @@ def _tests(demo: Demo) -> list[Step]:
             "cases": test, "candidates": answers["out"], "out": demo.path("test_pairs", name), "logic": LOGIC,
             "pairing": {"mode": "all", "max_pairs": 2, "min_margin": 0.1},
         }  # fmt: skip
-        steps.append(Step(name, "symbolic-pairs", pairs, (f"candidates_{name}",)))
+        steps.append(Step(name, "symbolic", pairs, (f"candidates_{name}",)))
     return steps
 
 

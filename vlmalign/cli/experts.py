@@ -174,7 +174,7 @@ def run_command(
 
     For example: vlmalign experts run runs/expert cases findings
 
-    A killed run continues with the same command. Next: vlmalign build expert-pairs --findings OUT.
+    A killed run continues with the same command. Next: vlmalign build expert --findings OUT.
     """
     with in_shard("expert-run", shard):
         run(expert, cases, out, overwrite, batch_size, backend, workers)

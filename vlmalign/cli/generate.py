@@ -109,7 +109,7 @@ def command(
     For example: vlmalign generate runs/sft cases candidates --n 8, or greedily: --n 1 --temperature 0, or as a
     conversation in which the model is fed its own earlier answers: --kind conversation --logic peripheral_smear
 
-    A killed run continues with the same command and ends with the same bytes. Next: vlmalign build expert-pairs.
+    A killed run continues with the same command and ends with the same bytes. Next: vlmalign build expert.
     """
     with in_shard("generate", shard):
         generate(
