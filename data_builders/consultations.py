@@ -121,8 +121,9 @@ def build_consultations(
     writer = _Writer(logic, script, expert, labels, questions_per_case, reports, seed, bank)
     data_use = folder.manifest.data_use
     with DatasetBuild(out, "demonstration", config, overwrite=overwrite, data_use=data_use) as build:
-        for case in () if build.finished else folder:
-            if not build.has(case.id):
+        mine = build.part(len(folder))
+        for number, case in enumerate(() if build.finished else folder):
+            if number in mine and not build.has(case.id):
                 records, counts = writer.consult(build, folder, case)
                 build.commit(case.id, records, +counts)
     return build.path

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -181,11 +182,12 @@ class _Run:
         self.working = 2 * sum(backend.concurrency for backend in backends)
 
     async def through(self, items: Items) -> None:
-        """Judge what is not judged yet; commit in input order."""
-        total, done = len(items), 0
+        """Judge what is not judged yet, of a shard its part; commit in input order."""
+        mine = self.build.part(len(items))
+        total, done = len(mine), 0
         try:
             with progress_bar("Judging", total) as show:
-                async with aclosing(self._in_order(iter(items))) as results:
+                async with aclosing(self._in_order(islice(iter(items), mine.start, mine.stop))) as results:
                     async for result in results:
                         if result is not None:
                             self.build.commit(result.name, result.judgements, result.counts)

@@ -5,8 +5,10 @@ import pytest
 from PIL import Image
 
 from data_builders.consultations import build_consultations, measured_by
+from data_builders.merging import merge_shards
 from vlmalign.clinical import parse_answer, parse_text
 from vlmalign.records import Demonstration, RecordFolder, read_manifest
+from vlmalign.records.shards import Shard, building
 
 
 class Script:
@@ -94,3 +96,19 @@ def test_a_build_that_was_stopped_continues_to_the_same_bytes(built, killed, byt
 def test_asking_nothing_is_refused(built):
     with pytest.raises(ValueError, match="questions_per_case is 0: ask at least one, or set reports"):
         built(questions_per_case=0, reports=False)
+
+
+def test_shards_merge_to_the_bytes_of_the_undivided_build(world, logic, full, bytes_of):
+    cases = world.cases(
+        "cases", {"a": full, "b": full, "c": full}, texts=dict.fromkeys("abc", "The stain is pale.")
+    )
+    findings = world.findings("findings", cases, dict.fromkeys("abc", {"platelets": "none"}))
+
+    def build(name):
+        return build_consultations(cases, findings, world.root / name, logic=logic, script=Script())
+
+    parts = []
+    for k in range(2):
+        with building(Shard(k, 2)):
+            parts.append(build(f"part-{k}"))
+    assert bytes_of(merge_shards(parts, world.root / "merged")) == bytes_of(build("whole"))

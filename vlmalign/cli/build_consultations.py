@@ -10,7 +10,7 @@ from vlmalign.cli import build
 from vlmalign.cli.commands import stage_command
 
 
-@stage_command(build.app, "consultations")
+@stage_command(build.app, "consultations", shards=True)
 def consultations(
     cases: Path,
     findings: Sequence[Path],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from data_builders.judges.running import JudgeRun
 
 
-@stage("judge")
+@stage("judge", shards=True)
 def run_judge(overwrite: bool = False, **config: Any) -> None:
     """LLM judges over candidates or pairs."""
     from pydantic import ValidationError

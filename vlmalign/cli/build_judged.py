@@ -10,7 +10,7 @@ from vlmalign.cli.commands import stage_command
 from vlmalign.cli.settings import make_settings
 
 
-@stage_command(app, "judge-pairs")
+@stage_command(app, "judge-pairs", shards=True)
 def judge_pairs(
     cases: Path,
     candidates: Path,

@@ -33,7 +33,7 @@ def corruptions(
     )  # fmt: skip
 
 
-@stage_command(app, "broken-steps")
+@stage_command(app, "broken-steps", shards=True)
 def broken_steps(
     cases: Path,
     out: Path,

@@ -14,6 +14,7 @@ import pytest
 from data_builders.judges.backend import EndpointError
 from data_builders.judges.budget import BudgetReached
 from data_builders.judges.running import run_judges
+from data_builders.merging import merge_shards
 from vlmalign.records import (
     DataError,
     DatasetBuild,
@@ -24,6 +25,7 @@ from vlmalign.records import (
     read_records,
     user,
 )
+from vlmalign.records.shards import Shard, building
 
 from .scripted import SLOW, completion, error, folder_bytes, wait_until
 
@@ -233,3 +235,15 @@ def test_neither_options_nor_protocols_that_do_not_exist_are_passed_over(serve, 
         run_judges(configure(server, written=written, protocol={"name": "one-numbr"}))
     with pytest.raises(ValueError, match="protocol 'one-number': unknown option 'abut'. Did you mean 'about'"):
         run_judges(configure(server, written=written, protocol={"name": "one-number", "abut": "x"}))
+
+
+def test_shards_of_a_run_merge_to_the_bytes_of_the_undivided_one(serve, configure, tmp_path):
+    server = serve(lambda prompt, attempt: completion(str(len(prompt) % 10)))
+    config = configure(server, n=5)
+    whole = run_judges(config).out
+    parts = []
+    for k in range(2):
+        with building(Shard(k, 2)):
+            parts.append(run_judges(config.model_copy(update={"out": tmp_path / f"part-{k}"})).out)
+    assert [read_manifest(part).counts["records"] for part in parts] == [2, 3]
+    assert folder_bytes(merge_shards(parts, tmp_path / "merged")) == folder_bytes(whole)
