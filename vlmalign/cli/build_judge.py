@@ -59,7 +59,9 @@ def tell_run(run: JudgeRun) -> None:
         errors.print("failed requests, and only these, are asked again with --overwrite", markup=False)
     if run.untold:
         errors.print(
-            f"warning: of {run.untold} replies the server told no tokens: counted is the most", markup=False
+            f"warning: the server told no tokens of {run.untold} replies: counted is the most that each may have "
+            "taken",
+            markup=False,
         )
     if run.torn:
         errors.print(
