@@ -50,6 +50,12 @@ def tell_run(run: JudgeRun) -> None:
             f"cost {run.spent.cost:.4g}{before}",
             markup=False,
         )
+    if run.counts.get("invalid"):
+        console.print(
+            f"{run.counts['invalid']} of {run.counts['records']} judgements are invalid, and decide nothing: "
+            "each says why (invalid_reason)",
+            markup=False,
+        )
     states = [f"{run.counts[f'replies_{s}']} {s}" for s in ("cut", "refused", "failed") if _some(run, s)]
     if states:
         errors.print(
