@@ -78,7 +78,7 @@ def test_the_summary_says_what_was_asked_and_what_it_cost(vlmalign, recipe, serv
     assert "asked 5 requests, 0 taken from the cache" in result.out
     assert "500 tokens read, 50 written, cost 0.0007" in result.out and "wrote judged" in result.out
     assert len(read_records(tmp_path / "judged", Judgement)) == 5
-    again = vlmalign(*recipe())
+    again = vlmalign(*recipe(protocol="pointwise"))  # a name alone is the same
     assert "complete already" in again.out and len(server.seen) == 5
 
 
@@ -108,6 +108,7 @@ def test_a_budget_ends_the_command_with_what_is_left_and_a_larger_one_continues(
         ("judges.api_key_env=sk-secret", "api_key_env is not the name of an environment variable"),
         ("pairs=p", "drop one of the two"),
         ("protocol.name=pontwise", "Did you mean 'pointwise'?"),
+        ("protocol=pontwise", "Did you mean 'pointwise'?"),
         ("judges.base_url=http://127.0.0.1:9/v1?key=sk-secret", "base_url"),
     ],
 )
