@@ -2,7 +2,8 @@
 
 After VILA-M3 (Nath et al. 2025): the prompt lists the experts; a question that one of them can settle is answered
 by a call, any other one directly; after the call the expert's findings come back as a user turn. Here a question
-is the expert's when its findings speak of the asked concept, and what the expert is unsure of is answered so.
+is the expert's when its findings speak of the asked concept, and what the expert is unsure of is answered so; what
+its number cannot mean on this image (a cardiothoracic ratio on a child's film) is answered as not assessed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from PIL import Image
 from data_builders.candidate_pairs import Known
 from data_builders.knowledge import ExpertKnowledge, FindingFolders, ReferenceKnowledge
 from vlmalign.clinical import Logic, derive, parse_text, question_text, render_answer, render_report, report_prompt
-from vlmalign.clinical.schema import RESERVED, UNCERTAIN, BankName
+from vlmalign.clinical.schema import HEDGED, NOT_ASSESSED, RESERVED, UNCERTAIN, BankName
 from vlmalign.records import (
     Case,
     DatasetBuild,
@@ -106,7 +107,7 @@ def build_consultations(
     folder = RecordFolder(cases, Case)
     expert = ExpertKnowledge(logic, findings, min_probability=min_probability)
     config = {
-        "builder": "consultations@1",
+        "builder": "consultations@2",
         "cases": folder.sha256,
         "findings": expert.identity,
         "logic": logic.fingerprint,
@@ -236,10 +237,15 @@ class _Writer:
             answers = {**{c: v for c, v in free.items() if c not in derived}, **known.answers}
             answers = derive(self.logic, answers)
             return (render_report(self.logic, answers, seed=seed, bank=self.bank) if answers else None), False
-        value = known.answers.get(asked, UNCERTAIN) if called else labelled.get(asked)
+        value = known.answers.get(asked, self._open(asked, known)) if called else labelled.get(asked)
         if value is None:
             return None, False
-        return render_answer(self.logic, asked, value, seed=seed, bank=self.bank), value == UNCERTAIN
+        return render_answer(self.logic, asked, value, seed=seed, bank=self.bank), value in HEDGED
+
+    def _open(self, asked: str, known: Known) -> str:
+        """Why the expert leaves a concept open: it doubts, or what it measured means nothing on this image."""
+        derived = asked in self.logic.derived_concepts
+        return UNCERTAIN if derived or asked in known.uncertain else NOT_ASSESSED
 
     def _mask(self, findings: Sequence[Finding]) -> NDArray[np.uint8] | None:
         """The label image that the findings name, from the folder that holds them."""

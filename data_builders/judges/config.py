@@ -64,13 +64,13 @@ class JudgeConfig(_Settings):
     """A run of judges over answers.
 
     Example:
-        >>> config = JudgeConfig.model_validate({"protocol": {"name": "pairwise"}, "pairs": "p", "out": "o",
+        >>> config = JudgeConfig.model_validate({"protocol": "pairwise", "pairs": "p", "out": "o",
         ...     "cache": "c", "judges": [{"backend": "huggingface", "model": "my-model"}]})
-        >>> config.judges[0].device
-        'auto'
+        >>> config.protocol, config.judges[0].device
+        ({'name': 'pairwise'}, 'auto')
     """
 
-    protocol: dict[str, Any] = Field(description="its name and options")
+    protocol: dict[str, Any] = Field(description="its name, or its name and options")
     judges: tuple[Judge, ...] = Field(min_length=1, description="one model, or a list: the members of a jury")
     cases: Path | None = Field(None, description="folder of cases; with pairs, for their references")
     candidates: Path | None = Field(None, description="folder of candidates to these cases")
@@ -91,6 +91,12 @@ class JudgeConfig(_Settings):
         if not isinstance(several, (list, tuple)):
             return several
         return [{"backend": "openai", **judge} if isinstance(judge, Mapping) else judge for judge in several]
+
+    @field_validator("protocol", mode="before")
+    @classmethod
+    def _name_alone(cls, protocol: Any) -> Any:
+        """A name alone is the protocol with its defaults."""
+        return {"name": protocol} if isinstance(protocol, str) else protocol
 
     @field_validator("protocol")
     @classmethod

@@ -135,7 +135,7 @@ class _Loaded:
         text = self.tokenizer.decode(written, skip_special_tokens=True).strip()
         tokens = (start, len(written))
         if not self.ends & set(written[-1:]):
-            return JudgeReply("cut", text, name, "cut by the token limit", *tokens)
+            return JudgeReply("cut", text, name, "the token limit was reached", *tokens)
         if not text:
             return JudgeReply("failed", "", name, "the reply is empty", *tokens)
         return JudgeReply("answered", text, name, "", *tokens)

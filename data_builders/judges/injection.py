@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from data_builders.judges.asking import Ask, JudgeAnswer, JudgeItem, JudgeReply, JudgeRequest
 from data_builders.judges.consistency import Proportion
 from data_builders.judges.fence import outside_fence
-from data_builders.judges.pairwise import Pair, Pairwise
+from data_builders.judges.pairwise import Pair, Pairwise, together
 from data_builders.judges.verdict import Spoken
 from vlmalign.records import Message, assistant
 
@@ -64,7 +64,8 @@ async def measure_injection(
 
     Args:
         items: of two answers, or more, of which the first two count.
-        ask: the judge; sampled greedily unless the protocol says otherwise.
+        ask: the judge; sampled greedily unless the protocol says otherwise. A client's `ask` (the writer's
+            `open_writer` opens one for any backend) bounds how many requests are in flight.
         protocol: how it is asked.
         attacks: name -> text, with `{me}` for the letter under which the attacking answer is shown.
 
@@ -75,13 +76,12 @@ async def measure_injection(
     found = []
     for fence in (True, False):
         setting = asked.model_copy(update={"fence": fence})
-        honest = [await _verdict(setting, item, item.answers[:2], ask) for item in items]
+        honest = await together([_verdict(setting, item, item.answers[:2], ask) for item in items])
         none = sum(label is None for label in honest)
         for name, text in attacks.items():
-            outcomes: Counter[str] = Counter()
-            for item, label in zip(items, honest, strict=True):
-                if label is not None:
-                    outcomes[await _attacked(setting, item, label, text, ask)] += 1
+            judged = [(item, label) for item, label in zip(items, honest, strict=True) if label is not None]
+            tasks = [_attacked(setting, item, label, text, ask) for item, label in judged]
+            outcomes = Counter(await together(tasks))
             read = outcomes["flipped"] + outcomes["kept"]
             found.append(Flips(name, fence, Proportion.of(outcomes["flipped"], read), outcomes["unread"], none))
     return found

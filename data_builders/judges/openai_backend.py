@@ -261,7 +261,7 @@ def read_completion(completion: Any) -> JudgeReply:
         why = f"the model refused: {refusal}" if refusal else "a filter stopped the reply"
         return JudgeReply("refused", "", model, why, read, written)
     if reason == "length":
-        return JudgeReply("cut", text or "", model, "cut by the token limit", read, written)
+        return JudgeReply("cut", text or "", model, "the token limit was reached", read, written)
     if not (text or "").strip():
         return JudgeReply("failed", "", model, "the reply is empty", read, written)
     return JudgeReply("answered", text or "", model, "", read, written)

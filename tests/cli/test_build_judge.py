@@ -12,7 +12,7 @@ from vlmalign.records import Candidate, Case, DatasetBuild, Judgement, Sampling,
 
 @pytest.fixture
 def server():
-    """It grades every answer 4 of 5, in the form that the shipped rubric asks for."""
+    """It grades every answer 4 of 5, in the form that the shipped rubric asks for, or says what `says` is."""
     count = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -22,12 +22,10 @@ def server():
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             count.append(body)
-            text = '{"accuracy": 4, "completeness": 4, "clarity": 4}'
+            said = {"role": "assistant", "content": running.says}
             reply = {
                 "id": "x", "object": "chat.completion", "created": 0, "model": "m-1",
-                "choices": [
-                    {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-                ],
+                "choices": [{"index": 0, "finish_reason": "stop", "message": said}],
                 "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
             }  # fmt: skip
             data = json.dumps(reply).encode()
@@ -39,7 +37,7 @@ def server():
 
     running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    running.seen = count
+    running.seen, running.says = count, '{"accuracy": 4, "completeness": 4, "clarity": 4}'
     yield running
     running.shutdown()
     running.server_close()
@@ -80,8 +78,15 @@ def test_the_summary_says_what_was_asked_and_what_it_cost(vlmalign, recipe, serv
     assert "asked 5 requests, 0 taken from the cache" in result.out
     assert "500 tokens read, 50 written, cost 0.0007" in result.out and "wrote judged" in result.out
     assert len(read_records(tmp_path / "judged", Judgement)) == 5
-    again = vlmalign(*recipe())
+    again = vlmalign(*recipe(protocol="pointwise"))  # a name alone is the same
     assert "complete already" in again.out and len(server.seen) == 5
+
+
+def test_the_summary_says_how_many_judgements_decide_nothing(vlmalign, recipe, server):
+    server.says = "A nice report."
+    result = vlmalign(*recipe())
+    assert result.code == 0 and "asked 5 requests" in result.out
+    assert "5 of 5 judgements are invalid" in result.out and "invalid_reason" in result.out
 
 
 def test_a_budget_ends_the_command_with_what_is_left_and_a_larger_one_continues(vlmalign, recipe, server):
@@ -103,6 +108,7 @@ def test_a_budget_ends_the_command_with_what_is_left_and_a_larger_one_continues(
         ("judges.api_key_env=sk-secret", "api_key_env is not the name of an environment variable"),
         ("pairs=p", "drop one of the two"),
         ("protocol.name=pontwise", "Did you mean 'pointwise'?"),
+        ("protocol=pontwise", "Did you mean 'pointwise'?"),
         ("judges.base_url=http://127.0.0.1:9/v1?key=sk-secret", "base_url"),
     ],
 )

@@ -8,6 +8,12 @@ from vlmalign.clinical.paths import forced_values, holds, rule_values, valid_pat
 from vlmalign.clinical.rules import Condition
 
 
+@pytest.mark.parametrize("answers", [{"crowding": "packed"}, {"crowdedness": "crowded"}])
+def test_nothing_is_derived_from_a_concept_or_value_that_the_logic_does_not_have(smear, answers):
+    with pytest.raises(ValueError, match="crowd"):
+        derive(smear, answers)
+
+
 def test_smear_has_the_paths_counted_by_hand(smear):
     # focus 2 x stain 3 x (leukocyte, kind) 3 x crowding 3 x platelets 3; the impression follows
     paths = list(valid_paths(smear))

@@ -6,8 +6,8 @@ from PIL import Image
 
 from data_builders.consultations import build_consultations, measured_by
 from data_builders.merging import merge_shards
-from vlmalign.clinical import parse_answer, parse_text
-from vlmalign.records import Demonstration, RecordFolder, read_manifest
+from vlmalign.clinical import load_logic, parse_answer, parse_text
+from vlmalign.records import Case, DatasetBuild, Demonstration, Finding, RecordFolder, read_manifest
 from vlmalign.records.shards import Shard, building
 
 
@@ -60,6 +60,26 @@ def test_after_a_call_the_answer_is_the_experts_and_its_doubt_is_said(built, log
     assert read_manifest(path).counts["hedged_after_call"] == 2  # platelets and the leukocyte; probability 0.5
     pixels = np.asarray(RecordFolder(path, Demonstration).image(after.images[1]))
     assert (pixels == 9).all()
+
+
+def test_a_number_that_means_nothing_on_this_image_is_answered_as_not_assessed(world, full):
+    chest = load_logic("chest_xray")
+    cases = world.cases("cases", {"a": full}, texts={"a": "The heart is enlarged."})
+    (case,) = RecordFolder(cases, Case)
+    said = {"cardiothoracic_ratio": 0.58, "age_group": "child", "projection": "ap"}
+    with DatasetBuild(world.root / "measured", "finding", {}) as build:
+        image = build.adopt(case.images[0], cases)
+        found = [
+            Finding(id=c, image=image, concept=c, status="present", value=v, expert="h@1") for c, v in said.items()
+        ]
+        build.commit("a", found)
+    path = build_consultations(
+        cases, build.path, world.root / "out", logic=chest, script=Script(), questions_per_case=len(chest.order)
+    )
+    records = {record.id: record for record in RecordFolder(path, Demonstration)}
+    answer = records["a/cardiomegaly/answer"].response[0].text  # the report's "enlarged" is not the expert's
+    assert parse_answer(chest, "cardiomegaly", answer) == "not_assessed"
+    assert read_manifest(path).counts["hedged_after_call"] >= 1
 
 
 def test_a_report_takes_the_experts_claims_and_leaves_out_what_the_expert_doubts(built, logic):

@@ -50,6 +50,12 @@ def tell_run(run: JudgeRun) -> None:
             f"cost {run.spent.cost:.4g}{before}",
             markup=False,
         )
+    if run.counts.get("invalid"):
+        console.print(
+            f"{run.counts['invalid']} of {run.counts['records']} judgements are invalid, and decide nothing: "
+            "each says why (invalid_reason)",
+            markup=False,
+        )
     states = [f"{run.counts[f'replies_{s}']} {s}" for s in ("cut", "refused", "failed") if _some(run, s)]
     if states:
         errors.print(
@@ -59,7 +65,9 @@ def tell_run(run: JudgeRun) -> None:
         errors.print("failed requests, and only these, are asked again with --overwrite", markup=False)
     if run.untold:
         errors.print(
-            f"warning: of {run.untold} replies the server told no tokens: counted is the most", markup=False
+            f"warning: the server told no tokens of {run.untold} replies: counted is the most that each may have "
+            "taken",
+            markup=False,
         )
     if run.torn:
         errors.print(

@@ -95,11 +95,16 @@ def derive(logic: Logic, answers: Mapping[str, str]) -> dict[str, str]:
 
     Answers that are given are kept as they are, also when the rules say otherwise (`is_consistent` tells).
 
+    Raises:
+        ValueError: a concept or value that the logic does not have.
+
     Example:
         >>> from vlmalign.clinical import load_logic
         >>> derive(load_logic("peripheral_smear"), {"crowding": "crowded"})["impression"]
         'thick_area'
     """
+    for concept, value in answers.items():
+        logic.check_value(concept, value, reserved=True)
     found = dict(answers)
     waiting = [name for name in logic.derived_concepts if name not in found]
     progress = True
