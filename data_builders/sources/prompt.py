@@ -17,11 +17,11 @@ def prompt_bank(domain: str) -> tuple[str, ...]:
     return load_logic(domain).report_prompts.train
 
 
-def report_request(domain: str, case_id: str) -> tuple[Message, ...]:
-    """The user turn that asks for a report on one image; the wording is drawn by the case's id.
+def report_request(domain: str, case_id: str, images: int = 1) -> tuple[Message, ...]:
+    """The user turn that asks for a report on the images; the wording is drawn by the case's id.
 
     Example:
         >>> report_request("peripheral_smear", "smear-0-0-0")[0].text
         'Describe this blood smear field.'
     """
-    return (user(report_prompt(load_logic(domain), seed=derive_seed("prompt", case_id)), images=1),)
+    return (user(report_prompt(load_logic(domain), seed=derive_seed("prompt", case_id)), images=images),)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from data_builders.sources.bccd import build_bccd
+from data_builders.sources.fundus import build_fundus
 from data_builders.sources.smear import build_smear
 from vlmalign.records.plugins import Plugins
 
@@ -29,14 +30,18 @@ class Source(Protocol):
         """Write the folder `out`; a killed build continues, as `DatasetBuild` does."""
 
 
-SOURCES = Plugins("source", ENTRY_POINTS, {"bccd": build_bccd, "smear": build_smear})
+SOURCES = Plugins(
+    "source",
+    ENTRY_POINTS,
+    {"bccd": build_bccd, "fundus": build_fundus, "smear": build_smear},
+)
 
 
 def list_sources() -> list[str]:
     """Names of all sources, sorted.
 
     Example:
-        >>> {"bccd", "smear"} <= set(list_sources())
+        >>> {"bccd", "fundus", "smear"} <= set(list_sources())
         True
     """
     return SOURCES.names()
@@ -68,8 +73,8 @@ def get_source(name: str) -> Source:
         >>> get_source("smeer")
         Traceback (most recent call last):
         ...
-        ValueError: unknown source 'smeer': known are bccd, smear. Install the package that adds it, or correct \
-the name.
+        ValueError: unknown source 'smeer': known are bccd, fundus, smear. Install the package that adds \
+it, or correct the name.
     """
     if name not in list_sources():
         raise ValueError(
