@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from data_builders.sources.bccd import build_bccd
+from data_builders.sources.cxr import build_cxr
 from data_builders.sources.fundus import build_fundus
 from data_builders.sources.smear import build_smear
 from vlmalign.records.plugins import Plugins
@@ -33,7 +34,7 @@ class Source(Protocol):
 SOURCES = Plugins(
     "source",
     ENTRY_POINTS,
-    {"bccd": build_bccd, "fundus": build_fundus, "smear": build_smear},
+    {"bccd": build_bccd, "cxr": build_cxr, "fundus": build_fundus, "smear": build_smear},
 )
 
 
@@ -41,7 +42,7 @@ def list_sources() -> list[str]:
     """Names of all sources, sorted.
 
     Example:
-        >>> {"bccd", "fundus", "smear"} <= set(list_sources())
+        >>> {"bccd", "cxr", "fundus", "smear"} <= set(list_sources())
         True
     """
     return SOURCES.names()
@@ -73,7 +74,7 @@ def get_source(name: str) -> Source:
         >>> get_source("smeer")
         Traceback (most recent call last):
         ...
-        ValueError: unknown source 'smeer': known are bccd, fundus, smear. Install the package that adds \
+        ValueError: unknown source 'smeer': known are bccd, cxr, fundus, smear. Install the package that adds \
 it, or correct the name.
     """
     if name not in list_sources():

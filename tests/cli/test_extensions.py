@@ -112,7 +112,7 @@ def test_one_broken_source_does_not_hide_the_others(vlmalign, refused):
     result = vlmalign("source", "list")
     assert (result.code, result.err) == (0, "")
     lines = {line.split()[0]: line for line in result.out.splitlines()}
-    assert set(lines) == {"bccd", "failing", "fundus", "gone", "smear", "squares"}
+    assert set(lines) == {"bccd", "cxr", "failing", "fundus", "gone", "smear", "squares"}
     assert lines["gone"].startswith("gone         broken: source 'gone' cannot be loaded from users_package_that")
     assert lines["failing"] == "failing      Fails [always], in many ways."
     refused("source", "build", "gone", "--out", "o", says="users_package_that_is_gone")
