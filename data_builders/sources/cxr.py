@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data_builders.sources.cxr_drawing import LABELS, Drawing, Mask, draw_cxr
+from data_builders.sources.cxr_drawing import LABELS, Drawing, draw_cxr
+from data_builders.sources.cxr_film import Mask
 from data_builders.sources.cxr_scene import TUBES, Scene, intended_answers, sample_scene
 from data_builders.sources.png import png_bytes
 from data_builders.sources.prompt import prompt_bank, report_request

@@ -28,19 +28,13 @@ from data_builders.sources.cxr_anatomy import (
     clavicle,
     ribs,
 )
-from data_builders.sources.cxr_scene import SIDES, WIDTH, Opacity, Scene, Side
+from data_builders.sources.cxr_devices import draw_devices
+from data_builders.sources.cxr_film import Film, Mask, covered, expose, noise, soft
+from data_builders.sources.cxr_scene import SIDES, Opacity, Scene, Side
 
-OVERSAMPLE = 2
 LABELS = {"right_lung": 1, "left_lung": 2, "heart": 3}
 BODY, AIR, HEART, ABDOMEN = 0.95, 0.76, 0.42, 0.34
 FLUID = 0.72  # replaces air: effusion, consolidation
-GLYPHS = {
-    "L": "1000 1000 1000 1000 1111", "P": "1110 1001 1110 1000 1000", "A": "0110 1001 1111 1001 1001",
-    "E": "1111 1000 1110 1000 1111", "R": "1110 1001 1110 1010 1001", "C": "0111 1000 1000 1000 0111",
-    "T": "1111 0110 0110 0110 0110", "S": "0111 1000 0110 0001 1110", "U": "1001 1001 1001 1001 0110",
-    "I": "0110 0110 0110 0110 0110", "N": "1001 1101 1011 1001 1001", " ": "0000 0000 0000 0000 0000",
-}  # fmt: skip
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -51,38 +45,6 @@ class Drawing:
     labels: NDArray[np.uint8]  # (size, size): 0, or LABELS; a lung is its pleural space
     signs: dict[str, Mask]  # each finding and device that is there
     ratio: float  # width of the heart over width of the thorax, in columns of the labels
-
-
-class _Film:
-    """Sum of densities, and masks of what was put in, at OVERSAMPLE times the size."""
-
-    def __init__(self, size: int) -> None:
-        self.side = OVERSAMPLE * size
-        self.scale = self.side / WIDTH
-        axis = ((np.arange(self.side) + 0.5) / self.scale).astype(np.float32)
-        self.x, self.y = axis[None, :], axis[:, None]
-        self.density = np.zeros((self.side, self.side), dtype=np.float32)
-        self.shapes: dict[str, Floats] = {}
-
-    def claim(self, name: str, shape: Floats) -> None:
-        """Mark where a finding lies."""
-        shape = np.broadcast_to(shape, self.density.shape)
-        self.shapes[name] = np.maximum(self.shapes[name], shape) if name in self.shapes else shape
-
-    def lines(self, courses: list[Course], width: float, blur: float = 0.5) -> Floats:
-        """Lines of that width, 0 to 1."""
-        paper = Image.new("L", (self.side, self.side))
-        pen, dots = ImageDraw.Draw(paper), max(1, round(width * self.scale))
-        for course in courses:
-            pen.line([(x, y) for x, y in (course * self.scale).tolist()], fill=255, width=dots, joint="curve")
-        drawn = np.asarray(paper, dtype=np.float32) / 255
-        return np.asarray(gaussian_filter(drawn, blur * self.scale))
-
-    def device(self, name: str, course: Course, width: float, density: float) -> None:
-        """A line, tube or lead, and its mask."""
-        shape = self.lines([course], width, 0.25)
-        self.density += density * shape
-        self.claim(name, shape / max(float(shape.max()), 0.1))
 
 
 def draw_cxr(scene: Scene, size: int = 192) -> Drawing:
@@ -103,10 +65,10 @@ def draw_cxr(scene: Scene, size: int = 192) -> Drawing:
         ((192, 192), True)
     """
     rng = np.random.default_rng(scene.texture_seed)
-    film, chest = _Film(size), chest_of(scene)
+    film, chest = Film(size), chest_of(scene)
     spaces = {side: chest.pleural_space(film.x, film.y, side) for side in SIDES}
-    lungs = {side: _soft(space) for side, space in spaces.items()}
-    heart = _soft(chest.heart(film.x, film.y), 2.0)
+    lungs = {side: soft(space) for side, space in spaces.items()}
+    heart = soft(chest.heart(film.x, film.y), 2.0)
     _soft_tissue(film, scene, chest, lungs, heart)
     _bones(film, scene, chest)
     aerated = {side: _collapse(film, scene, chest, side, lungs[side]) for side in SIDES}
@@ -117,15 +79,15 @@ def draw_cxr(scene: Scene, size: int = 192) -> Drawing:
         _effusion(film, scene, chest, side, level, lungs[side])
     if scene.thickening is not None:
         _thickening(film, chest, scene.thickening, spaces[scene.thickening])
-    _devices(film, scene, chest)
+    draw_devices(film, scene, chest)
     labels = np.zeros((size, size), dtype=np.uint8)
     for side in SIDES:
-        labels[_half(lungs[side])] = LABELS[f"{side}_lung"]
-    labels[_half(_soft(chest.heart(film.x, film.y)))] = LABELS["heart"]
+        labels[covered(lungs[side])] = LABELS[f"{side}_lung"]
+    labels[covered(soft(chest.heart(film.x, film.y)))] = LABELS["heart"]
     return Drawing(
-        image=_expose(film, scene, size, rng),
+        image=expose(film, scene, size, rng),
         labels=labels,
-        signs={name: _half(shape) for name, shape in film.shapes.items()},
+        signs={name: covered(shape) for name, shape in film.shapes.items()},
         ratio=columns(labels == LABELS["heart"]) / columns(labels > 0),
     )
 
@@ -141,18 +103,7 @@ def columns(mask: Mask) -> int:
     return int(marked[-1] - marked[0] + 1) if marked.size else 0
 
 
-def _soft(distance: Floats, width: float = 0.8) -> Floats:
-    """1 inside, 0 outside, with an edge `width` film pixels wide; `distance` > 0 is inside."""
-    return np.clip(distance / width + 0.5, 0, 1)
-
-
-def _half(shape: Floats) -> Mask:
-    """Pixels of the final picture of which at least half is covered."""
-    k = OVERSAMPLE
-    return np.asarray(sum(shape[i::k, j::k] for i in range(k) for j in range(k)) / (k * k) >= 0.5)
-
-
-def _soft_tissue(film: _Film, scene: Scene, chest: Chest, lungs: dict[Side, Floats], heart: Floats) -> None:
+def _soft_tissue(film: Film, scene: Scene, chest: Chest, lungs: dict[Side, Floats], heart: Floats) -> None:
     x, y = film.x, film.y
     from_middle = np.abs(x - MIDDLE)
     child = scene.person.age_group == "child"
@@ -168,30 +119,30 @@ def _soft_tissue(film: _Film, scene: Scene, chest: Chest, lungs: dict[Side, Floa
     between = np.zeros_like(film.density)
     for side in SIDES:
         out = SIGN[side] * (x - MIDDLE)
-        between += _soft(chest.inner(y, side) - out, 2) * (out > 0)
-    in_chest = _soft(y - chest.apex + 6, 8) * _soft(chest.heart_bottom - y, 8)
+        between += soft(chest.inner(y, side) - out, 2) * (out > 0)
+    in_chest = soft(y - chest.apex + 6, 8) * soft(chest.heart_bottom - y, 8)
     widened = scene.person.mediastinum == "widened"
     film.density += (0.34 if widened else 0.26) * np.clip(between, 0, 1) * in_chest * (1 - 0.5 * heart)
     below = np.zeros_like(film.density)
     for side in SIDES:
-        below += _soft(y - chest.diaphragm(x, side), 2) * (SIGN[side] * (x - MIDDLE) > 0)
+        below += soft(y - chest.diaphragm(x, side), 2) * (SIGN[side] * (x - MIDDLE) > 0)
     film.density += ABDOMEN * below * body
     bubble = ((x - MIDDLE - 30) / 15) ** 2 + ((y - chest.domes["left"] - 14) / 8) ** 2
-    level = _soft(chest.domes["left"] + 16 - y) if scene.position == "erect" else 1.0  # gas over fluid
-    film.density -= 0.5 * _soft((1 - bubble) * 8, 3) * level
+    level = soft(chest.domes["left"] + 16 - y) if scene.position == "erect" else 1.0  # gas over fluid
+    film.density -= 0.5 * soft((1 - bubble) * 8, 3) * level
     carina = chest.row(0.36, "right")
-    film.density -= 0.24 * _soft(4.2 - from_middle, 2) * _soft(carina - y, 4)
+    film.density -= 0.24 * soft(4.2 - from_middle, 2) * soft(carina - y, 4)
     for side in SIDES:
         course = np.array([[MIDDLE, carina - 2], [MIDDLE + SIGN[side] * 17, carina + 12]])
         film.density -= 0.13 * film.lines([course], 5, 1.0)
 
 
-def _bones(film: _Film, scene: Scene, chest: Chest) -> None:
+def _bones(film: Film, scene: Scene, chest: Chest) -> None:
     x, y = film.x, film.y
     from_spine = np.abs(x - chest.spine)
     discs = 0.5 + 0.5 * np.cos(2 * np.pi * y / 10.5)
-    film.density += 0.22 * _soft(8 - from_spine, 2) * (1 - 0.35 * discs**4)
-    film.density += 0.16 * _soft(1.4 - np.abs(from_spine - 5), 1.2) * (discs < 0.3)  # pedicles
+    film.density += 0.22 * soft(8 - from_spine, 2) * (1 - 0.35 * discs**4)
+    film.density += 0.16 * soft(1.4 - np.abs(from_spine - 5), 1.2) * (discs < 0.3)  # pedicles
     child = scene.person.age_group == "child"
     backs: list[Course] = []
     fronts: list[Course] = []
@@ -213,21 +164,21 @@ def _bones(film: _Film, scene: Scene, chest: Chest) -> None:
     film.density += 0.07 * film.lines(fronts, 4.4, 0.8) + 0.32 * film.lines(collars, 5.5, 0.5)
 
 
-def _polygon(film: _Film, points: list[tuple[float, float]]) -> Floats:
+def _polygon(film: Film, points: list[tuple[float, float]]) -> Floats:
     paper = Image.new("L", (film.side, film.side))
     ImageDraw.Draw(paper).polygon([(x * film.scale, y * film.scale) for x, y in points], fill=255)
     return np.asarray(gaussian_filter(np.asarray(paper, dtype=np.float32) / 255, 0.8 * film.scale))
 
 
-def _break(film: _Film, bone: Course, place: float) -> list[Course]:
+def _break(film: Film, bone: Course, place: float) -> list[Course]:
     pieces, (x, y) = broken(bone, place)
-    film.claim("fracture", _soft(7 - np.hypot(film.x - x, film.y - y)))
+    film.claim("fracture", soft(7 - np.hypot(film.x - x, film.y - y)))
     for end in (pieces[0][-1], pieces[1][0]):  # the ends are denser than the shaft
         film.density += 0.16 * np.exp(-(((film.x - end[0]) ** 2 + (film.y - end[1]) ** 2) / 6))
     return pieces
 
 
-def _collapse(film: _Film, scene: Scene, chest: Chest, side: Side, lung: Floats) -> Floats:
+def _collapse(film: Film, scene: Scene, chest: Chest, side: Side, lung: Floats) -> Floats:
     """The aerated lung: all of its space, or what a pneumothorax leaves of it, with the pleural line."""
     if side not in scene.pneumothoraces:
         return lung
@@ -235,7 +186,7 @@ def _collapse(film: _Film, scene: Scene, chest: Chest, side: Side, lung: Floats)
     hilum, base = MIDDLE + SIGN[side] * 0.25 * chest.half_widths[side], chest.sulcus
     x, y = hilum + (film.x - hilum) / scale, base + (film.y - base) / (0.4 + 0.6 * scale)
     distance = chest.pleural_space(x, y, side)
-    left = _soft(distance) * lung
+    left = soft(distance) * lung
     outside = lung * (1 - left)
     film.density -= 0.13 * outside
     film.density += 0.45 * (1 - scale) * left
@@ -244,7 +195,7 @@ def _collapse(film: _Film, scene: Scene, chest: Chest, side: Side, lung: Floats)
     return left
 
 
-def _hilar_vessels(film: _Film, chest: Chest, rng: np.random.Generator) -> Floats:
+def _hilar_vessels(film: Film, chest: Chest, rng: np.random.Generator) -> Floats:
     """Branches from both hila that taper towards the edge of the lungs."""
     drawn = np.zeros_like(film.density)
     parts: dict[float, list[Course]] = {2.6: [], 1.9: [], 1.3: []}
@@ -269,28 +220,21 @@ def _hilar_vessels(film: _Film, chest: Chest, rng: np.random.Generator) -> Float
     return np.clip(drawn, 0, 1.6)
 
 
-def _noise(rng: np.random.Generator, film: _Film, grain: float) -> Floats:
-    """Smooth noise of unit standard deviation; `grain` in film pixels."""
-    coarse = max(4, round(WIDTH / grain))
-    field = rng.standard_normal((coarse, coarse), dtype=np.float32)
-    return np.asarray(Image.fromarray(field).resize((film.side, film.side), Image.Resampling.BICUBIC)) * 1.4
-
-
-def _opacity(film: _Film, chest: Chest, one: Opacity, lung: Floats, rng: np.random.Generator) -> None:
+def _opacity(film: Film, chest: Chest, one: Opacity, lung: Floats, rng: np.random.Generator) -> None:
     x0, y0 = chest.place(one.side, one.u, one.v)
     cos, sin = np.cos(one.tilt), np.sin(one.tilt)
     dx, dy = film.x - x0, film.y - y0
     along, across = (dx * cos + dy * sin) / one.across, (dy * cos - dx * sin) / one.along
     r = np.hypot(along, across)
     if one.kind == "lung_lesion":
-        shape = _soft((1 - r) * one.along, 1.5) * lung
+        shape = soft((1 - r) * one.along, 1.5) * lung
         film.density += 0.42 * shape * np.sqrt(np.clip(1.3 - r**2, 0.3, 1))
     elif one.kind == "atelectasis":
-        shape = _soft((1 - np.maximum(np.abs(along), np.abs(across + 0.3 * along))) * one.along, 1.5) * lung
+        shape = soft((1 - np.maximum(np.abs(along), np.abs(across + 0.3 * along))) * one.along, 1.5) * lung
         film.density += 0.50 * shape
     elif one.kind == "consolidation":
-        shape = _soft((1 - r + 0.12 * _noise(rng, film, 13)) * one.along, 7) * lung
-        film.density += FLUID * shape * (0.92 + 0.035 * _noise(rng, film, 6))
+        shape = soft((1 - r + 0.12 * noise(rng, film, 13)) * one.along, 7) * lung
+        film.density += FLUID * shape * (0.92 + 0.035 * noise(rng, film, 6))
         stem = np.array([x0 - SIGN[one.side] * 0.8 * one.across, y0 - 4])
         airways = [
             np.stack(
@@ -300,12 +244,12 @@ def _opacity(film: _Film, chest: Chest, one: Opacity, lung: Floats, rng: np.rand
         ]
         film.density -= 0.24 * film.lines(airways, 1.5, 0.4) * shape
     elif one.kind == "haze":
-        shape = np.exp(-1.1 * r**2 * (1 + 0.2 * _noise(rng, film, 12))) * lung
+        shape = np.exp(-1.1 * r**2 * (1 + 0.2 * noise(rng, film, 12))) * lung
         film.density += 0.36 * shape
         shape = (shape > 0.45).astype(np.float32)
     else:
         shape = np.exp(-1.0 * r**2) * lung
-        film.density += 0.50 * shape * (1 + 0.16 * _noise(rng, film, 5))
+        film.density += 0.50 * shape * (1 + 0.16 * noise(rng, film, 5))
         septa = []  # short lines that end at the lateral wall
         for v in (0.74, 0.79, 0.84, 0.89, 0.94):
             y = chest.row(v, one.side)
@@ -319,92 +263,26 @@ def _opacity(film: _Film, chest: Chest, one: Opacity, lung: Floats, rng: np.rand
     film.claim("lung_opacity", shape)
 
 
-def _effusion(film: _Film, scene: Scene, chest: Chest, side: Side, level: float, lung: Floats) -> None:
+def _effusion(film: Film, scene: Scene, chest: Chest, side: Side, level: float, lung: Floats) -> None:
     """Erect: fluid below a meniscus that climbs the chest wall. Supine: a veil that fades upwards."""
     height = chest.domes[side] - chest.apex
     across = np.clip(np.abs(film.x - MIDDLE) / chest.half_widths[side], 0, 1)
     if scene.position == "erect":
         surface = chest.domes[side] - level * height + 5 - 14 * across**3
-        shape = _soft(film.y - surface, 2.5) * lung
+        shape = soft(film.y - surface, 2.5) * lung
         film.density += (FLUID + 0.1) * shape
     else:
         top = chest.domes[side] - level * height
-        shape = _soft(film.y - top, 16) * lung
+        shape = soft(film.y - top, 16) * lung
         film.density += (0.26 + 0.25 * level) * shape
     film.claim("pleural_effusion", shape)
 
 
-def _thickening(film: _Film, chest: Chest, side: Side, space: Floats) -> None:
+def _thickening(film: Film, chest: Chest, side: Side, space: Floats) -> None:
     """A band along the upper and middle chest wall."""
     wall = chest.outer(film.y, side) - SIGN[side] * (film.x - MIDDLE)
     v = (film.y - chest.apex) / (chest.domes[side] - chest.apex)
     thick = 6.5 * np.clip(np.sin(np.pi * np.clip((v - 0.02) / 0.75, 0, 1)), 0, 1) ** 0.4
-    shape = _soft(np.minimum(thick - wall, space), 1.5)
+    shape = soft(np.minimum(thick - wall, space), 1.5)
     film.density += 0.46 * shape
     film.claim("pleural_other", shape)
-
-
-def _devices(film: _Film, scene: Scene, chest: Chest) -> None:
-    dome = chest.domes["left"]
-    if "airway" in scene.devices:
-        course = np.array([[MIDDLE + 1, 0], [MIDDLE, chest.row(0.24, "right")]])
-        film.device("airway", course, 2.6, 0.40)
-    if "gastric" in scene.devices:
-        t = np.linspace(0, 1, 30)[:, None]
-        points = np.array(
-            [[MIDDLE - 2, 0], [MIDDLE + 1, dome - 40], [MIDDLE + 4, dome + 12], [MIDDLE + 34, dome + 22]]
-        )
-        film.device("gastric", _bezier(points, t), 1.5, 0.50)
-    if "central_line" in scene.devices:
-        vein = MIDDLE - chest.mediastinum * 0.8
-        points = np.array(
-            [[MIDDLE - 30, 0], [MIDDLE - 24, 14], [vein - 4, chest.apex + 10], [vein, chest.row(0.42, "right")]]
-        )
-        film.device("central_line", _bezier(points, np.linspace(0, 1, 30)[:, None]), 1.3, 0.6)
-    if "chest" in scene.devices:
-        sign, half = SIGN[scene.chest_tube], chest.half_widths[scene.chest_tube]
-        row = chest.row(0.68, scene.chest_tube)
-        points = np.array(
-            [[half + 24, row + 14], [half - 6, row], [0.75 * half, row - 40], [0.5 * half, chest.apex + 14]]
-        )
-        points[:, 0] = MIDDLE + sign * points[:, 0]
-        film.device("chest", _bezier(points, np.linspace(0, 1, 30)[:, None]), 2.6, 0.45)
-    if "cardiac_device" in scene.devices:
-        x0, y0 = MIDDLE + 0.62 * chest.half_widths["left"], chest.apex + 17
-        box = 8 - np.maximum(np.abs(film.x - x0), np.abs(film.y - y0) * 1.1)
-        box = np.minimum(box, 10.5 - np.abs(film.x - x0) * 0.7 - np.abs(film.y - y0) * 0.75)
-        film.density += 1.7 * _soft(box)
-        film.claim("cardiac_device", _soft(box))
-        start, vein = [x0 - 6, y0 - 4], MIDDLE - chest.mediastinum * 0.6
-        low = chest.heart_bottom - 12
-        for end in ([MIDDLE - 0.24 * chest.heart_width, low - 18], [MIDDLE + 0.3 * chest.heart_width, low]):
-            bend = [start, [vein + 6, chest.apex + 2], [vein - 10, chest.heart_top + 34], end]
-            film.device("cardiac_device", _bezier(np.array(bend), np.linspace(0, 1, 40)[:, None]), 1.3, 0.55)
-
-
-def _bezier(points: Course, t: NDArray[np.float64]) -> Course:
-    weights = np.concatenate([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], axis=1)
-    return np.asarray(weights @ points)
-
-
-def _expose(film: _Film, scene: Scene, size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    bright = 1 - np.exp(-scene.person.exposure * np.clip(film.density, 0.02, None))
-    k = OVERSAMPLE
-    seen = np.asarray(sum(bright[i::k, j::k] for i in range(k) for j in range(k)) / (k * k))
-    seen = gaussian_filter(seen, 0.35 * size / WIDTH)
-    seen = seen + scene.person.noise * rng.standard_normal(seen.shape)
-    _write(seen, scene.projection.upper() + " " + scene.position.upper(), 0.02, size)
-    _write(seen, "L", 0.93, size)
-    return np.clip(seen * 255, 0, 255).astype(np.uint8)
-
-
-def _write(seen: Floats, text: str, left: float, size: int) -> None:
-    """Letters four by five dots in a top corner."""
-    dot, x = max(1, round(size / WIDTH)), round(left * size)
-    for letter in text:
-        for row, dots in enumerate(GLYPHS[letter].split()):
-            for column, on in enumerate(dots):
-                if on == "1":
-                    y0, x0 = (4 + row) * dot, x + column * dot
-                    seen[y0 : y0 + dot, x0 : x0 + dot] = 0.97
-        x += 5 * dot
