@@ -178,12 +178,13 @@ def _retina(scene: Scene, grid: _Grid, rng: np.random.Generator) -> Floats:
 
 
 def _haemorrhage(scene: Scene, grid: _Grid, edge: Floats) -> Floats:
-    """A splinter that crosses the disc's margin radially, ragged at its outer end."""
+    """A splinter across the disc's margin, pointed at both ends and frayed along the nerve fibres."""
     angle, length, width = scene.haemorrhage
     out = float(scene.disc.edge(np.array(angle))) * scene.disc.diameter / 2 + 0.12 * length
     along = grid.x * np.cos(angle) + grid.y * np.sin(angle) - out
     across = grid.y * np.cos(angle) - grid.x * np.sin(angle)
-    flame = width / 2 * (1 + 0.5 * along / length + 0.1 * np.sin(40 * along))
+    taper = np.sqrt(np.clip(1 - (2 * along / length) ** 2, 0, 1)) * (1.25 + 0.4 * along / length)
+    flame = width / 2 * taper * (1 + 0.12 * np.sin(45 * across + 20 * along))
     return _soft(np.minimum(length / 2 - np.abs(along), flame - np.abs(across)), 0.03)
 
 

@@ -23,13 +23,13 @@ NEVER = {"projection": {"lateral"}, "pneumonia": {"present"}}  # what the phanto
 
 @pytest.fixture(scope="module")
 def drawn() -> list[tuple[Scene, Drawing]]:
-    scenes = [sample_scene(6, group, 0) for group in range(90)]
+    scenes = [sample_scene(6, group, 0) for group in range(70)]
     return [(scene, draw_cxr(scene, SIZE)) for scene in scenes]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> RecordFolder[Case]:
-    return RecordFolder(build_cxr(tmp_path_factory.mktemp("c") / "a", n_groups=30, seed=6, size=128), Case)
+    return RecordFolder(build_cxr(tmp_path_factory.mktemp("c") / "a", n_groups=25, seed=6, size=128), Case)
 
 
 def found(case: Case) -> dict[str, Finding]:
@@ -104,12 +104,12 @@ def test_the_surface_of_an_effusion_lies_where_it_was_put(drawn: list[tuple[Scen
     for scene, drawing in drawn:
         chest = chest_of(scene)
         for side, level in scene.effusions.items():
-            if scene.position == "supine" or scene.effusion_size != "large":
+            if scene.position == "supine" or scene.effusion_size == "small":
                 continue
             sign = 1 if side == "left" else -1
             column = round(MIDDLE + sign * 0.5 * chest.half_widths[side] - 0.5)
             top = np.flatnonzero(drawing.signs["pleural_effusion"][:, column])
-            if top.size:
+            if not (drawing.labels[:, column] == LABELS["heart"]).any():
                 wanted = chest.domes[side] - level * (chest.domes[side] - chest.apex) + 5 - 14 / 8
                 assert top[0] + 0.5 == pytest.approx(wanted, abs=1.01)
                 tried += 1
@@ -200,7 +200,7 @@ def test_the_folder_is_sound_and_a_person_is_one_group(folder: RecordFolder[Case
     groups: dict[str, set[int]] = {}
     for case in folder:
         groups.setdefault(case.group_id, set()).add(case.extra["person"])
-    assert len(groups) == 30 and all(len(persons) == 1 for persons in groups.values())
+    assert len(groups) == 25 and all(len(persons) == 1 for persons in groups.values())
     assert "none" in folder.manifest.notes["patients"]
 
 
