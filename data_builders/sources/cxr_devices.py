@@ -15,7 +15,7 @@ def draw_devices(film: Film, scene: Scene, chest: Chest) -> None:
     dome = chest.domes["left"]
     if "airway" in scene.devices:
         course = np.array([[MIDDLE + 1, 0], [MIDDLE, chest.row(0.24, "right")]])
-        film.device("airway", course, 2.6, 0.40)
+        film.device("airway", course, 2.6, 0.60)
     if "gastric" in scene.devices:
         t = np.linspace(0, 1, 30)[:, None]
         points = np.array(
