@@ -14,7 +14,9 @@ from typing import Protocol
 from data_builders.sources.bccd import build_bccd
 from data_builders.sources.boxed import build_coco, build_voc
 from data_builders.sources.chexpert import build_chexpert
+from data_builders.sources.cxr import build_cxr
 from data_builders.sources.dicom import build_dicom
+from data_builders.sources.fundus import build_fundus
 from data_builders.sources.kermany import build_kermany
 from data_builders.sources.medmnist import build_medmnist
 from data_builders.sources.mimic_cxr import build_mimic_cxr
@@ -44,7 +46,9 @@ BUILT_IN = {
     "bccd": build_bccd,
     "chexpert": build_chexpert,
     "coco": build_coco,
+    "cxr": build_cxr,
     "dicom": build_dicom,
+    "fundus": build_fundus,
     "kermany": build_kermany,
     "medmnist": build_medmnist,
     "mimic_cxr": build_mimic_cxr,
@@ -63,7 +67,7 @@ def list_sources() -> list[str]:
     """Names of all sources, sorted.
 
     Example:
-        >>> {"bccd", "smear"} <= set(list_sources())
+        >>> {"bccd", "cxr", "fundus", "smear"} <= set(list_sources())
         True
     """
     return SOURCES.names()
