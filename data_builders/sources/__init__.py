@@ -1,7 +1,8 @@
 """Sources of cases: pictures (drawn or real) with what is known of them, written as Case folders."""
 
 from data_builders.sources.bccd import build_bccd
+from data_builders.sources.marrow import build_marrow
 from data_builders.sources.registry import Source, get_source, list_sources, origin_of
 from data_builders.sources.smear import build_smear
 
-__all__ = ["Source", "build_bccd", "build_smear", "get_source", "list_sources", "origin_of"]
+__all__ = ["Source", "build_bccd", "build_marrow", "build_smear", "get_source", "list_sources", "origin_of"]

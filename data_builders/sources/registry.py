@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from data_builders.sources.bccd import build_bccd
+from data_builders.sources.marrow import build_marrow
 from data_builders.sources.smear import build_smear
 from vlmalign.records.plugins import Plugins
 
@@ -29,7 +30,7 @@ class Source(Protocol):
         """Write the folder `out`; a killed build continues, as `DatasetBuild` does."""
 
 
-SOURCES = Plugins("source", ENTRY_POINTS, {"bccd": build_bccd, "smear": build_smear})
+SOURCES = Plugins("source", ENTRY_POINTS, {"bccd": build_bccd, "marrow": build_marrow, "smear": build_smear})
 
 
 def list_sources() -> list[str]:
@@ -68,7 +69,8 @@ def get_source(name: str) -> Source:
         >>> get_source("smeer")
         Traceback (most recent call last):
         ...
-        ValueError: unknown source 'smeer': known are bccd, smear. Install the package that adds it, or correct \
+        ValueError: unknown source 'smeer': known are bccd, marrow, smear. Install the package that adds it, or
+            correct \
 the name.
     """
     if name not in list_sources():
