@@ -22,8 +22,8 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 from data_builders.sources.marrow_scene import WIDTH, MarrowCell, MarrowScene
 from data_builders.sources.stained_canvas import Canvas, Floats, Window, edge, elliptic, lobed, shading, shrink
 
-LABELS = {"clot": 1, "red_cell": 2, "platelet": 3, "blast": 4, "plasma_cell": 5, "granulocyte": 6, "erythroblast": 7,
-          "lymphocyte": 8}  # fmt: skip
+LABELS = {"clot": 1, "red_cell": 2, "platelet": 3, "blast": 4, "plasma_cell": 5, "granulocyte": 6,
+          "erythroblast": 7, "lymphocyte": 8}  # fmt: skip
 STRUCTURE = {
     "segmented": "granulocyte",
     "eosinophil": "granulocyte",

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from data_builders.sources.bccd import build_bccd
 from data_builders.sources.marrow import build_marrow
+from data_builders.sources.oct import build_oct
 from data_builders.sources.smear import build_smear
 from vlmalign.records.plugins import Plugins
 
@@ -30,7 +31,7 @@ class Source(Protocol):
         """Write the folder `out`; a killed build continues, as `DatasetBuild` does."""
 
 
-SOURCES = Plugins("source", ENTRY_POINTS, {"bccd": build_bccd, "marrow": build_marrow, "smear": build_smear})
+SOURCES = Plugins("source", ENTRY_POINTS, {"bccd": build_bccd, "marrow": build_marrow, "oct": build_oct, "smear": build_smear})
 
 
 def list_sources() -> list[str]:
@@ -69,9 +70,8 @@ def get_source(name: str) -> Source:
         >>> get_source("smeer")
         Traceback (most recent call last):
         ...
-        ValueError: unknown source 'smeer': known are bccd, marrow, smear. Install the package that adds it, or
-            correct \
-the name.
+        ValueError: unknown source 'smeer': known are bccd, marrow, oct, smear. Install the package that adds it, or \
+correct the name.
     """
     if name not in list_sources():
         raise ValueError(

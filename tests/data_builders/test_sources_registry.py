@@ -20,7 +20,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
 
 
 def test_built_in_sources_are_found_by_name(installed: list[EntryPoint]) -> None:
-    assert list_sources() == ["bccd", "marrow", "smear"]
+    assert list_sources() == ["bccd", "marrow", "oct", "smear"]
     assert get_source("smear") is build_smear
     assert get_source("bccd") is build_bccd
 
@@ -28,12 +28,12 @@ def test_built_in_sources_are_found_by_name(installed: list[EntryPoint]) -> None
 def test_an_installed_package_adds_a_source(installed: list[EntryPoint]) -> None:
     installed.append(EntryPoint("mine", "os.path:join", "vlmalign.sources"))
     installed.append(EntryPoint("other", "os.path:join", "another.group"))
-    assert list_sources() == ["bccd", "marrow", "mine", "smear"]
+    assert list_sources() == ["bccd", "marrow", "mine", "oct", "smear"]
     assert get_source("mine").__name__ == "join"  # type: ignore[attr-defined]
 
 
 def test_an_unknown_name_lists_the_known_ones(installed: list[EntryPoint]) -> None:
-    with pytest.raises(ValueError, match="unknown source 'smeer': known are bccd, marrow, smear"):
+    with pytest.raises(ValueError, match="unknown source 'smeer': known are bccd, marrow, oct, smear"):
         get_source("smeer")
 
 
