@@ -6,4 +6,13 @@ from data_builders.sources.oct import build_oct
 from data_builders.sources.registry import Source, get_source, list_sources, origin_of
 from data_builders.sources.smear import build_smear
 
-__all__ = ["Source", "build_bccd", "build_marrow", "build_oct", "build_smear", "get_source", "list_sources", "origin_of"]
+__all__ = [
+    "Source",
+    "build_bccd",
+    "build_marrow",
+    "build_oct",
+    "build_smear",
+    "get_source",
+    "list_sources",
+    "origin_of",
+]

@@ -119,18 +119,20 @@ def _choroid(plane: _Plane, scene: OctScene) -> None:
     thickness = scene.patient.choroid * (1 + 0.06 * np.sin(x / 420 + scene.fovea))
     end = bruch + thickness
     depth = (plane.y - bruch[None, :]) / thickness[None, :]
-    plane.fill(plane.between(end, np.full_like(end, 2 * HEIGHT)), SCLERA * np.exp(-1.3 * np.clip(depth - 1, 0, None)))
-    inside = plane.between(bruch, end)
+    beyond, inside = depth >= 1, plane.between(bruch, end)
+    plane.bright[beyond] = SCLERA * np.exp(-1.3 * (depth[beyond] - 1))
     plane.fill(inside, 0.54 - 0.18 * depth, "choroid")
     for vx, part, radius in scene.vessels.tolist():
         vy = np.interp(vx, x, bruch + part * thickness)
-        r = ((plane.x - vx) / (1.7 * radius)) ** 2 + ((plane.y - vy) / radius) ** 2
-        plane.bright -= 0.20 * np.clip(1.5 - r, 0, 1) * inside
+        near = np.abs(x - vx) < 2.2 * radius
+        r = ((plane.x[:, near] - vx) / (1.7 * radius)) ** 2 + ((plane.y - vy) / radius) ** 2
+        plane.bright[:, near] -= 0.20 * np.clip(1.5 - r, 0, 1) * inside[:, near]
     below = plane.y >= bruch[None, :]
     for gap in scene.of_kind("gap"):  # light falls through in stripes, down to the sclera
         inside_gap = (x >= gap.ends[0]) & (x < gap.ends[1])
         stripes = 0.24 + 0.06 * np.sin(x / 9 + 2 * np.sin(x / 31 + gap.phase)) + 0.05 * np.sin(x / 19 - gap.phase)
-        plane.bright += below * (inside_gap * stripes)[None, :] * np.exp(-np.clip(depth - 1, 0, None) * 0.5)
+        fade = np.exp(-np.clip(depth[:, inside_gap] - 1, 0, None) * 0.5)
+        plane.bright[:, inside_gap] += below[:, inside_gap] * stripes[inside_gap] * fade
         plane.labels[inside & inside_gap[None, :]] = LABELS["hypertransmission"]
 
 
@@ -230,6 +232,7 @@ def _expose(scene: OctScene, bright: Floats, rng: np.random.Generator) -> NDArra
     grain /= grain.std()
     fade = 1 - (0.25 if poor else 0.08) * np.linspace(-1, 1, bright.shape[1])[None, :] ** 2
     tissue = np.clip(bright, 0.02, 1.0)
-    picture = contrast * tissue * fade + speckle * grain * (0.55 + 0.6 * np.sqrt(tissue)) + (0.08 if poor else 0.02)
+    picture = (
+        contrast * tissue * fade + speckle * grain * (0.55 + 0.6 * np.sqrt(tissue)) + (0.08 if poor else 0.02)
+    )
     return np.clip(picture * 255, 0, 255).astype(np.uint8)
-

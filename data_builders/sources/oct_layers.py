@@ -134,7 +134,8 @@ def _inner(scene: OctScene, x: Floats, outer: Floats, pit: Floats) -> dict[str, 
     if scene.hyaloid == "attached":
         for name, pulled_up in (("inl", 16.0), ("gcl", 26.0), ("ilm", 10.0)):
             thickness[name] = thickness[name] + pulled_up * np.exp(-(((x - scene.fovea) / 130) ** 2))
-    boundaries, top = {}, outer
+    boundaries: dict[str, Floats] = {}
+    top = outer
     for name, thick in thickness.items():
         boundaries[name] = top = top - thick
     return boundaries

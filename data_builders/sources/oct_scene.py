@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data_builders.sources.oct_signs import NORMAL, STAGE_SHARES, STAGES, Stage, sample_signs
+from data_builders.sources.oct_signs import STAGE_SHARES, STAGES, Stage, sample_signs
 from vlmalign.records.hashing import derive_seed
 
 Eye = Literal["right", "left"]
@@ -118,7 +118,9 @@ def sample_patient(seed: int, group: int) -> Patient:
     rng = np.random.default_rng(derive_seed("oct-patient", seed, group))
     first, other = (STAGES[rng.choice(len(STAGES), p=STAGE_SHARES)] for _ in EYES)
     second = first if rng.random() < 0.35 else other
-    stages: dict[Eye, Stage] = dict(zip(EYES, (first, second) if rng.random() < 0.5 else (second, first), strict=True))
+    stages: dict[Eye, Stage] = dict(
+        zip(EYES, (first, second) if rng.random() < 0.5 else (second, first), strict=True)
+    )
     return Patient(
         stages=stages,
         signs={eye: sample_signs(rng, stage) for eye, stage in stages.items()},
@@ -142,7 +144,7 @@ def sample_oct(seed: int, group: int, eye: Eye, scan: int) -> OctScene:
     signs = dict(patient.signs[eye])
     fovea = WIDTH / 2 + rng.uniform(-250, 250)
     bumps = _bumps(rng, signs, fovea)
-    thinned = ()
+    thinned: tuple[tuple[float, float], ...] = ()
     if signs["outer_retina"] == "thinned":
         thinned = tuple((b.ends[0] - 60, b.ends[1] + 60) for b in bumps if b.kind in ("gap", "fibrosis"))
     scene = OctScene(
@@ -251,7 +253,9 @@ def _ovals(
         found += _row(rng, "cyst", middle, int(rng.integers(2, 6)), (45, 95), (28, 52))
     old = thinned[int(rng.integers(len(thinned)))] if thinned else (fovea - 200, fovea + 200)
     if signs["pseudocysts"] == "present":
-        found += _row(rng, "pseudocyst", sum(old) / 2 + rng.uniform(-60, 60), int(rng.integers(1, 4)), (22, 32), (14, 19))
+        found += _row(
+            rng, "pseudocyst", sum(old) / 2 + rng.uniform(-60, 60), int(rng.integers(1, 4)), (22, 32), (14, 19)
+        )
     if signs["outer_retinal_tubulation"] == "present":
         found += _row(rng, "tube", old[int(rng.integers(2))], int(rng.integers(1, 3)), (38, 60), (21, 27))
     if signs["hyperreflective_foci"] == "present":
@@ -271,7 +275,10 @@ def _row(
     right = np.cumsum(2 * halves + gaps)
     x = right - halves - gaps - (right[-1] - gaps[-1]) / 2
     start = float(np.clip(middle, 100 + right[-1] / 2, WIDTH - 100 - right[-1] / 2))
-    return [Oval(kind, start + xi, ai, rng.uniform(*b), 0.5) for xi, ai in zip(x.tolist(), halves.tolist(), strict=True)]
+    return [
+        Oval(kind, start + xi, ai, rng.uniform(*b), 0.5)
+        for xi, ai in zip(x.tolist(), halves.tolist(), strict=True)
+    ]
 
 
 def _vessels(rng: np.random.Generator) -> Array:

@@ -31,7 +31,9 @@ class Source(Protocol):
         """Write the folder `out`; a killed build continues, as `DatasetBuild` does."""
 
 
-SOURCES = Plugins("source", ENTRY_POINTS, {"bccd": build_bccd, "marrow": build_marrow, "oct": build_oct, "smear": build_smear})
+SOURCES = Plugins(
+    "source", ENTRY_POINTS, {"bccd": build_bccd, "marrow": build_marrow, "oct": build_oct, "smear": build_smear}
+)
 
 
 def list_sources() -> list[str]:
@@ -70,8 +72,8 @@ def get_source(name: str) -> Source:
         >>> get_source("smeer")
         Traceback (most recent call last):
         ...
-        ValueError: unknown source 'smeer': known are bccd, marrow, oct, smear. Install the package that adds it, or \
-correct the name.
+        ValueError: unknown source 'smeer': known are bccd, marrow, oct, smear. Install the package that \
+adds it, or correct the name.
     """
     if name not in list_sources():
         raise ValueError(

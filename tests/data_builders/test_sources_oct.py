@@ -103,7 +103,10 @@ def test_sizes_are_those_of_the_mask_to_a_pixel(drawn: list[tuple[OctScene, OctD
         for structure, kinds in {"ped": peds, "subretinal_fluid": ("fluid",)}.items():
             if scene.of_kind(*kinds):
                 columns = (drawing.labels == LABELS[structure]).sum(0)
-                assert columns.max() * row == pytest.approx(scene.highest(*kinds), abs=1.5 * row), (structure, scene)
+                assert columns.max() * row == pytest.approx(scene.highest(*kinds), abs=1.5 * row), (
+                    structure,
+                    scene,
+                )
                 measured.add(structure)
     assert measured == {"drusen", "hypertransmission", "ped", "subretinal_fluid"}
 
@@ -173,7 +176,9 @@ def test_a_poor_scan_has_less_contrast_for_its_speckle() -> None:
     clear = {}
     for quality in ("good", "poor"):
         drawing = draw_oct(replace(scene, quality=quality))  # type: ignore[arg-type]
-        band, vitreous = (drawing.image[drawing.labels == n].astype(float) for n in (LABELS["pigment_epithelium"], 0))
+        band, vitreous = (
+            drawing.image[drawing.labels == n].astype(float) for n in (LABELS["pigment_epithelium"], 0)
+        )
         clear[quality] = (band.mean() - vitreous.mean()) / band.std()
     assert clear["poor"] < 0.6 * clear["good"]
 
