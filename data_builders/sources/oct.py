@@ -18,7 +18,6 @@ from PIL import Image
 
 from data_builders.sources.oct_drawing import LABELS, draw_oct
 from data_builders.sources.oct_scene import EYES, Eye, OctScene, sample_oct
-from data_builders.sources.oct_signs import NORMAL
 from data_builders.sources.png import png_bytes
 from data_builders.sources.prompt import prompt_bank, report_request
 from vlmalign.records import Case, DatasetBuild, Finding, ImageRef, Reference, Region
@@ -28,6 +27,7 @@ VERSION = 1
 EXPERT = f"oct_phantom@{VERSION}"
 DOMAIN = "amd_oct"
 KEY = b"vlmalign oct phantoms: simulated patients, nothing to protect"  # published on purpose
+SHOWN_BY = {"rpe_irregularity": "pigment_epithelium"}  # concepts that another structure's label shows
 NOTES = {
     "content": "Procedural OCT scans of the macula, 3 mm wide, with exact label masks and sizes.",
     "patients": "There are none: patients are simulated. group_id is a pseudonym of one, with a published key.",
@@ -134,6 +134,7 @@ def oct_findings(case_id: str, scene: OctScene, image: ImageRef, mask: ImageRef)
 
     `drusen` and `hypertransmission` are given by their sizes alone, which the bands of the logic read. The
     other sizes, which no logic reads, are for whoever measures. A structure's size is that of its largest part.
+    An absent structure has its label too, which then does not occur in the mask.
     """
     peds = ("serous", "drusenoid", "fibrovascular")
     sizes = {
@@ -153,7 +154,7 @@ def oct_findings(case_id: str, scene: OctScene, image: ImageRef, mask: ImageRef)
             status="present" if value > 0 else "absent",
             value=float(value),
             unit="um",
-            region=Region(mask=mask.path, label=LABELS[structure]) if value > 0 else None,
+            region=Region(mask=mask.path, label=LABELS[structure]),
             expert=EXPERT,
             case_id=case_id,
         )
@@ -162,7 +163,7 @@ def oct_findings(case_id: str, scene: OctScene, image: ImageRef, mask: ImageRef)
     for concept, value in scene.answers.items():
         if concept in ("drusen", "hypertransmission"):
             continue
-        drawn = concept in LABELS and value != NORMAL[concept]
+        label = LABELS.get(SHOWN_BY.get(concept, concept))
         findings.append(
             Finding(
                 id=f"{case_id}/{concept}",
@@ -170,7 +171,7 @@ def oct_findings(case_id: str, scene: OctScene, image: ImageRef, mask: ImageRef)
                 concept=concept,
                 status="absent" if value == "absent" else "present",
                 value=None if value in ("absent", "present") else value,
-                region=Region(mask=mask.path, label=LABELS[concept]) if drawn else None,
+                region=None if label is None else Region(mask=mask.path, label=label),
                 expert=EXPERT,
                 case_id=case_id,
             )

@@ -45,7 +45,7 @@ class OctDrawing:
     """A drawn scan with its exact truth."""
 
     image: NDArray[np.uint8]  # (rows, columns)
-    labels: NDArray[np.uint8]  # (rows, columns): 0 vitreous or sclera, else LABELS
+    labels: NDArray[np.uint8]  # (rows, columns): 0 vitreous, sclera and lost pigment epithelium, else LABELS
     spacing_um: tuple[float, float]  # between rows, between columns
 
 

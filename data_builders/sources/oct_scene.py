@@ -112,7 +112,7 @@ def sample_patient(seed: int, group: int) -> Patient:
 
     Example:
         >>> patient = sample_patient(0, 0)
-        >>> sorted(patient.stages), patient.signs["left"].keys() == NORMAL.keys()
+        >>> sorted(patient.stages), sample_patient(0, 0) == patient
         (['left', 'right'], True)
     """
     rng = np.random.default_rng(derive_seed("oct-patient", seed, group))

@@ -111,6 +111,14 @@ def test_sizes_are_those_of_the_mask_to_a_pixel(drawn: list[tuple[OctScene, OctD
     assert measured == {"drusen", "hypertransmission", "ped", "subretinal_fluid"}
 
 
+def test_every_cyst_and_tube_is_a_part_of_the_mask(drawn: list[tuple[OctScene, OctDrawing]]) -> None:
+    names = {"cyst": "intraretinal_fluid", "pseudocyst": "pseudocysts", "tube": "outer_retinal_tubulation"}
+    for scene, drawing in drawn:
+        for kind, name in names.items():
+            ovals = sum(oval.kind == kind for oval in scene.ovals)
+            assert label(drawing.labels == LABELS[name])[1] == ovals, (name, scene)
+
+
 def test_sizes_do_not_depend_on_the_size_of_the_picture() -> None:
     scene = next(scene for scene in scenes(20) if scene.signs["drusen"] == "large")
     for size in (320, 512):
@@ -139,6 +147,17 @@ def test_every_structure_differs_from_what_surrounds_it(drawn: list[tuple[OctSce
                 assert contrast > (8 if scene.quality == "poor" else 20), (name, scene.quality, contrast)
                 shown.add(name)
     assert shown == set(LABELS) - {"retina", "choroid", "outer_retina"}
+
+
+def test_fluid_and_cysts_are_as_dark_as_the_vitreous(drawn: list[tuple[OctScene, OctDrawing]]) -> None:
+    for scene, drawing in drawn:
+        vitreous, retina = (
+            drawing.image[drawing.labels == LABELS.get(n, 0)].mean() for n in ("vitreous", "retina")
+        )
+        for name in ("subretinal_fluid", "intraretinal_fluid", "pseudocysts"):
+            mask = drawing.labels == LABELS[name]
+            if mask.any():
+                assert drawing.image[mask].mean() < vitreous + 0.45 * (retina - vitreous), (name, scene.quality)
 
 
 def test_the_outer_retina_is_thinner_where_it_is_said_to_be() -> None:
@@ -200,6 +219,7 @@ def test_a_patient_is_the_same_whatever_else_is_built(tmp_path: Path) -> None:
 def test_the_folder_is_sound_and_says_which_eye_and_what_spacing(folder: RecordFolder[Case]) -> None:
     assert validate_folder(folder.path) == []
     assert "none" in folder.manifest.notes["patients"]
+    assert folder.manifest.counts["images"] == 2 * len(folder)  # each with its mask
     groups: dict[str, list[str | None]] = {}
     for case in folder:
         image = case.images[0]
