@@ -78,7 +78,7 @@ def test_the_roles_of_a_split_are_in_its_help(vlmalign, monkeypatch):
 
 def test_sources_are_listed_with_what_they_are(vlmalign):
     lines = vlmalign("source", "list").out.splitlines()
-    assert [line.split()[0] for line in lines] == ["bccd", "smear"]
+    assert [line.split()[0] for line in lines] == ["bccd", "marrow", "oct", "smear"]
     assert all(len(line.split()) > 4 for line in lines)
 
 
