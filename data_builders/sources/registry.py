@@ -18,10 +18,12 @@ from data_builders.sources.cxr import build_cxr
 from data_builders.sources.dicom import build_dicom
 from data_builders.sources.fundus import build_fundus
 from data_builders.sources.kermany import build_kermany
+from data_builders.sources.marrow import build_marrow
 from data_builders.sources.medmnist import build_medmnist
 from data_builders.sources.mimic_cxr import build_mimic_cxr
 from data_builders.sources.nifti import build_nifti
 from data_builders.sources.nih_cxr14 import build_nih_cxr14
+from data_builders.sources.oct import build_oct
 from data_builders.sources.openi import build_openi
 from data_builders.sources.retina_masks import build_retina_masks
 from data_builders.sources.smear import build_smear
@@ -50,10 +52,12 @@ BUILT_IN = {
     "dicom": build_dicom,
     "fundus": build_fundus,
     "kermany": build_kermany,
+    "marrow": build_marrow,
     "medmnist": build_medmnist,
     "mimic_cxr": build_mimic_cxr,
     "nih_cxr14": build_nih_cxr14,
     "nifti": build_nifti,
+    "oct": build_oct,
     "openi": build_openi,
     "retina_masks": build_retina_masks,
     "smear": build_smear,
