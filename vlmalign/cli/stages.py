@@ -152,6 +152,7 @@ def load_stages() -> None:
         build_judged,
         build_symbolic,
         calibrate,
+        chexalign,
         consult,
         data_filters,
         elicit,
