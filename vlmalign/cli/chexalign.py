@@ -84,7 +84,7 @@ def chexalign(
         losses=losses or {},
         samples=n,
         min_gap=min_gap,
-        max_new_tokens=max_new_tokens or (200 if cases is None else 512),
+        max_new_tokens=max_new_tokens or (size.max_new_tokens if cases is None else 512),
         batch_size=batch_size,
     )
     settings = settings_of(study, preset)

@@ -16,7 +16,7 @@ SCORES = {"plain": "score", "length_controlled": "length_controlled"}
 AGREEMENT = "report_agreement"
 CONTROL = "sft_more"
 START = "sft"
-#: folder of the cases that are answered and scored, below the root, where the source is divided here
+#: what share of the groups teaches the model before, is sampled and judged, and is held out
 ROLES = {"labelled": 0.16, "train": 0.60, "test": 0.24}
 
 
@@ -46,7 +46,9 @@ ANSWERED = (START, CONTROL, *ARMS)
 
 #: training of a large model, as CheXalign has it
 LARGE = {
-    "sft": {"epochs": 1, "batch_size": 4, "gradient_accumulation": 16, "learning_rate": 1e-5, "freeze": ["vision"]},
+    "sft": {
+        "epochs": 1, "batch_size": 4, "gradient_accumulation": 16, "learning_rate": 1e-5, "freeze": ["vision"],
+    },
     "align": {
         "epochs": 1, "batch_size": 4, "gradient_accumulation": 16, "learning_rate": 1e-6, "warmup": 0.1,
         "freeze": ["vision"],
@@ -66,17 +68,22 @@ class Size:
     Attributes:
         slides: groups that are drawn.
         fields: pictures of each.
+        max_new_tokens: of a report.
         sft: changes to the supervised training.
         align: changes to the training on pairs.
     """
 
     slides: int = 500
     fields: int = 4
+    max_new_tokens: int = 200
     sft: Mapping[str, Any] = field(default_factory=dict)
     align: Mapping[str, Any] = field(default_factory=dict)
 
 
-PRESETS = {"full": Size(), "quick": Size(24, 2, {"epochs": 6, "batch_size": 4}, {"epochs": 1, "batch_size": 4})}
+PRESETS = {
+    "full": Size(),
+    "quick": Size(20, 2, 70, {"epochs": 20, "batch_size": 4}, {"epochs": 1, "batch_size": 4}),
+}
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ class Study:
         samples: reports per case.
         min_gap: smallest difference of two scores that makes a pair.
         max_new_tokens: of a report; what is longer is cut, and counted.
-        batch_size: cases that are answered together.
+        batch_size: cases that are sampled together; of greedy answers as many as these have samples.
     """
 
     root: Path
@@ -285,7 +292,8 @@ def _answers(study: Study) -> list[Step]:
     for arm in ANSWERED:
         config = {
             "model": study.model_of(arm), "cases": study.test, "out": study.path("answers", arm), "n": 1,
-            "temperature": 0.0, "max_new_tokens": study.max_new_tokens, "batch_size": study.batch_size,
+            "temperature": 0.0, "max_new_tokens": study.max_new_tokens,
+            "batch_size": study.batch_size * study.samples,
         }  # fmt: skip
         begun = _begun(study) if arm == START else (arm,)
         steps.append(Step(f"answers_{arm}", "generate", config, (*begun, *_ready(study, "test")), 10))

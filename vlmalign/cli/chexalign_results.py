@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from vlmalign.cli.chexalign_plan import ANSWERED, ARMS, CONTROL, SCORES, START, Study
@@ -118,8 +119,6 @@ ERRORS = ("false_finding", "missing_finding", "wrong_location", "wrong_severity"
 
 def _whole_reports(study: Study, arm: str) -> dict[str, float | None]:
     """Whether each report is right in all that is known of its case; empty where no finding is known."""
-    from pathlib import Path
-
     logic = load_logic(study.logic)
     given = read_cases([Path(study.truths)], logic)
     if not given.truths:
