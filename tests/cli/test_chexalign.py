@@ -14,8 +14,10 @@ import yaml
 from data_builders.judges.error_counts import CATEGORIES
 from vlmalign.cli.chexalign import chexalign
 from vlmalign.cli.chexalign_plan import ANSWERED, ARMS, Study, chexalign_steps
+from vlmalign.cli.chexalign_results import collect_chexalign
 from vlmalign.cli.pipeline import Step
 from vlmalign.cli.stages import StageError, run_stage
+from vlmalign.evaluation.chexalign_report import render_chexalign
 from vlmalign.records import Candidate, Judgement, Preference, read_manifest, read_records
 
 SETTINGS = {"seed": 103, "jobs": 2, "preset": "quick"}
@@ -141,6 +143,23 @@ def test_pairs_are_best_over_worst_by_each_score_and_ties_are_counted(finished, 
         assert counts["ties"] > 0 and counts["cases_without_pair"] + len(pairs) == counts["cases"]
 
 
+def test_where_no_finding_is_known_whole_reports_are_unknown_and_all_else_is_as_it_was(
+    finished, results, tmp_path
+):
+    own = Study(
+        finished, LOGIC, "m", cases=finished / "labels" / "train", test_cases=finished / "labels" / "test"
+    )  # fmt: skip
+    found = collect_chexalign(own, {**results["config"], "cases": "labels", "test_cases": "labels"})
+    for arm, figures in found["arms"].items():
+        was = results["arms"][arm]
+        whole = figures.pop("whole_report_accuracy")
+        assert whole["mean"] is None and whole["excluded"] == was["whole_report_accuracy"]["n"]
+        assert figures == {name: figure for name, figure in was.items() if name != "whole_report_accuracy"}
+        figures["whole_report_accuracy"] = whole
+    page = render_chexalign(found, tmp_path / "report.html").read_text()
+    assert "Whole report right, dpo" not in page and "Agreement, dpo minus sft_more" in page
+
+
 def test_the_report_is_one_file_without_scripts_or_addresses(finished):
     page = (finished / "report.html").read_text()
     assert "Truer reports, or longer ones?" in page and "times the policy before" in page
@@ -149,7 +168,7 @@ def test_the_report_is_one_file_without_scripts_or_addresses(finished):
 
 def test_the_same_command_continues_to_the_same_and_another_is_refused(finished, results):
     shutil.rmtree(finished / "agreement" / "orpo")
-    chexalign(out=finished, **SETTINGS)
+    chexalign(out=finished, **{**SETTINGS, "jobs": 1})
     again = json.loads((finished / "results.json").read_text())
     assert again | {"seconds": None} == results | {"seconds": None}
     with pytest.raises(ValueError, match="holds a run of chexalign with other settings"):

@@ -27,6 +27,7 @@ LENGTH = {
     "words": ("words", "per report", False),
     "words_over_reference": ("x reference", "all words / all words of the references", False),
     "words_over_start": ("x before", "all words / all words of the policy before", False),
+    "words_ratio": ("ratio", "mean of words / words of the reference", False),
     "words_per_claim": ("verbosity", "words per claim that can be read", False),
     "longer_than_reference": ("longer", "than their reference", True),
     "cut": ("cut", "by the token limit", True),
