@@ -81,7 +81,7 @@ def chexalign(
         judge=_judge_config(judge, judge_settings),
         supervised=_supervised(sft, merge(usual["sft"], size.sft)),
         align=merge(merge(usual["align"], size.align), align or {}),
-        losses=merge(usual["losses"], losses or {}),
+        losses=losses or {},
         samples=n,
         min_gap=min_gap,
         max_new_tokens=max_new_tokens or (size.max_new_tokens if cases is None else 512),
