@@ -51,6 +51,8 @@ def test_the_score_is_matched_over_matched_and_errors_and_length_divides_it(make
     ratio = len(long.text.split()) / len(TOLD.split())
     controlled = ReportAgreementReward("peripheral_smear", length_controlled=True).score([case], [long])
     assert controlled.mean[0] == pytest.approx(3 / 4 / ratio)
+    assert plain.components["length_controlled"][0] == controlled.mean[0]  # so that either can choose pairs
+    assert controlled.components["plain"][0] == plain.mean[0]
     short = make.candidate("The stain of the field is pale.")
     both = [ReportAgreementReward("peripheral_smear", length_controlled=c).score([case], [short]) for c in (0, 1)]
     assert both[0].mean == both[1].mean == pytest.approx((1 / 3,))

@@ -177,6 +177,7 @@ def load_stages() -> None:
         build_judged,
         build_symbolic,
         calibrate,
+        chexalign,
         consult,
         data_convert,
         data_filters,

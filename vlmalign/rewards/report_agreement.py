@@ -100,6 +100,10 @@ class ReportAgreementReward:
     language model's counts. With `length_controlled` it is divided by max(words of the report / words of the
     reference, 1), as CheXalign does (Hein et al. 2024), so that saying more does not pay by itself.
 
+    Components: the counts of `Agreement`, `length_ratio`, and both scores, `plain` and `length_controlled`,
+        whichever
+    of the two is the score.
+
     A report is invalid when its case has no reference text, when nothing can be read in either, or when nothing in
     them can be compared.
 
@@ -142,5 +146,7 @@ class ReportAgreementReward:
         if plain is None:
             return None, "nothing to compare", {}
         ratio = len(candidate.text.split()) / len(text.split())
-        parts = {**{name: float(n) for name, n in found._asdict().items()}, "plain": plain, "length_ratio": ratio}
-        return plain / max(ratio, 1.0) if self.length_controlled else plain, None, parts
+        controlled = plain / max(ratio, 1.0)
+        counts = {name: float(n) for name, n in found._asdict().items()}
+        parts = {**counts, "plain": plain, "length_controlled": controlled, "length_ratio": ratio}
+        return controlled if self.length_controlled else plain, None, parts
