@@ -38,8 +38,8 @@ def test_a_prompt_is_never_chosen_by_the_test_items():
 
 def test_chance_wins_among_many_tasks_do_not_survive_holm():
     rng = np.random.default_rng(3)
-    tasks = {str(k): TaskScores(*({"p": PromptScores([], rng.integers(0, 2, 50).tolist())} for _ in "ab"), range(50))
-             for k in range(60)}  # fmt: skip
+    draws = [[{"p": PromptScores([], rng.integers(0, 2, 50).tolist())} for _ in "ab"] for _ in range(60)]
+    tasks = {str(k): TaskScores(*both, range(50)) for k, both in enumerate(draws)}
     found = win_tie_loss(tasks)
     assert found.tested["win"] + found.tested["loss"] >= 1
     assert found.after_holm == {"win": 0, "tie": 60, "loss": 0, "not compared": 0}

@@ -48,6 +48,7 @@ def judge_against_margin(
     alpha: float = 0.05,
     excluded: int = 0,
     names: tuple[str, str] = ("the first", "the second"),
+    share: bool = True,
 ) -> MarginVerdict:
     """Answer one question about two models on the same items.
 
@@ -68,6 +69,7 @@ def judge_against_margin(
         alpha: see above.
         excluded: further items that were excluded before this call.
         names: of the two models.
+        share: the score lies between 0 and 1, and is told in points of 100.
 
     Raises:
         ValueError: the margin is not positive, alpha not in (0, 0.5), or the question another one.
@@ -91,7 +93,12 @@ def judge_against_margin(
     difference = paired_difference(first, second, groups, excluded=excluded, level=level)
     shown = _shown(question, difference, margin)
     return MarginVerdict(
-        question, shown, difference, level, margin, _sentence(question, shown, difference, level, margin, names)
+        question,
+        shown,
+        difference,
+        level,
+        margin,
+        _sentence(question, shown, difference, level, margin, names, share),
     )
 
 
@@ -106,21 +113,28 @@ def _shown(question: Question, difference: Estimate, margin: float) -> bool | No
 
 
 def _sentence(
-    question: Question, shown: bool | None, found: Estimate, level: float, margin: float, names: tuple[str, str]
+    question: Question,
+    shown: bool | None,
+    found: Estimate,
+    level: float,
+    margin: float,
+    names: tuple[str, str],
+    share: bool,
 ) -> str:
     first, second = names
-    within = f"within {100 * margin:g} points"
+    scale, form, unit = (100, "+.1f", " points") if share else (1, "+.3g", "")
+    most = f"{scale * margin:g}{unit}"
     claims = {
         "superiority": f"better than {second}",
-        "non-inferiority": f"not worse than {second} by {100 * margin:g} points or more",
-        "equivalence": f"equivalent to {second} {within}",
+        "non-inferiority": f"not worse than {second} by {most} or more",
+        "equivalence": f"equivalent to {second} within {most}",
     }
     claim = claims[question]
     if found.low is None or found.high is None or found.mean is None:
         return f"whether {first} is {claim} cannot be said: {found.method}, {found.excluded} items excluded."
     figures = (
-        f"{100 * found.mean:+.1f} points, {100 * level:g}% interval {100 * found.low:+.1f} to "
-        f"{100 * found.high:+.1f}"
+        f"{scale * found.mean:{form}}{unit}, {100 * level:g}% interval "
+        f"{scale * found.low:{form}} to {scale * found.high:{form}}"
         f" (n {found.n}, {found.n_groups} groups, {found.excluded} excluded)"
     )
     if shown:

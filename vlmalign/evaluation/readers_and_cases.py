@@ -79,7 +79,8 @@ def reader_figure(
     V^2 / (R^2 / (I - 1) + C^2 / (J - 1) + E^2 / ((I - 1)(J - 1))), and as in Hillis 2007 (Stat. Med. 26:596) no
     negative component shortens V. The interval of a proportion p is made for its logit, with V / (p (1 - p))^2, as
     a symmetric one is too short on the side of one half. For these readers: clusters are cases, see
-    `cluster_estimate`. Where every value is 0, or 1, Clopper-Pearson with one trial per reader or per case.
+    `cluster_estimate`. Where all values are the same (all wins, all ties), Clopper-Pearson with one trial per
+    reader, or per case, that might have differed.
 
     Args:
         values: (n,) a win as 1, a tie as 0.5, a loss as 0; or ratings. None: excluded, and counted.
