@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,8 +108,9 @@ def compare_folders(
     results["subgroups"] = compare_subgroups(runs, main, labels, expected, seed=seed)
     results["names"] = list(names)
     results["setup"] = {
-        "a_sha256": a.sha256, "b_sha256": b.sha256, "kind": kind, "logic": None if domain is None else domain.name,
-        "cases_sha256": [] if given is None else sorted(given.hashes), "margin": margin, "metric": main, "seed": seed,
+        "a_sha256": a.sha256, "b_sha256": b.sha256, "kind": kind, "margin": margin,
+        "logic": None if domain is None else domain.name, "metric": main, "seed": seed,
+        "cases_sha256": [] if given is None else sorted(given.hashes),
     }  # fmt: skip
     reliability: dict[str, CalibrationFigures] = {}
     results["reliability"] = {}
@@ -155,7 +156,8 @@ def _check_options(
 def _candidates(folder: Path, given: GivenCases, logic: Logic, scope: Sequence[str]) -> _Run:
     scored, counts = score_against(folder, given, logic, scope)
     opened = RecordFolder(folder, Candidate)
-    ids, texts = {}, {}
+    ids: dict[tuple[Hashable, ...], str] = {}
+    texts = {}
     for candidate in opened:
         task = "conversation" if candidate.extra.get("concepts") else "report"
         ids[None, candidate.case_id, candidate.sampling.sample, task] = candidate.id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from vlmalign.evaluation.against import verdict_on
@@ -129,14 +130,27 @@ def outcomes(compared: Mapping[str, Mapping[str, Any]], less: Collection[str] = 
     after_holm: list[Outcome] = []
     for name, each in compared.items():
         difference = Estimate.from_dict(each["difference"])
-        if name in less and difference.mean is not None:
-            ends = (None, None) if difference.low is None else (-(difference.high or 0.0), -difference.low)
-            difference = Estimate(-difference.mean, *ends, difference.n, difference.n_groups, 0, difference.method)
+        if name in less:
+            difference = turned(difference)
         tested.append(by_interval(difference))
         raw.append(by_sign(difference))
         after_holm.append(by_p(difference, each["p_holm"]))
     counts = {"tested": tested, "raw": raw, "after_holm": after_holm}
     return {name: count_outcomes(each) for name, each in counts.items()}
+
+
+def turned(difference: Estimate) -> Estimate:
+    """The other side's lead.
+
+    Example:
+        >>> turned(Estimate(0.1, -0.1, 0.3, 9, 9, 0, "t")).low
+        -0.3
+    """
+    if difference.mean is None:
+        return difference
+    if difference.low is None or difference.high is None:
+        return replace(difference, mean=-difference.mean)
+    return replace(difference, mean=-difference.mean, low=-difference.high, high=-difference.low)
 
 
 def agreement_tables(pairs: Pairs, metric: str, names: tuple[str, str]) -> list[CrossTable]:
