@@ -156,7 +156,7 @@ def test_a_subgroup_that_no_compared_item_is_of_is_named_as_empty(compared, refu
             build.commit(case.id, [Case.model_validate(told)])
     a = answer(given, tmp_path / "a", "Platelets are few.", only=4)
     b = answer(given, tmp_path / "b", "Platelets are absent.", only=4)
-    found, page, _ = compared(a, b, "--cases", given, "--by", "sex", "--examples", "0")
+    found, page, _ = compared(a, b, "--cases", given, "--by", "sex", "--metric", "omissions")
     states = {name: each["state"] for name, each in found["subgroups"]["sex"]["subgroups"].items()}
     assert states == {"f": "no other subgroup", "m": "empty subgroup"}
     assert "empty subgroup" in page

@@ -38,7 +38,7 @@ def compare_runs(
 
     Args:
         runs: the items that both have.
-        metric: the main one, about which the verdicts are; None: the first.
+        metric: the main one, about which the verdicts are; None: the first of which something is scored.
         margin: the largest difference of no interest in the main metric, in its units.
         less_is_better: further metrics of which less is better.
         names: of the runs.
@@ -56,7 +56,8 @@ def compare_runs(
     """
     less = frozenset(less_is_better) | LESS_IS_BETTER
     found = {name: compare_values(runs.pairs, name, less, seed) for name in metric_names(runs.pairs)}
-    main = metric or next(iter(found))
+    scored = [name for name, each in found.items() if each["difference"]["mean"] is not None]
+    main = metric or next(iter(scored or found))
     if main not in found:
         raise ValueError(f"no item has the metric {main!r}: choose from {', '.join(found)}")
     _adjust(found)

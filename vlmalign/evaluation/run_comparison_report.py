@@ -172,7 +172,9 @@ def _card(verdict: Mapping[str, Any]) -> dict[str, str]:
     shown = verdict["shown"]
     word = {True: "shown", False: "not shown", None: "cannot be said"}[shown]
     sentence = str(verdict["sentence"])
-    return {"question": str(verdict["question"]), "verdict": word, "sentence": sentence[:1].upper() + sentence[1:],
+    for start in ("it is", "whether"):  # the name of a run stays as it is
+        sentence = sentence.replace(start, start.capitalize(), 1) if sentence.startswith(start) else sentence
+    return {"question": str(verdict["question"]), "verdict": word, "sentence": sentence,
             "kind": "benefit" if shown else "undecided"}  # fmt: skip
 
 
