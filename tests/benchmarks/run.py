@@ -24,7 +24,7 @@ from typing import Any, Literal
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch  # noqa: E402
-from benchmarks import grpo, judge_client, record_validation, rollout  # noqa: E402
+from benchmarks import grpo, judge_client, reader_coverage, record_validation, rollout  # noqa: E402
 from benchmarks.ours import OurStep  # noqa: E402
 from benchmarks.peer import PeerStep  # noqa: E402
 from benchmarks.setting import BETA, PAIRS, Pair, adapt, build, pairs, stir  # noqa: E402
@@ -58,7 +58,7 @@ CASES = [
     Case("grpo_step_kl", 1000, 2.0, kind="grpo", beta=0.04),
 ]
 #: against a known limit, with no peer: measure, line
-FIGURES: dict[str, Any] = {m.NAME: m for m in (judge_client, record_validation)}
+FIGURES: dict[str, Any] = {m.NAME: m for m in (judge_client, record_validation, reader_coverage)}
 GRPO = "counted: processing, vision, prompts, sampling, reward, {}update; nothing is kept between rounds"
 ALL_PAIRS = "one prompt a step, as TRL's six pairs of four prompts are 48 rows and many gigabytes"
 REMARKS = {

@@ -155,7 +155,7 @@ def _coverage(draw, truth, repeats=400):
     return hits / repeats
 
 
-@pytest.mark.parametrize("n_groups", [8, 40])
+@pytest.mark.parametrize("n_groups", [8, 29, 30, 40])
 def test_clustered_intervals_cover_at_the_stated_rate(n_groups):
     def draw(rng):
         return cluster_estimate(_clustered(rng, n_groups, 6).ravel(), np.repeat(np.arange(n_groups), 6))
@@ -189,3 +189,23 @@ def test_crossed_seeds_and_groups_cover_at_the_stated_rate_where_nested_ones_do_
 
     assert 0.90 <= _coverage(lambda rng: difference(rng, True), 0.1, repeats=300) <= 0.995
     assert _coverage(lambda rng: difference(rng, False), 0.1, repeats=300) < 0.85
+
+
+@pytest.mark.parametrize("n_groups", [12, 36])
+def test_proportions_near_an_end_cover_at_the_stated_rate(n_groups):
+    def draw(rng):
+        chance = rng.beta(0.95 * 6, 0.05 * 6, n_groups)  # 95 % right on average, groups differ
+        values = (rng.random((n_groups, 4)) < chance[:, None]).astype(float)
+        return cluster_estimate(values.ravel(), np.repeat(np.arange(n_groups), 4))
+
+    assert _coverage(draw, 0.95, repeats=300) >= 0.92
+
+
+def test_paired_shares_that_rarely_differ_cover_at_the_stated_rate():
+    def draw(rng):
+        tilt = rng.choice([-0.06, 0.1], size=(34, 1))  # 2 points better on average
+        differ = np.where(rng.random((34, 4)) < np.abs(tilt), np.sign(tilt), 0.0)
+        a = np.maximum(differ, 0)
+        return paired_difference(a.ravel(), (a - differ).ravel(), np.repeat(np.arange(34), 4))
+
+    assert _coverage(draw, 0.02, repeats=300) >= 0.92

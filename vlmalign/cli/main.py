@@ -19,6 +19,7 @@ from vlmalign.cli import (  # noqa: F401  - they add to `vlmalign build`
     cache,
     calibrate,
     chat,
+    compare,
     consult,
     data,
     demo,
@@ -86,6 +87,7 @@ app.command("best-of-n")(best_of_n.command)
 app.command("calibrate")(calibrate.calibrate)
 app.command("elicit")(elicit.elicit)
 app.add_typer(evaluate.app, name="evaluate")
+app.command("compare")(compare.compare)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(cache.app, name="cache")
 app.command("models")(models.models)

@@ -3,6 +3,15 @@
 Everything is built on one form: a statistic as a function of cluster weights. All ones give the point
 estimate, multinomial counts a cluster bootstrap (Field & Welsh 2007, J. R. Stat. Soc. B 69:369), ones with
 one cluster set to zero the delete-one-cluster jackknife (Efron & Stein 1981, Ann. Stat. 9:586).
+
+The policy, in one place; `cluster_estimate` and `paired_difference` follow it, and the tests check its coverage:
+
+* from 30 clusters on a percentile cluster bootstrap; below, t on cluster means (jackknife, G - 1 df);
+* a proportion of 0 or n events: Clopper-Pearson on clusters; of few events: no shorter than `rare_events` says;
+* few clusters that differ between two arms: no shorter than if none did;
+* several training seeds: t over seeds, two-way where groups recur; two clusters per item: `dyadic`;
+* readers and cases: `readers_and_cases`; subgroups: `subgroups`; tests of a paired difference: `paired_tests`;
+* a single cluster, or nothing scored: no interval, and the reason is told.
 """
 
 from __future__ import annotations

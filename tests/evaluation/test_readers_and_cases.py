@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from vlmalign.evaluation.reader_simulation import ReaderWorld, cases_needed, expected_width, simulate_coverage
+from vlmalign.evaluation.readers_and_cases import Components, reader_figure, variance_components
+
+
+def crossed(table):
+    """Values, readers and cases of a table (readers, cases)."""
+    table = np.asarray(table, dtype=float)
+    i, j = table.shape
+    return table.ravel().tolist(), np.repeat(np.arange(i), j).tolist(), np.tile(np.arange(j), i).tolist()
+
+
+def test_ratings_of_two_readers_on_three_cases_by_hand():
+    # reader means 2 and 4, case means 2, 3, 4, residuals 0: MS_readers 6, MS_cases 2, MS_rest 0
+    # V = (6 + 2 - 0) / 6 = 4/3; df = 8^2 / (6^2 / 1 + 2^2 / 2) = 64 / 38
+    found = reader_figure(*crossed([[1, 2, 3], [3, 4, 5]]), proportion=False)
+    assert found.components == pytest.approx((2.0, 1.0, 0.0))
+    assert found.df == pytest.approx(64 / 38)
+    half = stats.t.ppf(0.975, 64 / 38) * (4 / 3) ** 0.5
+    assert (found.new_readers.low, found.new_readers.high) == pytest.approx((3 - half, 3 + half))
+    # these readers: case means 2, 3, 4, se 1 / sqrt(3), t(2) = 4.302653
+    assert found.these_readers.high == pytest.approx(3 + 4.302653 / 3**0.5, abs=1e-5)
+
+
+def test_components_are_those_of_the_analysis_of_variance_when_fully_crossed():
+    table = np.random.default_rng(0).normal(size=(5, 12)) + np.arange(5)[:, None] + np.arange(12)[None] / 2
+    i, j = table.shape
+    readers, cases = (table.mean(1) - table.mean()), (table.mean(0) - table.mean())
+    rest = table - table.mean() - readers[:, None] - cases[None]
+    ms_r, ms_c = j * (readers**2).sum() / (i - 1), i * (cases**2).sum() / (j - 1)
+    ms_e = (rest**2).sum() / ((i - 1) * (j - 1))
+    values, who, what = crossed(table)
+    found = variance_components(np.array(values), np.array(who), np.array(what))
+    assert found == pytest.approx(((ms_r - ms_e) / j, (ms_c - ms_e) / i, ms_e))
+
+
+def test_components_of_an_incomplete_design_are_unbiased():
+    rng = np.random.default_rng(1)
+    found = []
+    for _ in range(300):
+        table = rng.normal(0, 1, (6, 1)) + rng.normal(0, 2, (1, 15)) + rng.normal(0, 1, (6, 15))
+        read = np.stack([np.roll(np.arange(15) < 7, 2 * k) for k in range(6)])  # seven cases each
+        who, what = np.nonzero(read)
+        found.append(variance_components(table[read], who, what))
+    assert np.mean(found, axis=0) == pytest.approx((1, 4, 1), abs=0.35)
+
+
+def test_the_two_estimands_differ_and_few_readers_speak_for_themselves():
+    table = np.tile([[1.0] * 9 + [0.0], [0.0] * 9 + [1.0]], (1, 4))  # one likes the model, one does not
+    found = reader_figure(*crossed(table))
+    assert found.reported == "these readers"
+    assert found.new_readers.high - found.new_readers.low > 0.9
+    assert found.these_readers.high - found.these_readers.low < 0.05
+    assert reader_figure(*crossed(np.tile(table, (3, 1)))).reported == "new readers"
+
+
+def test_one_reader_has_an_interval_for_this_reader_only():
+    found = reader_figure(*crossed([[1, 0, 1, 1, 0, 1]]))
+    assert found.new_readers.low is None and "a single reader" in found.new_readers.method
+    assert found.these_readers.low is not None
+
+
+def test_unanimous_wins_leave_to_new_readers_what_clopper_and_pearson_leave():
+    # three readers, all for it: 0.025 ** (1 / 3)
+    found = reader_figure(*crossed(np.ones((3, 20))))
+    assert (found.new_readers.low, found.new_readers.high) == (pytest.approx(0.025 ** (1 / 3)), 1.0)
+    assert found.these_readers.low == pytest.approx(0.025 ** (1 / 20))
+
+
+def test_nothing_but_ties_is_one_half_and_not_known_to_be_so_exactly():
+    found = reader_figure(*crossed(np.full((3, 8), 0.5)))
+    assert found.new_readers.mean == 0.5
+    assert found.new_readers.high - found.new_readers.low > 0.2
+    assert found.these_readers.high - found.these_readers.low > 0.2
+
+
+def test_repeats_and_missing_values_are_counted_and_do_not_weigh():
+    values, who, what = crossed([[1, 0, 1], [1, 1, 0]])
+    plain = reader_figure(values, who, what)
+    found = reader_figure([*values, 1, None], [*who, 0, 1], [*what, 0, 2])
+    assert found.new_readers.mean == plain.new_readers.mean
+    assert (found.repeats, found.new_readers.excluded, found.new_readers.n) == (1, 1, 6)
+
+
+def test_cases_read_by_one_reader_each_are_clustered_by_reader():
+    found = reader_figure([1, 1, 0, 0, 0, 1], list("aabbcc"), range(6))
+    assert found.components is None and "3 groups" in found.new_readers.method
+
+
+def test_bad_values_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"reader 'r' has 3.0 on case 'c', outside \[0, 1\]"):
+        reader_figure([3.0], ["r"], ["c"])
+    with pytest.raises(ValueError, match="give one each"):
+        reader_figure([1.0], ["r"], [])
+
+
+@pytest.mark.parametrize(("readers", "cases", "least"), [(2, 28, 0.92), (4, 30, 0.91), (8, 40, 0.89)])
+def test_intervals_for_new_readers_cover_and_those_of_cases_alone_do_not(readers, cases, least):
+    found = simulate_coverage(readers, cases, studies=200)
+    assert found.new_readers >= least
+    assert found.these_readers >= 0.88
+    assert found.case_only < 0.87
+
+
+def test_intervals_cover_with_ties_and_a_strong_effect():
+    found = simulate_coverage(4, 25, studies=150, world=ReaderWorld(effect=1.2, ties=0.2))
+    assert found.new_readers >= 0.9
+
+
+def test_more_cases_do_not_help_where_readers_differ():
+    alike, apart = Components(0.0, 0.05, 0.2), Components(0.02, 0.05, 0.2)
+    n = cases_needed(alike, 4, 0.2)
+    assert expected_width(alike, 4, n) <= 0.2 < expected_width(alike, 4, n - 1)
+    assert cases_needed(apart, 4, 0.2) is None
+    assert cases_needed(apart, 20, 0.2) is not None

@@ -1,0 +1,107 @@
+"""`vlmalign compare`: two runs over the same items, with every difference tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vlmalign.cli.console import console
+from vlmalign.cli.figures import figure, show_rows, write_figures
+
+MARGIN = 0.02
+
+
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="folder of candidates or of judgements")],
+    run_b: Annotated[Path, typer.Argument(help="another one, over the same items")],
+    cases: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="their cases: truth, groups, pictures, subgroups; needed for candidates; may be repeated"
+        ),
+    ] = None,
+    logic: Annotated[str, typer.Option(help="clinical logic: a name or a YAML file")] = "peripheral_smear",
+    in_scope: Annotated[
+        list[str] | None, typer.Option(help="concepts that an expert can verify; default: all observed")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="the metric that the verdicts are about; default: the first")
+    ] = None,
+    margin: Annotated[
+        float, typer.Option(help="the largest difference of no interest, in the metric's units; state it before")
+    ] = MARGIN,
+    less_is_better: Annotated[
+        list[str] | None, typer.Option(help="a further metric of which less is better")
+    ] = None,
+    by: Annotated[
+        list[str] | None, typer.Option(help="subgroups: sex, age_band, site, laterality; default: those told")
+    ] = None,
+    confidence: Annotated[
+        list[Path] | None, typer.Option(help="judgements with A's confidence, then B's (`vlmalign elicit`)")
+    ] = None,
+    names: Annotated[
+        str | None, typer.Option(help="what to call them: NAME_A,NAME_B; default: the folders")
+    ] = None,
+    common_only: Annotated[
+        bool, typer.Option("--common-only", help="compare what both have; the others are counted")
+    ] = False,
+    examples: Annotated[int, typer.Option(min=0, help="changed items to show, of either direction")] = 4,
+    seed: Annotated[int, typer.Option(help="of bootstraps and of which examples are shown")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
+    report: Annotated[Path | None, typer.Option(help="write a self-contained HTML page here")] = None,
+) -> None:
+    """Compare two runs item by item: paired differences, McNemar, margins, Holm, wins and losses, subgroups.
+
+    For example: vlmalign compare dpo/answers sft/answers --cases roles/test --margin 0.05 --json results.json
+    --report report.html
+
+    Runs over different items are refused unless --common-only says that only the shared ones count. Nothing of the
+    margin's verdicts is worth anything if the margin was chosen after a look at the figures.
+    """
+    from vlmalign.cli.comparing import compare_folders, named
+
+    found = compare_folders(
+        run_a, run_b, names=named(names, run_a, run_b), cases=cases or (), logic=logic, in_scope=in_scope,
+        metric=metric, margin=margin, less_is_better=less_is_better or (), by=by, confidence=confidence or (),
+        common_only=common_only, examples=examples, seed=seed,
+    )  # fmt: skip
+    _show(found.results)
+    write_figures(found.results, json_file)
+    if report is not None:
+        from vlmalign.evaluation.run_comparison_report import render_run_comparison
+
+        path = render_run_comparison(found.results, found.examples, report, reliability=found.reliability)
+        console.print(f"wrote {path}", markup=False)
+
+
+def _show(results: Mapping[str, Any]) -> None:
+    from vlmalign.evaluation.run_comparison_report import show_p
+
+    counts = results["counts"]
+    console.print(
+        f"A: {results['names'][0]}, B: {results['names'][1]}; {counts['items']} items of both in "
+        f"{counts['groups']} groups; 95 % intervals",
+        markup=False,
+    )
+    for note in results["notes"]:
+        console.print(note, markup=False)
+    show_rows(
+        "A minus B",
+        [
+            (name.replace("_", " "), figure(each["difference"], share=each["share"], signed=each["share"]),
+             f"p {show_p(each.get('p'))}, Holm {show_p(each.get('p_holm'))}", str(each["verdict"]))
+            for name, each in results["metrics"].items()
+        ],
+    )  # fmt: skip
+    outcome = results["win_tie_loss"]
+    show_rows(
+        f"wins, ties and losses of A over {outcome['over']}",
+        [(title, ", ".join(f"{n} {word}" for word, n in outcome[key].items()))
+         for key, title in (("tested", "tested"), ("after_holm", "after Holm"), ("raw", "by the sign alone"))],
+    )  # fmt: skip
+    console.print()
+    for verdict in results["verdicts"]:
+        console.print(f"{verdict['question']}: {verdict['sentence']}", markup=False)

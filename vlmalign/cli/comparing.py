@@ -1,0 +1,256 @@
+"""Two folders of candidates or judgements -> what `vlmalign compare` tells of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_builders import HIDDEN_STATEMENTS
+from vlmalign.cli.given_truth import GivenCases, read_cases, score_against
+from vlmalign.clinical import Logic, load_logic
+from vlmalign.evaluation import mark_report
+from vlmalign.evaluation.calibration import CalibrationFigures, calibration_figures
+from vlmalign.evaluation.html_report import ExampleAnswer
+from vlmalign.evaluation.report_metrics import Span
+from vlmalign.evaluation.reward_report import small_png
+from vlmalign.evaluation.run_comparison import changed, compare_runs, compare_subgroups
+from vlmalign.evaluation.run_comparison_report import ChangedExample
+from vlmalign.evaluation.run_items import PairedRuns, RunItem, items_of_judgements, items_of_scores, pair_runs
+from vlmalign.evaluation.subgroups import ATTRIBUTES, label_of
+from vlmalign.records import Candidate, Case, DataError, Judgement, RecordFolder
+from vlmalign.records.manifest import read_manifest
+
+Say = Callable[[RunItem], list[Span]]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What was found: `results` for the JSON file, and what the page shows beside it."""
+
+    results: dict[str, Any]
+    examples: list[ChangedExample]
+    reliability: dict[str, CalibrationFigures]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One folder: its items, counts, and how to show what it says of an item."""
+
+    items: list[RunItem]
+    counts: dict[str, Any]
+    sha256: str
+    say: Say
+
+
+def named(names: str | None, run_a: Path, run_b: Path) -> tuple[str, str]:
+    """What the runs are called: as given, or their folders' names; the whole paths where these are the same.
+
+    Raises:
+        ValueError: not two names, or twice the same; twice the same folder.
+
+    Example:
+        >>> named(None, Path("dpo/answers"), Path("sft/answers")), named("new,old", Path("x"), Path("y"))
+        (('dpo/answers', 'sft/answers'), ('new', 'old'))
+    """
+    if run_a.resolve() == run_b.resolve():
+        raise ValueError(f"{run_a} is given twice: name two runs")
+    if names is None:
+        return (run_a.name, run_b.name) if run_a.name != run_b.name else (str(run_a), str(run_b))
+    found = tuple(part.strip() for part in names.split(","))
+    if len(found) != 2 or not all(found) or found[0] == found[1]:
+        raise ValueError(f"--names is {names!r}: expected two different ones, NAME_A,NAME_B")
+    return found[0], found[1]
+
+
+def compare_folders(
+    run_a: Path,
+    run_b: Path,
+    *,
+    names: tuple[str, str],
+    cases: Sequence[Path] = (),
+    logic: str = "peripheral_smear",
+    in_scope: Sequence[str] | None = None,
+    metric: str | None = None,
+    margin: float = 0.02,
+    less_is_better: Sequence[str] = (),
+    by: Sequence[str] | None = None,
+    confidence: Sequence[Path] = (),
+    common_only: bool = False,
+    examples: int = 4,
+    seed: int = 0,
+) -> Compared:
+    """Compare two folders of the same kind; see the options of `vlmalign compare`.
+
+    Raises:
+        DataError: a folder that cannot be used, or two of different kinds.
+        ValueError: options that do not fit, or runs over different items.
+    """
+    kind = _kind(run_a, run_b)
+    _check_options(kind, cases, by, confidence, margin)
+    domain = load_logic(logic) if cases else None
+    given = None if domain is None else read_cases(cases, domain)
+    if kind == "candidate":
+        assert given is not None and domain is not None
+        scope = in_scope or [c for c in domain.order if c not in set(domain.derived_concepts)]
+        a, b = (_candidates(run, given, domain, scope) for run in (run_a, run_b))
+    else:
+        a, b = (_judgements(run, given) for run in (run_a, run_b))
+    runs = pair_runs(a.items, b.items, common_only=common_only)
+    results = compare_runs(
+        runs, metric=metric, margin=margin, less_is_better=less_is_better, names=names, seed=seed
+    )
+    main = results["metric"]
+    results["counts"] |= {"a": a.counts, "b": b.counts, "changed": len(changed(runs, main))}
+    labels, expected = ({}, {}) if given is None else _labels(given, by)
+    results["subgroups"] = compare_subgroups(runs, main, labels, expected, seed=seed)
+    results["names"] = list(names)
+    results["setup"] = {
+        "a_sha256": a.sha256, "b_sha256": b.sha256, "kind": kind, "margin": margin,
+        "logic": None if domain is None else domain.name, "metric": main, "seed": seed,
+        "cases_sha256": [] if given is None else sorted(given.hashes),
+    }  # fmt: skip
+    reliability: dict[str, CalibrationFigures] = {}
+    results["reliability"] = {}
+    for side, folder in enumerate(confidence):
+        found, told = _reliability(folder, [pair[side] for pair in runs.pairs], main)
+        if found is not None:
+            reliability[names[side]] = found
+        results["reliability"]["ab"[side]] = {**told, **({} if found is None else found.to_dict())}
+    shown = _examples(runs, main, (a.say, b.say), names, given, cases, examples, seed)
+    return Compared(results, shown, reliability)
+
+
+def _kind(run_a: Path, run_b: Path) -> str:
+    kinds = [read_manifest(run).kind for run in (run_a, run_b)]
+    if kinds[0] != kinds[1]:
+        raise DataError(f"it holds {kinds[1]} records, {run_a} {kinds[0]} records",
+                        "Compare two folders of the same kind.", file=run_b)  # fmt: skip
+    if kinds[0] not in ("candidate", "judgement"):
+        raise DataError(f"it holds {kinds[0]} records", "Give folders of candidates or of judgements.", file=run_a)
+    return kinds[0]
+
+
+def _check_options(
+    kind: str, cases: Sequence[Path], by: Sequence[str] | None, confidence: Sequence[Path], margin: float
+) -> None:
+    if margin <= 0:
+        raise ValueError(
+            f"--margin is {margin}: give the largest difference of no interest, e.g. 0.02 for 2 points"
+        )
+    if kind == "candidate" and not cases:
+        raise ValueError("--cases is not given: candidates are scored against what is known of their cases")
+    if by and not cases:
+        raise ValueError("--by needs --cases, which tell the subgroups")
+    for attribute in by or ():
+        if attribute not in ATTRIBUTES:
+            raise ValueError(f"--by {attribute!r} is not known: choose from {', '.join(ATTRIBUTES)}")
+    if len(confidence) not in (0, 2):
+        raise ValueError(f"--confidence is given {len(confidence)} times: give A's folder, then B's")
+    if confidence and kind != "candidate":
+        raise ValueError("--confidence is of candidates, and these are judgements: drop it")
+
+
+def _candidates(folder: Path, given: GivenCases, logic: Logic, scope: Sequence[str]) -> _Run:
+    scored, counts = score_against(folder, given, logic, scope)
+    opened = RecordFolder(folder, Candidate)
+    ids: dict[tuple[Hashable, ...], str] = {}
+    texts = {}
+    for candidate in opened:
+        task = "conversation" if candidate.extra.get("concepts") else "report"
+        ids[None, candidate.case_id, candidate.sampling.sample, task] = candidate.id
+        texts[candidate.id] = candidate
+
+    def say(item: RunItem) -> list[Span]:
+        candidate = texts[item.record]
+        if len(candidate.messages) > 1:
+            return [Span(f"{turn.role}: {turn.text}\n", "plain") for turn in candidate.messages]
+        return mark_report(logic, candidate.text, item.truth, HIDDEN_STATEMENTS)
+
+    return _Run(items_of_scores(scored, ids), dict(counts), opened.sha256, say)
+
+
+def _judgements(folder: Path, given: GivenCases | None) -> _Run:
+    groups = None if given is None else {case.id: case.group_id for case in given.cases.values()}
+    items, reasons = items_of_judgements(folder, groups)
+    opened = RecordFolder(folder, Judgement)
+    said = {judgement.id: judgement for judgement in opened}
+
+    def say(item: RunItem) -> list[Span]:
+        judgement = said[item.record]
+        told = [f"{judgement.criterion}: {item.category}"]
+        return [Span(text, "plain") for text in (*told, judgement.critique or judgement.invalid_reason) if text]
+
+    counts = {"judgements": len(items), "invalid": sum(reasons.values()), "invalid_reasons": reasons}
+    return _Run(items, counts, opened.sha256, say)
+
+
+def _labels(
+    given: GivenCases, by: Sequence[str] | None
+) -> tuple[dict[str, dict[str, str | None]], dict[str, list[str]]]:
+    """Attribute -> case -> subgroup, and the subgroups that the given cases know, compared or not."""
+    labels = {name: {c.id: label_of(c, name) for c in given.cases.values()} for name in by or ATTRIBUTES}
+    known = {name: sorted({v for v in found.values() if v is not None}) for name, found in labels.items()}
+    for name in by or ():
+        if not known[name]:
+            raise ValueError(f"--by {name}: no case of {given.names} tells its {name}")
+    kept = [name for name in labels if known[name]]
+    return {name: labels[name] for name in kept}, {name: known[name] for name in kept}
+
+
+def _reliability(
+    folder: Path, items: Sequence[RunItem], metric: str
+) -> tuple[CalibrationFigures | None, dict[str, Any]]:
+    """Calibration of a run's confidences where the main metric says right or wrong; and what could not be used."""
+    stated = {}
+    for judgement in RecordFolder(folder, Judgement):
+        if judgement.valid and judgement.confidence is not None and len(judgement.candidate_ids) == 1:
+            stated[judgement.candidate_ids[0]] = judgement.confidence
+    known = [(stated.get(item.record), item.values.get(metric), item.group) for item in items]
+    if any(value not in (0.0, 1.0, None) for _, value, _ in known):
+        raise ValueError(f"--confidence needs a metric of right and wrong, and {metric} is none: choose --metric")
+    used = [(p, value, group) for p, value, group in known if p is not None and value is not None]
+    told = {
+        "items": len(known), "without_confidence": sum(p is None for p, _, _ in known),
+        "without_answer": sum(p is not None and value is None for p, value, _ in known),
+    }  # fmt: skip
+    if not used:
+        return None, told
+    p, labels, groups = (list(column) for column in zip(*used, strict=True))
+    return calibration_figures(p, labels, groups), told
+
+
+def _examples(
+    runs: PairedRuns,
+    metric: str,
+    say: tuple[Say, Say],
+    names: tuple[str, str],
+    given: GivenCases | None,
+    folders: Sequence[Path],
+    wanted: int,
+    seed: int,
+) -> list[ChangedExample]:
+    """Up to `wanted` items of either direction, drawn at random, with their pictures."""
+    differing, rng, shown = changed(runs, metric), random.Random(seed), []
+    sources: dict[str, RecordFolder[Case]] = {}
+    if wanted and given is not None:
+        sources = {case.id: opened for opened in (RecordFolder(f, Case) for f in folders) for case in opened}
+    for sign in (1, -1):
+        of_side = [found for found in differing if found[0] * sign > 0]
+        for _, a, b in rng.sample(of_side, min(wanted, len(of_side))):
+            case = None if given is None else given.cases[a.case_id]
+            images, question = [], ""
+            if case is not None:
+                question = case.messages[-1].text
+                images = [small_png(sources[case.id].image(ref, record=case.id)) for ref in case.images]
+            values = [item.values[metric] for item in (a, b)]
+            note = (
+                f"{metric.replace('_', ' ')}: {values[0]:g} in A, {values[1]:g} in B; drawn among {len(of_side)}"
+            )
+            answers = [
+                ExampleAnswer(name, tell(item)) for name, tell, item in zip(names, say, (a, b), strict=True)
+            ]
+            shown.append(ChangedExample(a.case_id, note, question, images, answers, a.truth))
+    return shown

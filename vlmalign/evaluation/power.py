@@ -1,0 +1,184 @@
+"""How many patients a comparison of two models needs, and what a given number can show."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How paired differences of two models vary.
+
+    Attributes:
+        std: of a single item's difference.
+        correlation: of two items' differences in one cluster (intraclass).
+        items_per_group: items of a cluster, on average.
+        size_variation: standard deviation of the clusters' sizes over their mean.
+    """
+
+    std: float
+    correlation: float = 0.0
+    items_per_group: float = 1.0
+    size_variation: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.std <= 0 or self.items_per_group < 1 or self.size_variation < 0:
+            raise ValueError(
+                f"std={self.std}, items_per_group={self.items_per_group}, size_variation={self.size_variation}: "
+                "expected a std > 0, one item at least, and no negative variation"
+            )
+        if not 0 <= self.correlation <= 1:
+            raise ValueError(f"correlation is {self.correlation}: expected 0 to 1")
+
+    @property
+    def design_effect(self) -> float:
+        """1 + ((1 + cv^2) m - 1) rho (Eldridge et al. 2006, Int. J. Epidemiol. 35:1292).
+
+        Example:
+            >>> Differences(0.5, correlation=0.2, items_per_group=6).design_effect
+            2.0
+        """
+        return 1 + ((1 + self.size_variation**2) * self.items_per_group - 1) * self.correlation
+
+    def standard_error(self, n_groups: int) -> float:
+        """Of the mean difference over all items of so many clusters."""
+        return self.std * (self.design_effect / (n_groups * self.items_per_group)) ** 0.5
+
+
+def of_shares(discordant: float, difference: float, **clusters: float) -> Differences:
+    """Differences of right and wrong answers: variance = (share of items where one alone is right) - difference^2.
+
+    Args:
+        discordant: share of items that exactly one model has right.
+        difference: of the two shares that are right.
+        clusters: further fields of `Differences`.
+
+    Raises:
+        ValueError: the difference is larger than the discordant share, which cannot be.
+
+    Example:
+        >>> round(of_shares(0.25, 0.05).std, 3)  # sqrt(0.25 - 0.0025)
+        0.497
+    """
+    if not abs(difference) <= discordant <= 1:
+        raise ValueError(
+            f"a difference of {difference} with {discordant} discordant: |difference| <= discordant <= 1 always"
+        )
+    return Differences(std=(discordant - difference**2) ** 0.5, **clusters)
+
+
+def from_pilot(differences: Sequence[float | None], groups: Sequence[Hashable]) -> Differences:
+    """Std and intraclass correlation from a pilot's paired differences, by one-way analysis of variance.
+
+    rho = (MSB - MSW) / (MSB + (m0 - 1) MSW), m0 = (N - sum m_g^2 / N) / (G - 1) (Donner 1986, Int. Stat. Rev.
+    54:67), from 0 to 1.
+
+    Raises:
+        ValueError: fewer than two clusters with a difference, or none that varies.
+
+    Example:
+        >>> found = from_pilot([1, 1, 0, 0], list("aabb"))
+        >>> round(found.std, 3), found.correlation, found.items_per_group
+        (0.577, 1.0, 2.0)
+    """
+    known = [(float(d), g) for d, g in zip(differences, groups, strict=True) if d is not None]
+    sizes = np.array(list(Counter(g for _, g in known).values()), dtype=np.float64)
+    n, k = len(known), len(sizes)
+    values = np.array([d for d, _ in known])
+    if k < 2 or not values.std():
+        raise ValueError(f"{n} differences in {k} clusters: give two clusters at least, and differences that vary")
+    number = {g: i for i, g in enumerate(dict.fromkeys(g for _, g in known))}
+    labels = np.array([number[g] for _, g in known])
+    means = np.bincount(labels, values) / sizes
+    between = float((sizes * (means - values.mean()) ** 2).sum() / (k - 1))
+    within = float(((values - means[labels]) ** 2).sum() / (n - k)) if n > k else 0.0
+    typical = (n - float((sizes**2).sum()) / n) / (k - 1)
+    rho = 0.0 if n == k else (between - within) / (between + (typical - 1) * within)
+    return Differences(
+        float(values.std(ddof=1)), min(1.0, max(0.0, rho)), float(sizes.mean()),
+        float(sizes.std() / sizes.mean()),
+    )  # fmt: skip
+
+
+def power_for(
+    n_groups: int, effect: float, varies: Differences, *, margin: float = 0.0, alpha: float = 0.05
+) -> float:
+    """Chance that the two-sided 1 - alpha interval of the difference lies above -margin.
+
+    From the noncentral t of G - 1 degrees of freedom, noncentrality (effect + margin) / standard error. margin =
+    0: superiority; margin > 0: non-inferiority (effect 0: truly equal).
+
+    Args:
+        n_groups: clusters, e.g. patients.
+        effect: the true difference.
+        varies: see `Differences`.
+        margin: of non-inferiority.
+        alpha: two-sided.
+
+    Example:
+        >>> round(power_for(34, 0.5, Differences(1.0)), 3)  # the one-sample t test of Cohen's tables
+        0.808
+    """
+    if n_groups < 2:
+        raise ValueError(f"n_groups is {n_groups}: give two clusters at least")
+    shift = (effect + margin) / varies.standard_error(n_groups)
+    return float(stats.nct.sf(stats.t.ppf(1 - alpha / 2, n_groups - 1), n_groups - 1, shift))
+
+
+def groups_for(
+    effect: float,
+    varies: Differences,
+    *,
+    power: float = 0.8,
+    margin: float = 0.0,
+    alpha: float = 0.05,
+    most: int = 10_000_000,
+) -> int:
+    """The fewest clusters with which `power_for` reaches `power`.
+
+    Raises:
+        ValueError: effect + margin is not positive, so that no number helps; power not in (0, 1); or more than
+            `most` are needed.
+
+    Example:
+        >>> groups_for(0.5, Differences(1.0)), groups_for(0.05, of_shares(0.25, 0.05))
+        (34, 779)
+    """
+    if effect + margin <= 0 or not 0 < power < 1:
+        raise ValueError(
+            f"effect {effect} + margin {margin}, power {power}: expected a sum > 0 and a power between 0 and 1"
+        )
+    low, high = 2, 2
+    while power_for(high, effect, varies, margin=margin, alpha=alpha) < power:
+        if high >= most:
+            raise ValueError(f"more than {most} clusters would be needed: is an effect of {effect} of interest?")
+        low, high = high, high * 2
+    while low < high:
+        middle = (low + high) // 2
+        reached = power_for(middle, effect, varies, margin=margin, alpha=alpha) >= power
+        low, high = (low, middle) if reached else (middle + 1, high)
+    return high
+
+
+def power_for_equivalence(
+    n_groups: int, varies: Differences, *, margin: float, effect: float = 0.0, alpha: float = 0.05
+) -> float:
+    """Chance that the 1 - 2 alpha interval lies within +-margin (Phillips 1990, J. Pharmacokinet. Biopharm.
+    18:137).
+
+    By the difference of two noncentral t probabilities, which is the exact power but for very few clusters.
+
+    Example:
+        >>> round(power_for_equivalence(100, Differences(0.3), margin=0.1), 3)
+        0.904
+    """
+    error, df = varies.standard_error(n_groups), n_groups - 1
+    quantile = stats.t.ppf(1 - alpha, df)
+    upper = stats.nct.cdf(-quantile, df, (effect - margin) / error)
+    lower = stats.nct.cdf(quantile, df, (effect + margin) / error)
+    return float(max(0.0, upper - lower))

@@ -1,0 +1,113 @@
+"""How much of a benchmark's figure is the training seed, and does it rise as training goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from vlmalign.evaluation.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class SeedVariance:
+    """One benchmark over training seeds.
+
+    Attributes:
+        mean: over seeds, with a t interval.
+        std: standard deviation over seeds (S - 1 below).
+        std_low: lower end of its 95 % interval, from chi-square of S - 1 df (normal scores).
+        std_high: upper end.
+        signal_to_noise: mean / std; None where all seeds score the same, as noise was not seen.
+        above_chance: (mean - chance) / std; what of the signal is more than guessing.
+        seeds: S.
+        excluded: seeds without a score.
+    """
+
+    mean: Estimate
+    std: float | None
+    std_low: float | None
+    std_high: float | None
+    signal_to_noise: float | None
+    above_chance: float | None
+    seeds: int
+    excluded: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form in which results.json holds it."""
+        return {**vars(self), "mean": self.mean.to_dict()}
+
+
+def seed_variance(scores: Sequence[float | None], *, chance: float = 0.0) -> SeedVariance:
+    """Variance of a benchmark's score over training seeds and its signal-to-noise ratio.
+
+    Madaan et al. 2024 (arXiv:2406.10229, sec. 3): models that differ in nothing but the seed of initialisation
+    tell how large a difference of two models must be. Compare the std with the half width of the score's own
+    interval over items: they are two sorts of chance. A score of ten seeds still has its std by no more than a
+    factor of about 0.7 to 1.8.
+
+    Args:
+        scores: (S,) one of each seed; None: that seed has none.
+        chance: score of guessing.
+
+    Example:
+        >>> found = seed_variance([0.50, 0.52, 0.54])
+        >>> round(found.std, 3), round(found.signal_to_noise, 1), round(found.std_high, 3)
+        (0.02, 26.0, 0.126)
+    """
+    known = np.array([score for score in scores if score is not None], dtype=np.float64)
+    excluded, n = len(scores) - len(known), len(known)
+    if not np.isfinite(known).all():
+        raise ValueError("a score is not finite: pass None for a seed without a score")
+    if not n:
+        return SeedVariance(Estimate.nothing(excluded), None, None, None, None, None, 0, excluded)
+    mean = _mean_over_seeds(known, excluded)
+    if n < 2:
+        return SeedVariance(mean, None, None, None, None, None, n, excluded)
+    std = float(known.std(ddof=1))
+    low, high = (std * float(((n - 1) / stats.chi2.ppf(q, n - 1)) ** 0.5) for q in (0.975, 0.025))
+    same = std < 1e-12
+    ratio, above = (None, None) if same else (float(known.mean()) / std, (float(known.mean()) - chance) / std)
+    return SeedVariance(mean, std, low, high, ratio, above, n, excluded)
+
+
+def monotonicity(scores: Sequence[Sequence[float | None]]) -> Estimate:
+    """Kendall's tau-b between checkpoint and score, mean over seeds with a t interval over them.
+
+    1: the score rises with every checkpoint; 0: it goes up and down (Madaan et al. 2024, sec. 3). Equal scores are
+    ties. A seed of fewer than two scores, or of which all are the same, has no tau and is excluded.
+
+    Args:
+        scores: (S, T) of each seed at each checkpoint, in order; None: not scored.
+
+    Example:
+        >>> found = monotonicity([[0.1, 0.2, 0.3, 0.4], [0.1, 0.3, 0.2, 0.4]])  # 1, and (5 - 1) / 6
+        >>> round(found.mean, 3), found.n
+        (0.833, 2)
+    """
+    taus = []
+    for row in scores:
+        known = [(step, score) for step, score in enumerate(row) if score is not None]
+        if len({score for _, score in known}) < 2:
+            continue
+        steps, values = zip(*known, strict=True)
+        taus.append(float(stats.kendalltau(steps, values).statistic))
+    excluded = len(scores) - len(taus)
+    if not taus:
+        return Estimate.nothing(excluded)
+    found = _mean_over_seeds(np.array(taus), excluded)
+    if found.low is None or found.high is None:
+        return found
+    low, high = max(-1.0, found.low), min(1.0, found.high)
+    return Estimate(found.mean, low, high, found.n, found.n_groups, excluded, found.method)
+
+
+def _mean_over_seeds(values: np.ndarray, excluded: int) -> Estimate:
+    n, mean = len(values), float(values.mean())
+    if n < 2:
+        return Estimate(mean, None, None, n, n, excluded, "no interval: a single seed")
+    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5)
+    return Estimate(mean, mean - half, mean + half, n, n, excluded, f"t, {n - 1} df, over {n} seeds")
