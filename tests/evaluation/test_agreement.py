@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_builders.judges.agreement import cohen_kappa, fleiss_kappa, jury_agreement, krippendorff_alpha
+from vlmalign.evaluation.agreement import cohen_kappa, fleiss_kappa, jury_agreement, krippendorff_alpha
 from vlmalign.records import DatasetBuild, Judgement
 
 # Krippendorff, Content Analysis (2004), the example of four observers and twelve units
