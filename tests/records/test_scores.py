@@ -30,6 +30,7 @@ def test_independent_stds_add_up_as_squares():
     assert margin_std(side("p/a", 3.0), side("p/b")) is None
 
 
-def test_members_that_are_not_the_same_ones_tell_nothing():
+def test_members_that_are_not_the_same_ones_are_not_held_against_each_other():
     first, second = side("p/a", 3.0, member_0=1.0, member_1=2.0), side("p/b", 4.0, member_1=1.0, member_2=2.0)
-    assert margin_std(first, second) is None
+    assert margin_std(first, second) == 5.0
+    assert margin_std(first.model_copy(update={"std": None}), second) is None

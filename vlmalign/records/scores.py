@@ -35,8 +35,7 @@ def margin_std(first: Judgement, second: Judgement) -> float | None:
     """Standard deviation of the difference between two scores of one judge; None where it is not known.
 
     What the reward said of this pair (component `margin_std`); else that over members (components `member_0` ...),
-    whose shifts fall out; else that of two independent answers. It is not known where the two have other members,
-    some of which could not score one of them.
+    whose shifts fall out, where both answers were scored by the same ones; else that of two independent answers.
 
     Example:
         >>> fields = {"id": "a", "case_id": "c", "candidate_ids": ("p/chosen",), "criterion": "x", "judge": "j@1"}
@@ -48,12 +47,8 @@ def margin_std(first: Judgement, second: Judgement) -> float | None:
     mine, its = (
         {name: value for name, value in j.components.items() if name.startswith(MEMBER)} for j in (first, second)
     )
-    if mine or its:
-        return (
-            statistics.stdev(mine[k] - its[k] for k in mine)
-            if mine.keys() == its.keys() and len(mine) > 1
-            else None
-        )
+    if mine.keys() == its.keys() and len(mine) > 1:
+        return statistics.stdev(mine[name] - its[name] for name in mine)
     if first.std is None or second.std is None:
         return None
     return math.hypot(first.std, second.std)
