@@ -176,7 +176,7 @@ def _auroc(values: Array, errors: Array, cells: NDArray[np.int64], strata: NDArr
 def by_level(
     values: Array, errors: Array, cells: NDArray[np.int64], count: int | None = None
 ) -> tuple[Array, Array]:
-    """Items and errors of each cell at each distinct uncertainty, ascending: (C, L) each; C is `count`, if given."""
+    """Items and errors of each cell at each distinct uncertainty, ascending, (C, L) each; C may be given."""
     levels, level = np.unique(values, return_inverse=True)
     shape = (int(cells.max()) + 1 if count is None else count, len(levels))
     sizes, events = np.zeros(shape), np.zeros(shape)
