@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vlmalign.evaluation.calibration import calibration_difference, calibration_figures
+from vlmalign.evaluation.calibration import bin_numbers, calibration_difference, calibration_figures
 
 
 def drawn(n=2000, sharpen=1.0, seed=0):
@@ -77,3 +77,8 @@ def test_the_difference_is_paired():
 def test_what_is_no_probability_is_refused(p, labels, groups, message):
     with pytest.raises(ValueError, match=message):
         calibration_figures(p, labels, groups)
+
+
+def test_a_probability_on_the_edge_of_bins_is_in_the_upper_one_of_width_and_the_lower_one_of_mass():
+    assert bin_numbers(np.array([0.0, 0.3, 0.7, 0.1 + 0.2, 1.0]), 10, "width").tolist() == [0, 3, 7, 3, 9]
+    assert bin_numbers(np.array([0.1, 0.2, 0.3, 0.4]), 2, "mass").tolist() == [0, 0, 1, 1]

@@ -42,6 +42,27 @@ def test_a_standard_deviation_that_tells_errors_adds_to_the_margin_and_one_that_
     assert silent.difference.low < 0.001
 
 
+def test_a_standard_deviation_that_is_the_same_everywhere_adds_exactly_nothing():
+    margins, _, groups = noisy(120, seed=3)
+    found = std_gain(margins, np.ones(120), groups)
+    assert (found.difference.mean, found.difference.low, found.difference.high) == (0, 0, 0)
+
+
+def test_what_is_learnt_of_one_group_is_tried_on_another():
+    """Errors have the large standard deviations in one group, and the small ones in the other."""
+    margins, stds = [-1, -1, 1, 1, -1, -1, 1, 1], [2, 2, 1, 1, 1, 1, 2, 2]
+    found = std_gain(margins, stds, list("aaaabbbb"), folds=2)
+    assert (found.auroc_margin.mean, found.auroc_margin_and_std.mean) == (0.5, 0.0)
+
+
+def test_items_of_different_strata_are_not_compared():
+    uncertainty, wrong = [0.1, 0.0, 9.0, 8.0], [1, 0, 1, 0]
+    assert error_auroc(uncertainty, wrong, list("abcd")).mean == 0.75
+    assert error_auroc(uncertainty, wrong, list("abcd"), strata=[0, 0, 1, 1]).mean == 1.0
+    assert error_auroc(uncertainty, wrong, list("abcd"), strata=[0, 1, 1, 0]).mean == 0.5
+    assert error_auroc(uncertainty, [1, 1, 0, 0], list("abcd"), strata=[0, 0, 1, 1]).mean is None
+
+
 def test_ties_and_unknown_standard_deviations_are_left_out_and_counted():
     margins, stds, groups = noisy()
     margins[:2], stds[2:5] = 0.0, np.nan

@@ -2,10 +2,10 @@
 
 import pytest
 
-from vlmalign.evaluation.judged_pairs import read_judged_pairs
-from vlmalign.evaluation.shortcuts import shortcut_figures
+from vlmalign.evaluation.judged_pairs import JudgedPair, JudgedPairs, read_judged_pairs
+from vlmalign.evaluation.shortcuts import image_verdict, share_changed, shortcut_figures
 from vlmalign.evaluation.style_bias import style_figures
-from vlmalign.records import Preference, RecordFolder
+from vlmalign.records import ImageRef, Preference, RecordFolder
 from vlmalign.rewards import RewardOutput
 from vlmalign.rewards.audit import VARIANTS, audit_variants, score_variant
 
@@ -145,3 +145,31 @@ def test_a_variant_continues_and_a_finished_one_is_not_scored_again(pair_folders
     for _ in range(2):
         score_variant(reward, folder, BLANKED, tmp_path / "blanked", pairs_per_batch=2)
     assert reward.calls == 2
+
+
+@pytest.fixture
+def judged(pair_folders):
+    """Pairs of given scores of chosen and rejected, each of a group of its own."""
+
+    def make(*scores):
+        image = ImageRef(path="images/x.png", sha256="0" * 64)
+        pairs = [JudgedPair(pair_folders.pair(f"p{i}", image), *both) for i, both in enumerate(scores)]
+        return JudgedPairs(pairs, "r@1", "r", "0")
+
+    return make
+
+
+def test_a_pair_has_changed_where_either_score_has_by_more_than_rounding(judged):
+    seen = judged((1.0, 0.0), (1.0, 0.0), (1e6, 0.0), (1.0, None))
+    other = judged((2.0, 0.0), (1.0, 1.0), (1e6 + 0.1, 0.0), (2.0, None))
+    found = share_changed(seen, other)
+    assert found.mean == pytest.approx(2 / 3) and found.excluded == 1
+
+
+def test_a_gain_that_may_be_chance_is_no_use_of_the_image(judged):
+    seen = judged(*[(1.0, 0.0)] * 8, *[(0.0, 1.0)] * 4)
+    blanked = judged(*[(0.0, 0.5)] * 3, *[(1.0, 0.5)] * 7, *[(0.0, 1.0)] * 2)
+    found = image_verdict(seen, blanked)
+    assert found.verdict == "ignores the image" and "+8.3 points" in found.sentence
+    assert "points are not ruled out by so few data" in found.sentence
+    assert image_verdict(seen, judged(*[(0.0, 1.0)] * 12)).verdict == "uses the image"

@@ -36,6 +36,12 @@ def test_a_dropout_mask_is_the_same_for_every_answer_and_differs_by_draw():
     assert torch.equal(head(states), head(states))  # in evaluation, without masks, nothing is dropped
 
 
+def test_what_a_dropout_mask_keeps_is_scaled_up():
+    masks = RewardHead(1000, HeadSettings(dropout=0.75)).draw_masks(0)
+    for mask in (masks.first, masks.second):
+        assert set(mask.unique().tolist()) == {0.0, 4.0} and mask.mean().item() == pytest.approx(1.0, abs=0.2)
+
+
 def test_a_head_without_dropout_has_no_masks_to_draw():
     with pytest.raises(ValueError, match="the head has dropout 0"):
         RewardHead(4, HeadSettings()).draw_masks(0)

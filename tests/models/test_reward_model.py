@@ -159,3 +159,11 @@ def test_only_adapters_and_heads_of_members_learn(fresh_vlm, batch):
 def test_as_many_adapters_as_heads_are_asked_for(fresh_vlm):
     with pytest.raises(ValueError, match="member_lora has 3 members and the head 2"):
         RewardModel(fresh_vlm, HeadSettings(members=2), member_lora=MemberLora(members=3))
+
+
+def test_each_members_update_is_alpha_over_rank_times_its_own_two_factors():
+    layer = MemberLinear(torch.nn.Linear(3, 2), MemberLora(members=2, rank=4, alpha=8), torch.Generator())
+    torch.nn.init.normal_(layer.member_b)
+    rows = torch.randn(2, 5, 3)  # one row of five tokens for each member
+    by_hand = [2 * rows[k] @ layer.member_a[k].T @ layer.member_b[k].T for k in range(2)]
+    torch.testing.assert_close(layer(rows) - layer.base_layer(rows), torch.stack(by_hand))

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from vlmalign.rewards.calibration import Isotonic, Platt, Temperature, VennAbers
 from vlmalign.rewards.calibration_file import Calibration
 from vlmalign.rewards.calibration_items import ScoredItems
 from vlmalign.rewards.conformal import Abstention
+from vlmalign.rewards.protocol import MarginOutput
 
 
 class Lengths:
@@ -128,3 +130,22 @@ def test_a_reward_by_name_is_wrapped_by_name_with_its_settings(tmp_path, make):
     assert output.mean[0] == pytest.approx(1 / (1 + math.exp(-2)))
     assert reward.name.startswith("calibrated@")
     assert reward.name != load_reward("calibrated", reward=plain, calibration=str(path), score="raw").name
+
+
+class Members(Lengths):
+    """Knows the doubt in differences alone, as an ensemble does."""
+
+    def score(self, cases, candidates, images=None):
+        return replace(super().score(cases, candidates), std=(math.nan,) * len(candidates))
+
+    def score_margins(self, cases, firsts, seconds, images=None):
+        return MarginOutput(self.score(cases, firsts), self.score(cases, seconds), (1.5,) * len(cases))
+
+
+def test_a_pairs_own_doubt_is_used_as_it_was_in_the_calibration(make):
+    platt = calibration(Platt(slope=2.0, std_weight=4.0, uses_std=True), "pair")
+    pair = [make.case()], [make.candidate("2")], [make.candidate("1", n=1)]
+    found = CalibratedReward(Members(), platt).prefer(*pair)
+    assert found[0].p == pytest.approx(1 / (1 + math.exp(-2 / math.sqrt(1 + 4 * 1.5**2))))
+    independent = CalibratedReward(Lengths(), platt).prefer(*pair)  # two answers of 0.5 each
+    assert independent[0].p == pytest.approx(1 / (1 + math.exp(-2 / math.sqrt(1 + 4 * 0.5))))

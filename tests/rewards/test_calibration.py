@@ -3,7 +3,7 @@ import pytest
 from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
-from vlmalign.rewards.calibration import METHODS, Isotonic, Platt, Temperature, VennAbers
+from vlmalign.rewards.calibration import METHODS, Isotonic, Platt, Temperature, VennAbers, smoothed
 from vlmalign.rewards.calibration_items import ScoredItems
 
 
@@ -60,6 +60,15 @@ def test_platt_learns_how_much_the_standard_deviation_of_a_margin_counts():
         fitted.predict([2.0], [np.nan])
 
 
+def test_a_margins_standard_deviation_shrinks_it_as_mackay_says():
+    fitted = Platt(slope=0.5, std_weight=2.0, uses_std=True)
+    assert fitted.predict([6.0, 6.0], [2.0, 0.0]).p == pytest.approx(expit([3 / 3, 3]))  # 1 + 2 * 2^2 = 3^2
+
+
+def test_platts_targets_stay_away_from_0_and_1():
+    assert smoothed(np.array([1.0, 1.0, 1.0, 0.0])) == pytest.approx([4 / 5, 4 / 5, 4 / 5, 1 / 3])
+
+
 def test_margins_that_are_all_right_give_a_finite_temperature():
     items = ScoredItems.of("pair", [1.0, 2.0, 0.5], [1, 1, 1], ["a", "b", "c"])
     assert 0.5 < Temperature.fit(items).predict([2.0]).p[0] < 1
@@ -89,6 +98,11 @@ def test_venn_abers_is_its_definition_two_isotonic_fits_with_the_item_added(targ
             if target == "pair":
                 x, y = np.append(x, -x), np.append(y, 1 - y)
             assert got == pytest.approx(IsotonicRegression().fit(x, y).predict([score])[0])
+
+
+def test_the_one_number_of_venn_abers_is_p1_over_1_less_p0_plus_p1():
+    found = VennAbers.fit(ScoredItems.of("answer", [0.0, 1.0], [0, 1], ["a", "b"])).predict([1.0])
+    assert (found.p0[0], found.p1[0]) == (0.5, 1.0) and found.p[0] == pytest.approx(2 / 3)
 
 
 def test_the_venn_abers_interval_narrows_with_more_data():

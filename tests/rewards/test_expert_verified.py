@@ -1,10 +1,17 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
-from vlmalign.records import DatasetBuild
-from vlmalign.rewards import ExpertVerifiedReward
+from vlmalign.records import DatasetBuild, read_manifest
+from vlmalign.rewards import ExpertVerifiedReward, load_reward, score_pairs
+from vlmalign.rewards.audit import score_variant
+from vlmalign.rewards.calibrated import CalibratedReward
+from vlmalign.rewards.calibration_file import Calibration
+from vlmalign.rewards.process import ProcessReward
+from vlmalign.rewards.rollout_turns import RolloutTurns
+from vlmalign.rewards.variants import SEEN
 
 
 @pytest.fixture
@@ -58,3 +65,34 @@ def test_an_answer_of_which_nothing_can_be_checked_is_invalid(expert, make, text
     output = reward.score([case if seen else make.case(i=0)], [make.candidate(text)])
     assert output.valid == (False,) and output.reasons == (reason,)
     assert math.isnan(output.mean[0]) and math.isnan(output.std[0])
+
+
+def test_an_expert_is_seen_behind_every_wrapper(expert, tmp_path):
+    findings = {"logic": "peripheral_smear", "findings": str(tmp_path / "findings")}
+    plain = load_reward("expert_verified", **findings)
+    temperature = {"method": "temperature", "slope": 1.0}
+    fitted = Calibration(
+        judge=plain.name, target="answer", calibrator=temperature, per_group="all", n=9, n_groups=9
+    )
+    for wrapped in (
+        CalibratedReward(plain, fitted),
+        load_reward("nuisance", reward="expert_verified", settings=findings, questions=["What is seen?"]),
+        ProcessReward("logic", settings=findings),
+        ProcessReward("reward", settings={"reward": "expert_verified", "settings": findings}),
+        ProcessReward(RolloutTurns(object_named("policy@1"), **findings)),
+    ):
+        assert wrapped.experts == ("cells@1",), wrapped.name
+    assert ProcessReward("logic", settings={"logic": "peripheral_smear"}).experts == ()
+
+
+def object_named(name):
+    return SimpleNamespace(name=name)
+
+
+def test_scores_of_pairs_and_of_their_variants_say_which_expert_is_behind_them(expert, pair_folder, tmp_path):
+    reward, _ = expert
+    for out in (
+        score_pairs(reward, pair_folder, tmp_path / "judged"),
+        score_variant(reward, pair_folder, SEEN, tmp_path / "seen"),
+    ):
+        assert read_manifest(out).config["experts"] == ["cells@1"]

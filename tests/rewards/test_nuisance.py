@@ -1,11 +1,14 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from vlmalign.data.nuisance import perturb_image, perturb_pixels
-from vlmalign.rewards import RewardOutput, load_reward
+from vlmalign.records import Judgement, RecordFolder
+from vlmalign.records.scores import margin_std
+from vlmalign.rewards import RewardOutput, load_reward, score_pairs
 from vlmalign.rewards.nuisance import NuisanceReward
 
 GREY = Image.new("RGB", (40, 32), (120, 120, 120))
@@ -79,3 +82,32 @@ def test_pictures_in_pieces_are_not_cropped():
 
     with pytest.raises(ValueError, match=r"set nuisance.crop to 0"):
         perturb_pixels({"pixel_values": torch.zeros(10, 48)}, torch.Generator(), noise=0.0, crop=0.1)
+
+
+class Doubting(Brightness):
+    """The same, with doubt and members of its own."""
+
+    def score(self, cases, candidates, images=None):
+        found = super().score(cases, candidates, images)
+        own = {"member_0": found.mean, "member_1": tuple(9.0 * n for n in range(len(found))), "part": found.mean}
+        return replace(found, std=(50.0,) * len(found), components=own)
+
+
+def test_the_doubt_that_a_reward_has_of_its_own_is_not_taken_for_that_of_its_views(
+    monkeypatch, make, pair_folder, tmp_path
+):
+    monkeypatch.setattr("vlmalign.rewards.registry.load_reward", lambda name: Doubting())
+    doubting = NuisanceReward("brightness", views=2, noise=0.05, crop=0.0)
+    output = doubting.score([make.case()], [make.candidate("touchy")], [[GREY]])
+    assert math.isnan(output.std[0]) and set(output.components) == {"part", "member_0", "member_1", "member_2"}
+    assert output.components["member_0"] == output.mean and output.components["member_1"] != output.mean
+    judged = list(RecordFolder(score_pairs(doubting, pair_folder, tmp_path / "out"), Judgement))
+    assert margin_std(*judged) == judged[0].components["margin_std"] == 0.0  # both see the same views
+    assert judged[0].std is None
+
+
+def test_two_pictures_under_one_case_are_not_taken_for_each_other(nuisance, make):
+    other = Image.new("RGB", (40, 32), (30, 30, 30))
+    cases = [make.case(image=make.image_ref(n)) for n in range(2)]
+    belief, _ = nuisance.believe(cases, [make.candidate("a"), make.candidate("b", n=1)], [[GREY], [other]])
+    assert belief.draws[0].min() > 110 and belief.draws[1].max() < 40

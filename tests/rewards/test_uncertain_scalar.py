@@ -147,3 +147,10 @@ def test_judged_pairs_carry_the_deviation_of_their_margin(make_run, pair_folder,
 def test_an_audit_asks_for_pairs_as_scoring_does(make_run, pair_folder, tmp_path):
     out = score_variant(ScalarReward(make_run(members=3)), pair_folder, SEEN, tmp_path / "seen")
     assert all(judgement.components["margin_std"] > 0 for judgement in RecordFolder(out, Judgement))
+
+
+def test_a_doubting_heads_variance_is_that_of_all_its_dropout_masks(make_run, two_pairs):
+    reward = ScalarReward(make_run(dropout=0.5, outputs="gaussian"), uncertainty="dropout", draws=3)
+    there = reward.score_margins(*two_pairs).std
+    reward._masks.reverse()
+    assert reward.score_margins(*two_pairs).std == pytest.approx(there, rel=1e-5)

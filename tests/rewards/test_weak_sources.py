@@ -87,3 +87,12 @@ def test_claims_and_findings_vote_by_value_and_abstain_where_nothing_is_clear(ma
     assert claim_votes(logic, "leukocyte", [seen] * 2, answers).tolist() == [values.index("present"), ABSTAINS]
     votes = finding_votes(logic, "leukocyte", [seen, unseen], tmp_path / "findings")
     assert votes.tolist() == [values.index("present"), ABSTAINS]
+
+
+def test_a_feature_that_is_constant_but_for_rounding_weighs_nothing():
+    features, answers, sources, _ = world(n=300)
+    constant = np.full((300, 1), 0.1)
+    assert constant.std(0)[0] > 0  # by rounding
+    fitted = Harmoniser.fit(np.hstack([features, constant]), answers, sources, 2)
+    moved = np.hstack([features, constant + 0.01])
+    assert np.abs(fitted.risk(moved, answers) - fitted.risk(np.hstack([features, constant]), answers)).max() < 0.01

@@ -90,9 +90,17 @@ def test_nothing_but_ties_is_refused(settings, change):
 
 
 def test_a_scaling_margin_of_nothing_is_refused(settings, change):
-    data = change(lambda i: {"margin": 0.0})
-    with pytest.raises(ValueError, match="a margin is 0.0, expected more than 0"):
-        train_reward(RewardConfig(**{**settings, "data": data, "loss": "scaled"}))
+    for margin in (0.0, -2.0):
+        data = change(lambda i, margin=margin: {"margin": margin if i == 3 else 1.0})
+        with pytest.raises(DataError, match=f"weighs pairs by their margin, and that of the pair is {margin:g}"):
+            train_reward(RewardConfig(**{**settings, "data": data, "loss": "scaled"}))
+
+
+def test_ties_among_scaled_pairs_have_their_own_loss(settings, change, metrics_of):
+    data = change(lambda i: {"margin": 0.0 if i < 2 else 3.0})
+    config = {**settings, "data": data, "max_steps": 1, "batch_size": 4, "loss": "scaled", "tie_weight": 0.0}
+    first = metrics_of(train_reward(RewardConfig(**config)))[0]["loss"]
+    assert first == pytest.approx(0.5 * 3 * 0.693, rel=0.3)
 
 
 def test_a_single_pair_in_batches_of_one_can_be_learned(settings, change):

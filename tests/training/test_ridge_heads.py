@@ -38,3 +38,9 @@ def test_attributes_that_teach_nothing_are_refused():
         fit_ridge_head(STATES, np.array([1, 1, 1, np.nan]), EVERY, EVERY, name="x", penalties=[1.0])
     with pytest.raises(ValueError, match="'x' has no label to validate on"):
         fit_ridge_head(STATES, LABELS, EVERY, np.array([3]), name="x", penalties=[1.0])
+
+
+def test_the_head_is_fitted_again_on_held_out_rows_too():
+    states, labels = np.array([[0.0], [1.0], [2.0]]), np.array([0.0, 2.0, 2.0])
+    head = fit_ridge_head(states, labels, np.array([0, 1]), np.array([2]), name="size", penalties=[1e-9])
+    assert head.weight[0] * head.std == pytest.approx(1.0)  # rows 0 and 1 alone have the slope 2

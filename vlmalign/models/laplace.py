@@ -22,7 +22,7 @@ class LastLayerLaplace:
     Laplace-LoRA, arXiv:2308.13111, here for the last layer alone).
 
     Attributes:
-        factor: inverse of the Cholesky factor of H, (F, F) float64, so that std = |factor d|.
+        factor: a square root of H^-1, (F, F) float64: factor^T factor = H^-1, so that std = |factor d|.
         precision: lambda, of the prior.
         pairs: how many pairs it was fitted on.
     """
@@ -57,8 +57,8 @@ class LastLayerLaplace:
         differences, weight = differences.double(), weight.double()
         if not len(differences) or not bool(differences.isfinite().all()) or not bool(differences.any()):
             raise ValueError(
-                f"{len(differences)} feature differences, of which none is finite and other than zero: a Laplace "
-                "approximation needs pairs whose answers differ."
+                f"{len(differences)} feature differences, of which one is not finite or all are zero: a Laplace "
+                "approximation needs pairs whose answers differ, by finite numbers."
             )
         margins = differences @ weight
         chances = torch.sigmoid(margins)

@@ -34,21 +34,21 @@ def side_id(pair_id: str, side: str) -> str:
 def margin_std(first: Judgement, second: Judgement) -> float | None:
     """Standard deviation of the difference between two scores of one judge; None where it is not known.
 
-    That over members (components `member_0` ...), whose shifts fall out; else what the reward said of this pair
-    (component `margin_std`); else that of two independent answers.
+    What the reward said of this pair (component `margin_std`); else that over members (components `member_0` ...),
+    whose shifts fall out, where both answers were scored by the same ones; else that of two independent answers.
 
     Example:
         >>> fields = {"id": "a", "case_id": "c", "candidate_ids": ("p/chosen",), "criterion": "x", "judge": "j@1"}
         >>> margin_std(*(Judgement(**fields, score=1.0, std=std) for std in (3.0, 4.0)))
         5.0
     """
-    members = [
-        [value for name, value in sorted(j.components.items()) if name.startswith(MEMBER)] for j in (first, second)
-    ]
-    if len(members[0]) == len(members[1]) > 1:
-        return statistics.stdev(a - b for a, b in zip(*members, strict=True))
     if MARGIN_STD in first.components and _pair_of(first) == _pair_of(second):
         return first.components[MARGIN_STD]
+    mine, its = (
+        {name: value for name, value in j.components.items() if name.startswith(MEMBER)} for j in (first, second)
+    )
+    if mine.keys() == its.keys() and len(mine) > 1:
+        return statistics.stdev(mine[name] - its[name] for name in mine)
     if first.std is None or second.std is None:
         return None
     return math.hypot(first.std, second.std)

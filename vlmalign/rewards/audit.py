@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vlmalign.records import DataError, DatasetBuild, Preference, RecordFolder
 from vlmalign.records.scores import SIDES
-from vlmalign.rewards.pair_scoring import as_pair_reward, pair_case, side_candidate
+from vlmalign.rewards.pair_scoring import as_pair_reward, expert_settings, pair_case, side_candidate
 from vlmalign.rewards.protocol import Reward
 from vlmalign.rewards.scoring import commit_judgements
 from vlmalign.rewards.variants import (
@@ -101,6 +101,7 @@ def score_variant(
         "criterion": criterion,
         "pairs": folder.sha256,
         "pairs_per_batch": pairs_per_batch,
+        **expert_settings(reward),
     }
     notes = {"variant": f"{variant.about}: for an audit, not for use"}
     data_use = folder.manifest.data_use

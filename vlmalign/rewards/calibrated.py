@@ -13,7 +13,7 @@ from PIL import Image
 from vlmalign.records import Candidate, Case
 from vlmalign.records.hashing import config_hash
 from vlmalign.rewards.calibration_file import Calibration
-from vlmalign.rewards.protocol import Reward, RewardOutput
+from vlmalign.rewards.protocol import MarginReward, Reward, RewardOutput, experts_behind
 
 
 class Preferred(NamedTuple):
@@ -80,6 +80,7 @@ class CalibratedReward:
         self.abstain = abstain
         self.raw = score == "raw"
         self.needs_images = reward.needs_images
+        self.experts = experts_behind(reward)
         self.name = f"calibrated@{config_hash([reward.name, found.digest, abstain, score])[:8]}"
 
     def score(
@@ -160,11 +161,10 @@ class CalibratedReward:
         """
         if self.calibration.target != "pair":
             raise ValueError("the calibration is one of single answers: calibrate with --target pair")
-        outputs = [self.reward.score(cases, side, images) for side in (first, second)]
+        outputs, spreads = self._score_both(cases, first, second, images)
         means = np.array([output.mean for output in outputs], dtype=np.float64).reshape(2, -1)
-        stds = np.array([output.std for output in outputs], dtype=np.float64).reshape(2, -1)
         scored = np.asarray(np.isfinite(means).all(axis=0))
-        margins, spreads = means[0] - means[1], np.sqrt((stds**2).sum(0))
+        margins = means[0] - means[1]
         found = self.calibration.predict(margins[scored], spreads[scored])
         kept = self.calibration.keeps(found.p)
         results = []
@@ -180,6 +180,23 @@ class CalibratedReward:
             reason = None if kept[k] or rule is None else rule.reason(p)
             results.append(Preferred(p, float(found.p0[k]), float(found.p1[k]), bool(kept[k]), reason))
         return results
+
+    def _score_both(
+        self,
+        cases: Sequence[Case],
+        first: Sequence[Candidate],
+        second: Sequence[Candidate],
+        images: Sequence[Sequence[Image.Image]] | None,
+    ) -> tuple[list[RewardOutput], np.ndarray]:
+        """Outputs of both answers, and the std of each difference as the calibration had it; see `margin_std`."""
+        if isinstance(self.reward, MarginReward):
+            found = self.reward.score_margins(cases, first, second, images)
+            outputs, told = [found.firsts, found.seconds], np.array(found.std, dtype=np.float64)
+        else:
+            outputs = [self.reward.score(cases, side, images) for side in (first, second)]
+            told = np.full(len(cases), math.nan)
+        stds = np.array([output.std for output in outputs], dtype=np.float64).reshape(2, -1)
+        return outputs, np.where(np.isnan(told), np.hypot(stds[0], stds[1]), told)
 
     def _check_single(self) -> None:
         fitted = self.calibration.calibrator

@@ -12,6 +12,7 @@ from vlmalign.clinical import is_consistent, parse_conversation, verify
 from vlmalign.records import Candidate, Case, Message
 from vlmalign.rewards.claim_reward import ClaimReward, KnownAnswers
 from vlmalign.rewards.expert_verified import ExpertVerifiedReward
+from vlmalign.rewards.protocol import experts_behind
 from vlmalign.rewards.symbolic import SymbolicReward
 from vlmalign.rewards.turns import Turn, TurnScores, conversation
 
@@ -56,6 +57,7 @@ class LogicTurns:
     ) -> None:
         self._claims = claim_source(logic, findings, concepts, min_probability)
         self.name = f"logic:{self._claims.name}"
+        self.experts = experts_behind(self._claims)
 
     def score_turns(
         self,

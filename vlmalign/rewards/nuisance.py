@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from vlmalign.data.encode import candidate_prompt
 from vlmalign.data.nuisance import perturb_image
 from vlmalign.records import Candidate, Case, Message
 from vlmalign.records.hashing import config_hash, derive_seed
+from vlmalign.records.scores import MARGIN_STD, MEMBER
 from vlmalign.rewards.anchors import Anchors, anchored_output
 from vlmalign.rewards.belief import Belief
-from vlmalign.rewards.protocol import MarginOutput, Reward, RewardOutput, check_aligned
+from vlmalign.rewards.protocol import MarginOutput, Reward, RewardOutput, check_aligned, experts_behind
 
 
 class NuisanceReward:
@@ -27,7 +29,8 @@ class NuisanceReward:
     generations: here of views of one picture (noise, crop of the edges) and of paraphrases of the question. The
     score is that of the unchanged view, or with anchors the mean difference over all views; the standard deviation
     is that of a difference over all views, of a pair's or to an anchor (see `Belief`). A view's changes depend on
-    seed, case and view alone, so that all answers to a case are seen with the same pictures.
+    seed, case and view alone, so that all answers to a case are seen with the same pictures. Components `member_k`
+    are the scores of the views, the unchanged one first; a doubt that the reward has of its own is not told.
 
     Args:
         reward: name of the reward, see `list_rewards`.
@@ -70,6 +73,7 @@ class NuisanceReward:
                 f"reward {reward!r} looks at no picture, so changing it changes nothing: give questions."
             )
         self.needs_images = self.inner.needs_images
+        self.experts = experts_behind(self.inner)
         self.views, self.noise, self.crop, self.seed = views, noise, crop, seed
         self.questions = tuple(questions)
         self.anchors = None if anchors is None else Anchors(anchors)
@@ -128,17 +132,18 @@ class NuisanceReward:
             outputs.append(self.inner.score([case for case, _ in asked], [answer for _, answer in asked], shown))
         draws = torch.tensor([output.mean for output in outputs], dtype=torch.float64).T
         flops = math.fsum(output.flops for output in outputs)
-        return Belief(draws), outputs[0].costing(flops)
+        return Belief(draws), _with_views(outputs[0], [output.mean for output in outputs]).costing(flops)
 
     def _view(
         self, cases: Sequence[Case], images: Sequence[Sequence[Image.Image]], view: int
     ) -> list[list[Image.Image]]:
-        found: dict[str, list[Image.Image]] = {}
-        for case, pictures in zip(cases, images, strict=True):
-            if case.id not in found:
-                rng = np.random.default_rng(derive_seed(self.seed, "view", view, case.id))
-                found[case.id] = [perturb_image(p, rng, noise=self.noise, crop=self.crop) for p in pictures]
-        return [found[case.id] for case in cases]
+        found: dict[tuple[str, ...], list[Image.Image]] = {}
+        keys = [(case.id, *(ref.sha256 for ref in case.images)) for case in cases]  # one id may show two pictures
+        for key, pictures in zip(keys, images, strict=True):
+            if key not in found:
+                rng = np.random.default_rng(derive_seed(self.seed, "view", view, key[0]))
+                found[key] = [perturb_image(p, rng, noise=self.noise, crop=self.crop) for p in pictures]
+        return [found[key] for key in keys]
 
     def _asked(self, case: Case, candidate: Candidate, view: int) -> tuple[Case, Candidate]:
         """The case with another wording of its question."""
@@ -153,3 +158,10 @@ class NuisanceReward:
             case.model_copy(update={"messages": (*turns[:-1], last)}),
             candidate.model_copy(update={"extra": extra}),
         )
+
+
+def _with_views(output: RewardOutput, views: Sequence[Sequence[float]]) -> RewardOutput:
+    """The unchanged view's scores with the views' as members; what the reward itself said of doubt is left out."""
+    own = {name: values for name, values in output.components.items() if not name.startswith((MEMBER, MARGIN_STD))}
+    members = {f"{MEMBER}{k}": tuple(values) for k, values in enumerate(views)}
+    return replace(output, std=(math.nan,) * len(output), components={**own, **members})

@@ -19,7 +19,7 @@ from vlmalign.records import (
     Sampling,
 )
 from vlmalign.records.scores import MARGIN_STD, SIDES, side_id
-from vlmalign.rewards.protocol import MarginReward, Reward, RewardOutput
+from vlmalign.rewards.protocol import MarginReward, Reward, RewardOutput, experts_behind
 from vlmalign.rewards.scoring import commit_judgements
 
 
@@ -59,7 +59,7 @@ def score_pairs(
         "criterion": criterion,
         "pairs": folder.sha256,
         "pairs_per_batch": pairs_per_batch,
-        **({"experts": list(experts)} if (experts := getattr(reward, "experts", ())) else {}),
+        **expert_settings(reward),
     }
     data_use = folder.manifest.data_use
     with DatasetBuild(out, "judgement", config, overwrite=overwrite, data_use=data_use) as build:
@@ -69,6 +69,12 @@ def score_pairs(
                 lambda pair: [(seen_case(pair), side_candidate(pair, side)) for side in SIDES],
             )  # fmt: skip
     return Path(out)
+
+
+def expert_settings(reward: Reward) -> dict[str, list[str]]:
+    """The entry `experts` of what builds a folder of judgements; none where no expert is behind the reward."""
+    experts = experts_behind(reward)
+    return {"experts": list(experts)} if experts else {}
 
 
 def seen_case(pair: Preference | Demonstration) -> Case | None:

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from vlmalign.records import Candidate, Case
-from vlmalign.rewards.protocol import Reward
+from vlmalign.rewards.protocol import Reward, experts_behind
 from vlmalign.rewards.turns import Turn, TurnScores, prefixes
 
 
@@ -38,6 +38,7 @@ class PrefixTurns:
             self.reward = reward
         self.sigmoid = sigmoid
         self.needs_images = self.reward.needs_images
+        self.experts = experts_behind(self.reward)
         self.name = f"prefix:{self.reward.name}" + (":sigmoid" if sigmoid else "")
 
     def score_turns(

@@ -14,7 +14,7 @@ from vlmalign.records.hashing import config_hash
 from vlmalign.records.suggestions import unknown
 from vlmalign.rewards.logic_turns import LogicTurns
 from vlmalign.rewards.prefix_turns import PrefixTurns
-from vlmalign.rewards.protocol import RewardOutput, check_aligned
+from vlmalign.rewards.protocol import RewardOutput, check_aligned, experts_behind
 from vlmalign.rewards.rollout_turns import RolloutTurns
 from vlmalign.rewards.turns import Turn, TurnScorer, TurnScores, turn_ends
 
@@ -100,6 +100,7 @@ class ProcessReward:
             self.scorer = turns
         self.aggregate, self.unscored = aggregate, unscored
         self.needs_images = self.scorer.needs_images
+        self.experts = experts_behind(self.scorer)
         self.name = f"process@{config_hash([self.scorer.name, aggregate, unscored])[:8]}"
 
     def score_turns(

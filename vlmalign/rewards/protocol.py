@@ -244,6 +244,20 @@ class MarginReward(Reward, Protocol):
         ...
 
 
+def experts_behind(reward: object) -> tuple[str, ...]:
+    """Experts, by id and version, whose findings decide a reward's scores: its attribute `experts`, if it has one.
+
+    A reward that asks another one tells those of that one, so that an expert does not grade what it has taught
+    behind a wrapper.
+
+    Example:
+        >>> from vlmalign.rewards.symbolic import SymbolicReward
+        >>> experts_behind(SymbolicReward("peripheral_smear"))
+        ()
+    """
+    return tuple(getattr(reward, "experts", ()))
+
+
 def beside_each_other(
     cases: Sequence[Case],
     firsts: Sequence[Candidate],

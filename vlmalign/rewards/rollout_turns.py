@@ -14,6 +14,7 @@ from vlmalign.records import Candidate, Case, Message
 from vlmalign.records.hashing import config_hash, derive_seed
 from vlmalign.rewards.completion import Completed, PolicyCompletion, Unfinished
 from vlmalign.rewards.logic_turns import claim_source
+from vlmalign.rewards.protocol import experts_behind
 from vlmalign.rewards.turns import Turn, TurnScores, conversation, turn_places
 
 
@@ -69,6 +70,7 @@ class RolloutTurns:
         else:
             self.completion = policy
         self.n, self.seed = n, seed
+        self.experts = experts_behind(self._claims)
         decides = [self._claims.name, self.completion.name, list(self.targets), n, seed]
         self.name = f"rollouts@{config_hash(decides)[:8]}"
 

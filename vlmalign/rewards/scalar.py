@@ -140,7 +140,8 @@ class ScalarReward:
         head, states = self.model.head, self.model.states(batch, "cached")
         found = [reward_moments(head(states, masks), head.settings.outputs) for masks in self._masks]
         draws = torch.cat([each.mean for each in found], 1).cpu()
-        own = found[0].variance
+        variances = [each.variance for each in found if each.variance is not None]
+        own = torch.cat(variances, 1) if variances else None
         if self.uncertainty in ("none", "laplace"):
             own, draws = None, draws.mean(1, keepdim=True)
         laplace = self.model.laplace if self.uncertainty == "laplace" else None

@@ -85,7 +85,9 @@ class Harmoniser(Part):
             raise ValueError(f"all {len(x)} examples are without any vote: there is nothing to learn")
         x, votes = x[told], votes[told]
         centre, scale = x.mean(0), x.std(0)
-        scale = np.where(scale > 0, scale, 1.0)
+        scale = np.where(
+            scale > 1e-9 * np.maximum(1.0, np.abs(centre)), scale, 1.0
+        )  # rounding gives constants a spread
         inputs = torch.from_numpy((x - centre) / scale)
         given = torch.from_numpy(votes)
         weights = torch.zeros(n_values, x.shape[1], dtype=torch.float64, requires_grad=True)

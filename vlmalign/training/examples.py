@@ -130,12 +130,29 @@ def check_supervision(
     name = f"loss {config.loss.name!r}"
     if config.loss.needs_margins:
         check_margins(name, *data, evaluated)
+    if config.loss.scales_by_margin:
+        _check_scales(name, config.tie_weight is not None, *data, evaluated)
     if config.loss.needs_ratings:
         for examples in (*data, *([evaluated] if evaluated is not None else [])):
             _check_ratings(name, examples)
     if config.tie_weight is not None:
         for examples in data:
             check_ties(examples)
+
+
+def _check_scales(needed_by: str, ties: bool, *datasets: ExampleDataset[Preference] | None) -> None:
+    """Require margins above 0, but of ties where those have a loss of their own."""
+    for data in datasets:
+        for number, record in enumerate(data.records if data is not None else ()):
+            if record.margin is not None and (record.margin < 0 or (record.margin == 0 and not ties)):
+                assert data is not None
+                raise DataError(
+                    f"{needed_by} weighs pairs by their margin, and that of the pair is {record.margin:g}",
+                    "Leave it out, set tie_weight if equal answers are ties, or use loss margin.",
+                    file=data.folder(number).path,
+                    record=record.id,
+                    field="margin",
+                )
 
 
 def _check_ratings(needed_by: str, data: ExampleDataset[Preference]) -> None:

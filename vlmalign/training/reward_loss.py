@@ -76,6 +76,7 @@ class _Settings(BaseModel):
 
     needs_pairs: ClassVar[bool] = True
     needs_margins: ClassVar[bool] = False
+    scales_by_margin: ClassVar[bool] = False
     needs_ratings: ClassVar[bool] = False
 
 
@@ -106,6 +107,7 @@ class Scaled(_Settings):
     """Each pair counts as much as its margin; see `scaled_bradley_terry_loss`."""
 
     needs_margins: ClassVar[bool] = True
+    scales_by_margin: ClassVar[bool] = True
 
     name: Literal["scaled"]
 
@@ -161,10 +163,14 @@ def losses_of_pairs(
         centring: factor of the penalty that keeps rewards near zero.
         tie_weight: factor of the loss of pairs of margin 0; None: they are pairs as any other.
     """
-    losses = loss.of(pairs).losses
+    ties = pairs.margins == 0
+    if tie_weight is not None:  # their own loss replaces this one, which may refuse a margin of 0
+        losses = loss.of(pairs._replace(margins=pairs.margins.masked_fill(ties, 1.0))).losses
+    else:
+        losses = loss.of(pairs).losses
     chosen, rejected = (each.mean for each in pairs.moments())
     if tie_weight is not None:
-        losses = torch.where(pairs.margins == 0, tie_weight * tie_loss(chosen, rejected), losses)
+        losses = torch.where(ties, tie_weight * tie_loss(chosen, rejected), losses)
     if centring:
         losses = losses + centring * centring_penalty(chosen, rejected)
     return losses
