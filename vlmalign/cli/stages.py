@@ -134,6 +134,8 @@ def run_stage(name: str, config: Mapping[str, Any]) -> Any:
     parameters = inspect.signature(function).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         _refuse_unknown(config, set(parameters), f"stage {name!r}")
+    folders = [key for key, parameter in parameters.items() if "Path" in str(parameter.annotation)]
+    _refuse_input_as_output(name, {key: config[key] for key in folders if key in config})
     try:
         with in_shard(name, shard):
             return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)(**config)
@@ -141,6 +143,17 @@ def run_stage(name: str, config: Mapping[str, Any]) -> Any:
         if error.title != function.__name__:
             raise
         raise StageError(f"stage {name!r}: {explain(error, 'key', lambda place: ())}") from None
+
+
+def _refuse_input_as_output(name: str, config: Mapping[str, Any]) -> None:
+    """With overwrite a folder that is read would be replaced while it is read, and then be lost."""
+    if not isinstance(out := config.get("out"), (str, Path)):
+        return
+    target = Path(out).resolve()
+    for key, value in config.items():
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            if key != "out" and isinstance(one, (str, Path)) and Path(one).resolve() == target:
+                raise StageError(f"stage {name!r}: {key} and out are both {out}. Choose another --out.")
 
 
 def in_shard(name: str, shard: str | None) -> AbstractContextManager[None]:
