@@ -27,7 +27,7 @@ class Chosen(BaseModel):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"kind": "flop"}, "key 'kind' is 'flop'. Did you mean 'flip'?"),
+        ({"kind": "flop"}, "key 'kind' is 'flop': 'flip' or 'drop' is required. Did you mean 'flip'?"),
         ({"kind": "x"}, "key 'kind' is 'x': Input should be 'flip' or 'drop'. Correct it."),
         ({"shares": {"flop": 1}}, "unknown key 'shares.flop'. Did you mean 'flip'?"),
     ],

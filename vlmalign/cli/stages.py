@@ -40,13 +40,16 @@ def stage(
         IN_SHARDS.add(name)
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(function)
+
         @functools.wraps(function)
         def run(*args: Any, **rest: Any) -> Any:
+            _refuse_input_as_output(name, signature, signature.bind(*args, **rest).arguments)
             try:
                 return function(*args, **rest)
             except Exception as error:
                 if disk_is_full(error):
-                    given = {**inspect.signature(function).bind(*args, **rest).arguments, **rest}
+                    given = {**signature.bind(*args, **rest).arguments, **rest}
                     name_full_disk(error, given.get("out"), continues=continues)
                 raise
 
@@ -134,8 +137,6 @@ def run_stage(name: str, config: Mapping[str, Any]) -> Any:
     parameters = inspect.signature(function).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         _refuse_unknown(config, set(parameters), f"stage {name!r}")
-    folders = [key for key, parameter in parameters.items() if "Path" in str(parameter.annotation)]
-    _refuse_input_as_output(name, {key: config[key] for key in folders if key in config})
     try:
         with in_shard(name, shard):
             return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)(**config)
@@ -145,12 +146,14 @@ def run_stage(name: str, config: Mapping[str, Any]) -> Any:
         raise StageError(f"stage {name!r}: {explain(error, 'key', lambda place: ())}") from None
 
 
-def _refuse_input_as_output(name: str, config: Mapping[str, Any]) -> None:
+def _refuse_input_as_output(name: str, signature: inspect.Signature, given: Mapping[str, Any]) -> None:
     """With overwrite a folder that is read would be replaced while it is read, and then be lost."""
-    if not isinstance(out := config.get("out"), (str, Path)):
+    if not isinstance(out := given.get("out"), (str, Path)):
         return
     target = Path(out).resolve()
-    for key, value in config.items():
+    for key, value in given.items():
+        if "Path" not in str(signature.parameters[key].annotation):
+            continue
         for one in value if isinstance(value, (list, tuple)) else [value]:
             if key != "out" and isinstance(one, (str, Path)) and Path(one).resolve() == target:
                 raise StageError(f"stage {name!r}: {key} and out are both {out}. Choose another --out.")

@@ -72,7 +72,8 @@ def explain(error: ValidationError, kind: str, known_at: Callable[[Place], Colle
         if place and place[-1] == first["input"] and len(place) > 1:
             return unknown(kind, first["input"], choices, called=key)
         if near := difflib.get_close_matches(first["input"], choices, n=1):
-            return f"{kind} {key!r} is {first['input']!r}. Did you mean {near[0]!r}?"
+            expected = first["ctx"]["expected"]
+            return f"{kind} {key!r} is {first['input']!r}: {expected} is required. Did you mean {near[0]!r}?"
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
     if place and message.startswith(f"{place[-1]} is "):
         return f"{message}. Correct it."  # the rule says already what it is
