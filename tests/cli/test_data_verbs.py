@@ -70,6 +70,10 @@ def test_a_build_without_any_record_says_why_on_standard_error(vlmalign):
     result = vlmalign("build", "demonstrations", "--cases", "prompts", *logic, "none")
     assert (result.code, result.out) == (0, "wrote none\n")
     assert result.err == "warning: 0 records: cases 8, cases_without_report 8\n"
+    result = vlmalign(
+        "build", "demonstrations", "--cases", "all", "--logic", "amd_oct", "--out", "o", "--from-reference"
+    )
+    assert result.err.endswith("(the cases are of peripheral_smear, the logic is amd_oct)\n")
 
 
 def test_a_split_by_a_finding_that_no_case_has_is_refused(refused, cases, tmp_path):

@@ -74,6 +74,11 @@ def explain(error: ValidationError, kind: str, known_at: Callable[[Place], Colle
         if near := difflib.get_close_matches(first["input"], choices, n=1):
             expected = first["ctx"]["expected"]
             return f"{kind} {key!r} is {first['input']!r}: {expected} is required. Did you mean {near[0]!r}?"
+    if first["type"] == "union_tag_invalid":
+        context, choices = first["ctx"], re.findall(r"'([^']*)'", str(first["ctx"]["expected_tags"]))
+        name = str(context["discriminator"]).strip("'")
+        said = hint(str(context["tag"]), choices, "Known")
+        return f"{kind} {f'{key}.{name}'!r} is {context['tag']!r}. {said}"
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
     if place and message.startswith(f"{place[-1]} is "):
         return f"{message}. Correct it."  # the rule says already what it is
