@@ -18,6 +18,8 @@ from vlmalign.records.manifest import strictest
 
 BUILDER = "judged_pairs@1"
 NO_JUDGEMENT, NO_VERDICT = "no_judgement", "no_verdict"
+#: what `make_pairs` says of answers, beside what is counted of verdicts under the same names
+OF_ANSWERS = {"ties": "equal_net_wins", "invalid": "answers_invalid"}
 #: smallest difference of two scores where nothing else is said
 DEFAULT = PairingConfig(min_margin=0.1)
 
@@ -62,8 +64,10 @@ def build_judged_pairs(
         overwrite: replace a folder built with other settings.
 
     Returns:
-        The folder. Its manifest counts what `make_pairs` left out, `invalid:<state>`, `ties`, for verdicts
-        `verdicts`, and of the pairs `chosen_words`, `rejected_words` and `chosen_longer`.
+        The folder. Its manifest counts what `make_pairs` left out, `invalid:<state>`, and `ties`: answers with
+        equal scores, or verdicts that call both equal. For verdicts also `verdicts`, and under `best_worst` the
+        answers without a verdict, `answers_invalid`, and twos of answers whose (won - lost) / compared are equal
+        or too near, `equal_net_wins`. Of the pairs `chosen_words`, `rejected_words` and `chosen_longer`.
 
     Raises:
         ValueError: options that make no sense with judgements.
@@ -267,9 +271,7 @@ def _tournament(
         reason = UNFINISHED if not candidate.finished else NO_VERDICT
         scored.append(_scored(candidate, Score(net[candidate.id] / n) if n else Score(None, reason)))
     pairs, more = make_pairs(scored, rules.pairing)
-    return pairs, +(
-        counts + Counter({f"answers_{k}" if k in ("ties", "invalid") else k: n for k, n in more.items()})
-    )
+    return pairs, +(counts + Counter({OF_ANSWERS.get(k, k): n for k, n in more.items()}))
 
 
 def _preference(

@@ -64,6 +64,10 @@ class ReferenceKnowledge:
 class ExpertKnowledge:
     """Answers of an expert's findings. Never reads `case.reference`.
 
+    Derived concepts are added, but not, as by `ReferenceKnowledge`, the values that are the only ones left beside
+    the findings: a reference is true, and so is what follows from it; an expert may err, and a claim is charged to
+    it, and decides a pair, only if the expert assessed it or the logic computes it.
+
     Findings belong to a case by their `case_id` or, where they have none, by the image's hash.
 
     Args:

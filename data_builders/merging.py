@@ -11,6 +11,7 @@ from data_builders.protected import pictures_of
 from vlmalign.records import DataError, DatasetBuild, Record, RecordFolder
 from vlmalign.records.file_presence import file_names
 from vlmalign.records.hashing import config_hash
+from vlmalign.records.id_set import IdSet
 from vlmalign.records.manifest import KINDS, Manifest, read_manifest, strictest
 from vlmalign.records.shards import SHARD, parse_shard
 
@@ -55,6 +56,8 @@ def merge_folders(
         "names": names if ids == "prefix" else None,
     }  # fmt: skip
     manifests = [folder.manifest for folder in opened]
+    if ids == "refuse":
+        _refuse_shared_ids(opened)
     with DatasetBuild(
         out,
         manifests[0].kind,
@@ -136,6 +139,21 @@ def _open(paths: Sequence[Path]) -> list[RecordFolder[Any]]:
             rule = f"the folder holds {kind} records, {paths[0]} holds {first} records"
             raise DataError(rule, "Merge folders of one kind.", file=path)
     return [RecordFolder(path, KINDS[first]) for path in paths]
+
+
+def _refuse_shared_ids(folders: Sequence[RecordFolder[Any]]) -> None:
+    """Before anything is written: what is left of a refused merge would stand in the way of the next."""
+    seen = IdSet()
+    for folder in folders:
+        for record in folder:
+            if not seen.add(record.id):
+                raise DataError(
+                    f"duplicate id {record.id!r}: another of the folders uses it too",
+                    "Put the folders' names before all ids with --ids prefix, or leave one folder out.",
+                    file=folder.path,
+                    record=record.id,
+                    field="id",
+                )
 
 
 def _copy(

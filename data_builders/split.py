@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Literal
 
 from data_builders.named_values import check_name
-from data_builders.strata import NUMBER, Place, divide_groups, is_measurement, place_of, strata_of
+from data_builders.strata import NO_VALUE, NUMBER, Place, divide_groups, is_measurement, place_of, strata_of
 from vlmalign.records import Case, DataError, DatasetBuild, RecordFolder, Reference
 from vlmalign.records.case import Split
 from vlmalign.records.journal import JOURNAL
@@ -84,7 +84,8 @@ def split_by_group(
     Raises:
         ValueError: an unknown role, a share that is not positive, shares that do not sum to 1, a negative gap.
         DataError: a role would get no group or no field; a case is already divided; a gap without photograph
-            numbers; `out` holds a folder of a role that is not asked for, or other files and no role folder.
+            numbers; no case has a value of `stratify`; `out` holds a folder of a role that is not asked for, or
+            other files and no role folder.
 
     Example:
         >>> import tempfile
@@ -101,6 +102,12 @@ def split_by_group(
     if stratify is not None:
         check_name(stratify, Case)
     places = [place_of(case, source.path, gap=gap, stratify=stratify) for case in source]
+    if stratify is not None and all(place.stratum == NO_VALUE for place in places):
+        raise DataError(
+            f"no case has a value of {stratify!r}, which the division is to be stratified by",
+            "Correct the name, or leave stratify out.",
+            file=source.path,
+        )
     strata = None if stratify is None else strata_of(places)
     parts = divide_groups([place.group for place in places], roles, seed, strata)
     role_of = {group: role for role, groups in parts.items() for group in groups}

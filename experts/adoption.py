@@ -21,6 +21,9 @@ from vlmalign.records.image import check_relative
 from vlmalign.records.suggestions import explain
 
 CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
+ADOPTABLE = (
+    "classification", "zero_shot", "monai_network", "monai_bundle", "xrayvision", "http", "ensemble", "views",
+)  # fmt: skip
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".npz", ".npy")
 
 
@@ -81,10 +84,9 @@ def settings_of(architecture: str) -> type[BaseModel]:
     Raises:
         ValueError: no such architecture.
     """
-    kinds = _kinds()
-    if architecture not in kinds:
-        raise ValueError(f"architecture is {architecture!r}: what can be adopted is {', '.join(kinds)}")
-    return kinds[architecture][0]
+    if architecture not in ADOPTABLE:  # before the libraries of all of them are imported
+        raise ValueError(f"architecture is {architecture!r}: what can be adopted is {', '.join(ADOPTABLE)}")
+    return _kinds()[architecture][0]
 
 
 def files_of(architecture: str, folder: Path, settings: BaseModel) -> tuple[str, ...]:
@@ -133,7 +135,7 @@ def adopt(setting_file: str | Path, out: str | Path, *, overwrite: bool = False)
         settings = kind.model_validate_json(json.dumps(adoption.settings))
     except ValidationError as error:
         rule = explain(error, "setting", lambda place: kind.model_fields if not place else ())
-        raise DataError(rule, "Correct it.", file=file, field="settings") from None
+        raise DataError(rule, "Correct the setting file.", file=file, field="settings") from None
     except ValueError as error:
         raise DataError(str(error), "Correct it.", file=file, field="architecture") from None
     if adoption.zoo and adoption.architecture != "monai_bundle":

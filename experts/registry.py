@@ -46,6 +46,19 @@ ARCHITECTURES = Plugins(
 )
 
 
+ABOUT = {
+    "segmentation": "counts and areas of structures, by networks trained here (experts train)",
+    "classification": "findings present or absent, by timm or MONAI networks (experts train)",
+    "zero_shot": "open_clip with prompts for presence and absence",
+    "monai_network": "a network of MONAI with trained weights",
+    "monai_bundle": "a MONAI bundle, of a folder or the zoo",
+    "xrayvision": "TorchXRayVision's chest networks (extra xrayvision)",
+    "http": "a model server that is asked over HTTP",
+    "ensemble": "several experts that say the same concepts",
+    "views": "one expert that looks at several views of each image",
+}
+
+
 class ExpertListing(NamedTuple):
     """One row of the list of experts.
 
@@ -55,6 +68,7 @@ class ExpertListing(NamedTuple):
         folder: where a trained expert is.
         card: a trained expert's card.
         problem: why it cannot be used; empty if it can.
+        about: what a built-in architecture is.
     """
 
     name: str
@@ -62,6 +76,7 @@ class ExpertListing(NamedTuple):
     folder: Path | None = None
     card: ExpertCard | None = None
     problem: str = ""
+    about: str = ""
 
 
 def list_experts(folder: str | Path | None = None) -> list[ExpertListing]:
@@ -75,7 +90,7 @@ def list_experts(folder: str | Path | None = None) -> list[ExpertListing]:
         True
     """
     if folder is None:
-        found = [ExpertListing(name, "built in") for name in sorted(ARCHITECTURES.ours)]
+        found = [ExpertListing(name, "built in", about=ABOUT[name]) for name in sorted(ARCHITECTURES.ours)]
         for point in ARCHITECTURES.offered():
             origin = point.dist.name if point.dist else "unknown"
             listing = ExpertListing(point.name, f"entry point of {origin}", problem=_problem(point.name))

@@ -113,6 +113,19 @@ def test_the_command_line_helps_without_loading_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_experts_are_listed_and_their_cards_read_without_loading_torch():
+    code = (
+        "import sys; from experts import list_experts, read_card; list_experts(); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_public_name_of_the_experts_is_found_where_it_is_said_to_be():
+    import experts
+
+    assert all(getattr(experts, name).__name__ == name for name in experts.__all__)
+
+
 def test_no_module_is_longer_than_400_lines():
     long = {str(p.relative_to(ROOT)): n for p in source_files() if (n := len(p.read_text().splitlines())) > 400}
     assert not long

@@ -28,6 +28,7 @@ REMEDIES = {
     413: "Send smaller images.",
 }
 SHOWN = 300  # characters of a server's message
+KEY_NEEDED = "api.openai.com"
 
 
 class OpenAIBackend:
@@ -78,6 +79,11 @@ class OpenAIBackend:
             self.identity = {**self.identity, "send_temperature": False}
         self._token_limit, self._send_temperature = token_limit, send_temperature
         self._key = _key_from(api_key_env)
+        if not self._key and urlsplit(base_url).hostname == KEY_NEEDED:
+            raise ValueError(
+                f"{KEY_NEEDED} answers nobody without a key, and api_key_env is not given. Set api_key_env: "
+                "OPENAI_API_KEY, or base_url to your own server's address."
+            )
         try:
             import openai
         except ImportError as error:

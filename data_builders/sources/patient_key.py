@@ -13,6 +13,8 @@ from pathlib import Path
 
 from vlmalign.records import DataError
 from vlmalign.records.hashing import pseudonym
+from vlmalign.records.journal import JOURNAL
+from vlmalign.records.manifest import MANIFEST
 
 SUFFIX = ".key"
 LEAST_BYTES = 16
@@ -104,6 +106,10 @@ def patient_key(out: str | Path, key_file: str | Path | None = None, *, overwrit
                 file=path,
             )
         if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+            if not (folder / MANIFEST).exists() and not (folder / JOURNAL).exists():
+                raise DataError(
+                    "the folder is not empty and is not a dataset folder", "Choose another --out.", file=folder
+                )
             raise DataError(
                 "the folder was built with a key that is not here any more, and a new one would give other "
                 "pseudonyms",

@@ -241,6 +241,28 @@ def test_a_truncated_image_names_file_and_record_and_the_repaired_folder_continu
     assert contents_of(tmp_path / "out") == contents_of(tmp_path / "whole")
 
 
+def test_a_folder_that_is_read_or_holds_another_kind_is_never_written_over(
+    refused, vlmalign, tmp_path, contents_of
+):
+    vlmalign("source", "build", "smear", "--out", "mine", "--set", "n_groups=1", "--set", "size=32")
+    before, logic = contents_of(tmp_path / "mine"), ["--logic", "peripheral_smear", "--overwrite"]
+    refused("build", "noisy-reports", "--cases", "mine", "--out", "./mine", *logic, says="cases and out are both")
+    vlmalign("build", "noisy-reports", "--cases", "mine", "--out", "reports", *logic)
+    says = "the folder holds case records, and this would write demonstration records"
+    refused("build", "demonstrations", "--cases", "reports", "--out", "mine", *logic, says=says)
+    assert contents_of(tmp_path / "mine") == before
+
+
+def test_an_output_folder_of_other_things_is_named_as_such_by_a_source_with_keys(refused, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "t.csv").write_text("picture\na.png\n")
+    table = ["--set", "table=t.csv", "--set", "domain=toy", "--set", "image=picture"]
+    says = "not empty and is not a dataset folder"
+    refused("source", "build", "table", "--data", ".", "--out", ".", *table, says=says)
+
+
 def test_two_folders_with_a_case_of_the_same_id_are_not_joined(refused, cases, tmp_path):
     command = ("build", "prompts", "--cases", cases, "--cases", cases, "--out", "out")
     refused(*command, says=["record 'smear-0-0-0', field 'id'", "duplicate id"])

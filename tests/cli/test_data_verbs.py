@@ -46,7 +46,8 @@ def test_source_build_and_split_write_case_folders(vlmalign, tmp_path):
         vlmalign("source", "build", "smear", "--out", "all", "--set", "n_groups=4", "--set", "size=32").code == 0
     )
     result = vlmalign("source", "split", "all", "roles", "--role", "train=0.5", "--role", "test=0.5")
-    assert (result.code, result.out) == (0, "wrote roles\n")
+    told = [f"wrote roles/{name}\n8 records: groups 2, images {n}\n" for name, n in (("train", 16), ("test", 8))]
+    assert (result.code, result.out) == (0, "".join(told))
     groups = [{c.group_id for c in read_records(tmp_path / "roles" / r, Case)} for r in ("train", "test")]
     assert [len(part) for part in groups] == [2, 2] and not groups[0] & groups[1]
 
@@ -69,6 +70,16 @@ def test_a_build_without_any_record_says_why_on_standard_error(vlmalign):
     result = vlmalign("build", "demonstrations", "--cases", "prompts", *logic, "none")
     assert (result.code, result.out) == (0, "wrote none\n")
     assert result.err == "warning: 0 records: cases 8, cases_without_report 8\n"
+    result = vlmalign(
+        "build", "demonstrations", "--cases", "all", "--logic", "amd_oct", "--out", "o", "--from-reference"
+    )
+    assert result.err.endswith("(the cases are of peripheral_smear, the logic is amd_oct)\n")
+
+
+def test_a_split_by_a_finding_that_no_case_has_is_refused(refused, cases, tmp_path):
+    roles = ["--role", "train=0.67", "--role", "test=0.33"]
+    refused("data", "split", cases, "r", *roles, "--stratify", "finding.nope", says="no case has a value of")
+    assert not (tmp_path / "r").exists()
 
 
 def test_the_roles_of_a_split_are_in_its_help(vlmalign, monkeypatch):
@@ -108,9 +119,7 @@ def test_a_table_with_pictures_is_built_by_its_columns_and_a_bad_picture_is_name
 
 
 def test_experts_are_listed_with_their_origin(vlmalign, tmp_path):
-    assert ["segmentation", "built", "in"] in [
-        line.split() for line in vlmalign("experts", "list").out.splitlines()
-    ]
+    assert "segmentation     built in: counts and areas of structures" in vlmalign("experts", "list").out
     assert "segmentation" in vlmalign("experts", "list", tmp_path).out
 
 

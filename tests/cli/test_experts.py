@@ -38,6 +38,17 @@ def test_a_classifier_is_trained_measured_again_and_listed(vlmalign, cases, tmp_
     assert "auroc of bright" in listed and "pixel_baseline_auroc" in listed and "by youden" in listed
 
 
+def test_an_architecture_that_cannot_be_adopted_is_refused_by_the_list_of_those_that_can(refused, tmp_path):
+    from experts.adoption import ADOPTABLE, _kinds
+
+    assert tuple(_kinds()) == ADOPTABLE
+    card = {"name": "x", "modality": "xray", "domain": "toy"}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump({"architecture": "htpp", "card": card, "settings": {}}))
+    refused(
+        "experts", "adopt", tmp_path / "a.yaml", tmp_path / "out", says="zero_shot, monai_network, monai_bundle"
+    )
+
+
 def test_an_adopted_expert_is_unknown_until_it_is_measured(vlmalign, cases, tmp_path):
     import torch
     from safetensors.torch import save_file

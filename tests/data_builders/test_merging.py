@@ -85,6 +85,7 @@ def test_duplicate_ids_are_refused_or_get_the_name_of_their_folder(world, full, 
     answers = [tmp_path / f"{n}-answers" / f"hospital-{n}" for n in "ab"]
     with pytest.raises(DataError, match="duplicate id 'c1'"):
         merge_folders(cases, tmp_path / "x")
+    assert not (tmp_path / "x").exists()
     merged = read_records(merge_folders(cases, tmp_path / "cases", ids="prefix"), Case)
     said = read_records(merge_folders(answers, tmp_path / "answers", ids="prefix"), Candidate)
     assert [case.id for case in merged] == ["hospital-a/c1", "hospital-b/c1"]

@@ -1,3 +1,5 @@
+from typing import Literal
+
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -15,6 +17,25 @@ class Outer(BaseModel):
 
     name: str
     inner: Inner = Inner()
+
+
+class Chosen(BaseModel):
+    kind: Literal["flip", "drop"] = "flip"
+    shares: dict[Literal["flip", "drop"], float] = {}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"kind": "flop"}, "key 'kind' is 'flop': 'flip' or 'drop' is required. Did you mean 'flip'?"),
+        ({"kind": "x"}, "key 'kind' is 'x': Input should be 'flip' or 'drop'. Correct it."),
+        ({"shares": {"flop": 1}}, "unknown key 'shares.flop'. Did you mean 'flip'?"),
+    ],
+)
+def test_a_misspelt_choice_is_told_the_nearest(given, message):
+    with pytest.raises(ValidationError) as error:
+        Chosen.model_validate(given)
+    assert explain(error.value, "key", lambda place: []) == message
 
 
 def known_at(place):

@@ -83,12 +83,14 @@ def _list_settings(value: bool) -> None:
     if not value:
         return
     from data_builders.judges.config import HuggingFaceJudge, JudgeConfig, OpenAIJudge
+    from data_builders.judges.registry import FOUND
 
     for prefix, settings in (("", JudgeConfig), ("judges.", OpenAIJudge), ("judges.", HuggingFaceJudge)):
         if prefix:
             console.print(f"{settings.__name__}: {(settings.__doc__ or '').strip()}", markup=False)
         for name, default, about in settings_table(settings):
             console.print(f"{prefix + name:28} {default:10} {about}", markup=False)
+    console.print(f"protocol.name: {', '.join(FOUND.names())}; a wrong option names the known ones", markup=False)
     raise typer.Exit
 
 

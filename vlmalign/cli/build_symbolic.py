@@ -26,6 +26,8 @@ def corruptions(
     """Hard negatives: a true text over the same with one named claim flipped, added, dropped or contradicted."""
     from data_builders.corruption_pairs import CorruptionConfig, build_corruptions
 
+    if from_reference and cases is None:
+        _refuse_without_cases(texts)
     build_corruptions(
         texts, out, logic=_logic(logic), cases=cases, findings=_known(findings, from_reference),
         corruption=make_settings(CorruptionConfig, corruption or {}, where="corruption"),
@@ -118,6 +120,17 @@ def _writer(settings: dict[str, Any] | None, folder: Path) -> Any:
         )
     config = make_settings(WriterConfig, settings, where="writer")
     return open_writer(config, {folder: read_manifest(folder).data_use})
+
+
+def _refuse_without_cases(texts: Path) -> None:
+    """Cases with reports hold their findings themselves; other texts need the folder of their cases."""
+    from vlmalign.records import read_manifest
+
+    if (kind := read_manifest(texts).kind) != "case":
+        raise ValueError(
+            f"from_reference is given and cases are not: {texts} holds {kind} records, and the reference findings "
+            "are those of their cases. Pass the folder of cases too: --cases FOLDER."
+        )
 
 
 def _known(findings: Sequence[Path], from_reference: bool) -> Any:

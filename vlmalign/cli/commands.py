@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
-from vlmalign.cli.outcome import stamp, tell_outcome
+from vlmalign.cli.outcome import another_domain, stamp, tell_outcome
 from vlmalign.cli.stages import StageError, load_recipe, merge, parse_settings, run_stage, stage
 from vlmalign.recipes import read_recipe
 
@@ -98,7 +98,7 @@ def _command(name: str, function: Callable[..., Any], shards: bool) -> Callable[
                 raise StageError(f"{key} is not given: pass {option}, or name a CONFIG that sets it.")
         before = stamp(merged["out"])
         run_stage(name, merged)
-        tell_outcome(merged["out"], before)
+        tell_outcome(merged["out"], before, lambda: another_domain(merged))
 
     command.__doc__ = f"{inspect.getdoc(function)}\n\nFor example: {_example(name, function)}"
     command.__name__ = function.__name__

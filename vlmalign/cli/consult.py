@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vlmalign.cli.console import console, track
+from vlmalign.cli.console import track
+from vlmalign.cli.outcome import stamp, tell_outcome
 from vlmalign.cli.stages import stage
 
 KIND = "consultation"
@@ -96,11 +97,12 @@ def command(
     with --swap-feedback (does the model read what comes back?):
     vlmalign evaluate answers A --cases CASES --against B
     """
+    before = stamp(out)
     consult(
         model, cases, out, expert, logic, concepts or (), swap_feedback, temperature, top_p, max_new_tokens, seed,
         batch_size, limit, overwrite,
     )  # fmt: skip
-    console.print(f"wrote {out}", markup=False)
+    tell_outcome(out, before)
 
 
 def _questions(logic: str, concepts: Sequence[str]) -> tuple[str, ...]:

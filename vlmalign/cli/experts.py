@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.markup import escape
 
 from vlmalign.cli.commands import SHARD_HELP
 from vlmalign.cli.console import console
+from vlmalign.cli.outcome import stamp, tell_outcome
 from vlmalign.cli.settings import make_settings
 from vlmalign.cli.stages import in_shard, parse_settings, stage
 
@@ -176,9 +178,10 @@ def run_command(
 
     A killed run continues with the same command. Next: vlmalign build expert --findings OUT.
     """
+    before = stamp(out)
     with in_shard("expert-run", shard):
         run(expert, cases, out, overwrite, batch_size, backend, workers)
-    console.print(f"wrote {out}", markup=False)
+    tell_outcome(out, before)
 
 
 @stage("expert-run", shards=True)
@@ -208,7 +211,8 @@ def list_(
     from experts import list_experts
 
     for listing in [*list_experts(), *(list_experts(folder) if folder else [])]:
-        console.print(f"[bold]{listing.name:28}[/] {listing.folder or listing.origin}")
+        where = f"{listing.folder or listing.origin}" + (f": {listing.about}" if listing.about else "")
+        console.print(f"[bold]{escape(f'{listing.name:16}')}[/] {escape(where)}")
         if listing.problem:
             console.print(f"    cannot be used: {listing.problem}", markup=False)
         if listing.card is None:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vlmalign.cli.commands import SHARD_HELP
-from vlmalign.cli.console import console, track
+from vlmalign.cli.console import track
+from vlmalign.cli.outcome import stamp, tell_outcome
 from vlmalign.cli.stages import in_shard, stage
 
 MEGAFLOPS = "megaflops"
@@ -111,12 +112,13 @@ def command(
 
     A killed run continues with the same command and ends with the same bytes. Next: vlmalign build expert.
     """
+    before = stamp(out)
     with in_shard("generate", shard):
         generate(
             model, cases, out, n, temperature, top_p, max_new_tokens, seed, kind, logic, concepts, batch_size,
             limit, blank_images, overwrite,
         )  # fmt: skip
-    console.print(f"wrote {out}", markup=False)
+    tell_outcome(out, before)
 
 
 def check_numbers(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from vlmalign.cli.console import console, errors
 
@@ -21,12 +22,27 @@ def stamp(out: str | Path) -> Stamp:
     return status.st_ino, status.st_mtime_ns
 
 
-def tell_outcome(out: str | Path, before: Stamp) -> None:
+def another_domain(settings: Mapping[str, Any]) -> str:
+    """That the cases are of another domain than the logic, which explains a folder without records; else ''."""
+    from vlmalign.clinical import load_logic
+    from vlmalign.records import Case, RecordFolder
+
+    if not settings.get("logic") or not settings.get("cases") or isinstance(settings["cases"], (list, tuple)):
+        return ""
+    domain = load_logic(str(settings["logic"])).domain
+    case = next(iter(RecordFolder(settings["cases"], Case)), None)
+    return (
+        "" if case is None or case.domain == domain else f"the cases are of {case.domain}, the logic is {domain}"
+    )
+
+
+def tell_outcome(out: str | Path, before: Stamp, why_none: Callable[[], str] = str) -> None:
     """Print the counts of the folder's manifest; a folder without any record is said on standard error.
 
     Args:
         out: the dataset folder, complete.
         before: its stamp before the work began.
+        why_none: says why there is no record, if that is known; called where there is none.
     """
     from vlmalign.records import read_manifest
 
@@ -36,7 +52,7 @@ def tell_outcome(out: str | Path, before: Stamp) -> None:
     if counts["records"]:
         console.print(told(counts), markup=False)
     else:
-        errors.print(f"warning: {told(counts)}", markup=False)
+        errors.print(f"warning: {told(counts)}" + (f" ({why})" if (why := why_none()) else ""), markup=False)
 
 
 def told(counts: Mapping[str, int]) -> str:

@@ -60,7 +60,9 @@ def run_recipe(
     var: Annotated[list[str], typer.Option(help="a variable, e.g. --var root=runs/mine")] = [],  # noqa: B006
     set_: Annotated[list[str], typer.Option("--set", help="a setting, e.g. --set learning_rate=1e-4")] = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="where it is written: the same as --set out=DIR")] = None,
-    source: Annotated[str | None, typer.Option(help="smear or bccd, of a recipe that has a source")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="smear or bccd, of a recipe with the key source (demo, comparison)")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="folder of photographs; only with --source bccd")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace what an earlier run with other settings wrote there")

@@ -17,13 +17,16 @@ M = TypeVar("M", bound=BaseModel)
 GIVEN_BY_US = ("self", "out", "overwrite")
 
 
-def call_with_settings(function: Callable[..., Any], given: Mapping[str, Any], *, where: str) -> Any:
+def call_with_settings(
+    function: Callable[..., Any], given: Mapping[str, Any], *, where: str, remedy: str = ""
+) -> Any:
     """Call a function with settings after checking their names and, where it declares them, their types.
 
     Args:
         function: of this package, or one that an installed package offers.
         given: its keyword arguments.
         where: what is called, for the error.
+        remedy: where to read what the settings mean; follows the error of missing ones.
 
     Raises:
         SettingsError: a setting that the function does not know, lacks, or cannot use.
@@ -45,7 +48,11 @@ def call_with_settings(function: Callable[..., Any], given: Mapping[str, Any], *
     required = [name for name, p in parameters.items() if p.default is p.empty and p.kind not in (2, 4)]
     missing = [name for name in required if name not in given]
     if missing:
-        raise SettingsError(f"{where}: the setting {missing[0]!r} is missing. Add --set {missing[0]}=VALUE.")
+        add = " ".join(f"--set {name}=VALUE" for name in missing)
+        what = (
+            f"setting {missing[0]!r} is" if len(missing) == 1 else f"settings {', '.join(map(repr, missing))} are"
+        )
+        raise SettingsError(f"{where}: the {what} missing. Add {add}.{remedy}")
     try:
         get_type_hints(function)
     except Exception:  # annotations that name what cannot be imported: nothing to check against

@@ -101,7 +101,9 @@ def source(
     origin = origin_of(name)
     if origin != "built in":
         function = _failing_by_name(function, f"source {name!r} ({origin})")
-    call_with_settings(function, {"out": out, "overwrite": overwrite, **given}, where=f"source {name!r}")
+    given = {"out": out, "overwrite": overwrite, **given}
+    told = f" `vlmalign source show {name}` tells what they mean."
+    call_with_settings(function, given, where=f"source {name!r}", remedy=told)
 
 
 def _failing_by_name(function: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -157,5 +159,7 @@ def split_command(
     for name, share in shares.items():
         if isinstance(share, bool) or not isinstance(share, (int, float)):
             raise ValueError(f"--role {name}={share}: the share must be a number, e.g. --role {name}=0.8")
+    before = {name: stamp(out / name) for name in shares}
     split(cases, out, {name: float(share) for name, share in shares.items()}, seed, gap, stratify, overwrite)
-    console.print(f"wrote {out}", markup=False)
+    for name in shares:
+        tell_outcome(out / name, before[name])

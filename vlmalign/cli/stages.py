@@ -40,13 +40,16 @@ def stage(
         IN_SHARDS.add(name)
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(function)
+
         @functools.wraps(function)
         def run(*args: Any, **rest: Any) -> Any:
+            _refuse_input_as_output(name, signature, signature.bind(*args, **rest).arguments)
             try:
                 return function(*args, **rest)
             except Exception as error:
                 if disk_is_full(error):
-                    given = {**inspect.signature(function).bind(*args, **rest).arguments, **rest}
+                    given = {**signature.bind(*args, **rest).arguments, **rest}
                     name_full_disk(error, given.get("out"), continues=continues)
                 raise
 
@@ -141,6 +144,19 @@ def run_stage(name: str, config: Mapping[str, Any]) -> Any:
         if error.title != function.__name__:
             raise
         raise StageError(f"stage {name!r}: {explain(error, 'key', lambda place: ())}") from None
+
+
+def _refuse_input_as_output(name: str, signature: inspect.Signature, given: Mapping[str, Any]) -> None:
+    """With overwrite a folder that is read would be replaced while it is read, and then be lost."""
+    if not isinstance(out := given.get("out"), (str, Path)):
+        return
+    target = Path(out).resolve()
+    for key, value in given.items():
+        if "Path" not in str(signature.parameters[key].annotation):
+            continue
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            if key != "out" and isinstance(one, (str, Path)) and Path(one).resolve() == target:
+                raise StageError(f"stage {name!r}: {key} and out are both {out}. Choose another --out.")
 
 
 def in_shard(name: str, shard: str | None) -> AbstractContextManager[None]:

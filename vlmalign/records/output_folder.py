@@ -48,7 +48,10 @@ class OutputFolder:
         Raises:
             DataError: the folder is of another config or kind and not to be overwritten, or holds something else.
         """
-        if not self.path.exists() or overwrite and self._holds_a_dataset():
+        if not self.path.exists():
+            return None
+        if overwrite and self._holds_a_dataset():
+            self._refuse_another_kind()
             return None
         if not self.path.is_dir():
             raise DataError("the output path is a file", "Choose another --out.", file=self.path)
@@ -99,6 +102,15 @@ class OutputFolder:
             header = header_of(self.journal)
             if not header or self._is_same(header) and not self._replaces_present(header):
                 self.journal.unlink()
+
+    def _refuse_another_kind(self) -> None:
+        """Overwrite is for the same step with other settings: no cases are lost to a mistyped --out of pairs."""
+        if (self.path / MANIFEST).exists() and (there := read_manifest(self.path).kind) != self.kind:
+            raise DataError(
+                f"the folder holds {there} records, and this would write {self.kind} records over them",
+                "Choose another --out, or remove the folder yourself.",
+                file=self.path,
+            )
 
     def _holds_a_dataset(self) -> bool:
         return (self.path / MANIFEST).exists() or self.journal.exists() or not any(self.path.iterdir())

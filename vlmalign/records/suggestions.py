@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Collection
 
 from pydantic import ValidationError
@@ -64,7 +65,23 @@ def explain(error: ValidationError, kind: str, known_at: Callable[[Place], Colle
         return f"unknown {kind} {key!r}. Correct or drop it."
     if first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return f"the {kind} {key!r} is missing. Add it."
+    if place and place[-1] == "[key]":  # a key of a mapping whose keys are listed, e.g. shares.flop
+        place, key = place[:-1], key.removesuffix(".[key]")
+    if first["type"] == "literal_error" and isinstance(first["input"], str):
+        choices = re.findall(r"'([^']*)'", str(first["ctx"]["expected"]))
+        if place and place[-1] == first["input"] and len(place) > 1:
+            return unknown(kind, first["input"], choices, called=key)
+        if near := difflib.get_close_matches(first["input"], choices, n=1):
+            expected = first["ctx"]["expected"]
+            return f"{kind} {key!r} is {first['input']!r}: {expected} is required. Did you mean {near[0]!r}?"
+    if first["type"] == "union_tag_invalid":
+        context, choices = first["ctx"], re.findall(r"'([^']*)'", str(first["ctx"]["expected_tags"]))
+        name = str(context["discriminator"]).strip("'")
+        said = hint(str(context["tag"]), choices, "Known")
+        return f"{kind} {f'{key}.{name}'!r} is {context['tag']!r}. {said}"
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    if place and message.startswith(f"{place[-1]} is "):
+        return f"{message}. Correct it."  # the rule says already what it is
     return f"{kind} {key!r} is {first['input']!r}: {message}. Correct it." if key else f"{message}."
 
 

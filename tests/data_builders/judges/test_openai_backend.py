@@ -153,3 +153,8 @@ def test_an_address_with_a_secret_or_none_at_all_is_refused(url):
 def test_half_a_character_does_not_break_the_files(serve):
     reply = ask(serve(lambda p, a: completion("\ud83d 7")), JudgeRequest((user("A"),), (), "p@1"))
     assert json.dumps(reply.text, ensure_ascii=False).encode() == b'"? 7"'
+
+
+def test_openai_itself_is_not_asked_without_a_key():
+    with pytest.raises(ValueError, match="api_key_env is not given"):
+        OpenAIBackend("m")
