@@ -59,7 +59,7 @@ def weighted_mean(
     if not proportion:
         return Estimate(mean, low, high, n, groups, excluded, method)
     estimate = Estimate(mean, max(0.0, low), min(1.0, high), n, groups, excluded, method)
-    total, size = sum(sums[p] for p in used), sum(sizes[p] for p in used)
+    total, size = (np.sum([of[p] for p in used], axis=0) for of in (sums, sizes))
     return widen_if_rare(estimate, int((total > 0).sum()), int((total < size).sum()), 0.95)
 
 
