@@ -12,7 +12,13 @@ from vlmalign.evaluation.benchmarks.protocol import Benchmark
 from vlmalign.records.suggestions import unknown
 
 #: name -> module of this package that holds it
-BENCHMARKS: dict[str, str] = {}
+BENCHMARKS: dict[str, str] = {
+    "mj-bench": "mj_bench",
+    "mj-bench-bias": "mj_bench_bias",
+    "reward-bench": "reward_bench",
+    "rm-bench": "rm_bench",
+    "vl-rewardbench": "vl_rewardbench",
+}
 
 
 def find_benchmark(name: str) -> Benchmark:
