@@ -94,7 +94,7 @@ def test_apologies_stored_as_a_3_are_refusals_beside_the_published_convention():
     assert result.counts == {"scored": 1277, "refused": 271}
     assert figures(result, "image_normalised", "claude-3-opus, refusals as stored") == [58.16, 66.08, 85.23]
     left = result.table("image_normalised").rows["claude-3-opus, refusals left out"]["ACC"]
-    assert left.n == 1277
+    assert (left.n, left.excluded) == (1277, 271)
     assert "is met within 0.1 by: claude-3-opus, refusals as stored (mean over images" in result.notes[-1]
 
 

@@ -121,7 +121,11 @@ def score(
         rows: dict[str, dict[str, Estimate | None]] = {}
         for name in names:
             for label, found in _variants(used, name).items():
-                rows[label] = _figures(found, name, threshold, *key)
+                row = _figures(found, name, threshold, *key)
+                left = sum(i.judge == name for i in used) - len(found) if label.endswith(LEFT_OUT) else 0
+                if key[0] == "image":  # the unit of n there is an image
+                    row = {m: e and replace(e, excluded=e.excluded + left) for m, e in row.items()}
+                rows[label] = row
         tables.append(Table("_".join(key), title[0].upper() + title[1:], rows))
     notes += _constants(used, names)
     for judge in dict.fromkeys(item.judge for item in used if item.judge):
