@@ -10,8 +10,10 @@ import typer
 
 from vlmalign.cli import answers  # noqa: F401  - registers its stage
 from vlmalign.cli.console import console
+from vlmalign.cli.evaluate_benchmark import evaluate_benchmark, list_benchmarks
 from vlmalign.cli.evaluate_best_of_n import evaluate_best_of_n
 from vlmalign.cli.evaluate_critiques import evaluate_critiques
+from vlmalign.cli.evaluate_lint import evaluate_lint
 from vlmalign.cli.evaluate_reward import evaluate_reward
 from vlmalign.cli.evaluate_shortcuts import evaluate_shortcuts
 
@@ -103,13 +105,17 @@ def evaluate_run(
 
 @app.command("list")
 def list_() -> None:
-    """Name the metrics and what each means."""
+    """Name the metrics and what each means, and the benchmarks."""
     from vlmalign.evaluation.report_titles import METRIC_TITLES
 
     for name, (_, note) in METRIC_TITLES.items():
         console.print(f"[bold]{name:26}[/] {note}")
+    console.print("\nbenchmarks, for `vlmalign evaluate benchmark NAME --predictions FILE`:", markup=False)
+    list_benchmarks()
 
 
+app.command("benchmark")(evaluate_benchmark)
+app.command("lint")(evaluate_lint)
 app.command("reward")(evaluate_reward)
 app.command("critique-gate")(evaluate_critiques)
 app.command("best-of-n")(evaluate_best_of_n)

@@ -1,0 +1,39 @@
+"""Benchmarks by name. An adapter is a module of this package that has a `BENCHMARK` (or several,
+`BENCHMARKS_HERE`).
+
+Modules are imported when a benchmark is used, so that the list of names costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from vlmalign.evaluation.benchmarks.protocol import Benchmark
+from vlmalign.records.suggestions import unknown
+
+#: name -> module of this package that holds it
+BENCHMARKS: dict[str, str] = {
+    "mj-bench": "mj_bench",
+    "mj-bench-bias": "mj_bench_bias",
+    "reward-bench": "reward_bench",
+    "rm-bench": "rm_bench",
+    "vl-rewardbench": "vl_rewardbench",
+}
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """The benchmark of that name.
+
+    Raises:
+        ValueError: no such name, with the nearest one.
+
+    Example:
+        >>> find_benchmark("vl-rewardbenhc")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ValueError: unknown benchmark 'vl-rewardbenhc'. ...
+    """
+    if name not in BENCHMARKS:
+        raise ValueError(unknown("benchmark", name, BENCHMARKS))
+    found: dict[str, Benchmark] = import_module(f"{__package__}.{BENCHMARKS[name]}").ADAPTERS
+    return found[name]
