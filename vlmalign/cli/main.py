@@ -29,6 +29,7 @@ from vlmalign.cli import (  # noqa: F401  - they add to `vlmalign build`
     generate,
     models,
     preview,
+    reader_study,
     recipes,
     score,
     source,
@@ -86,6 +87,7 @@ app.command("best-of-n")(best_of_n.command)
 app.command("calibrate")(calibrate.calibrate)
 app.command("elicit")(elicit.elicit)
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(reader_study.app, name="reader-study")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(cache.app, name="cache")
 app.command("models")(models.models)
