@@ -65,7 +65,7 @@ def design(inputs, tmp_path):
     return make
 
 
-def answer_file(path, public, reader, answer, *, drop=()):
+def write_answers(path, public, reader, answer, *, drop=()):
     """What a reader's page saves; `answer(reading)` gives the fields of one answer."""
     form = public.form(reader)
     answers = [
@@ -77,3 +77,8 @@ def answer_file(path, public, reader, answer, *, drop=()):
                "version": form.version, "answers": answers}  # fmt: skip
     path.write_text(json.dumps(content))
     return path
+
+
+@pytest.fixture
+def answer_file():
+    return write_answers

@@ -3,7 +3,7 @@
 Example:
     >>> from vlmalign.reader_study import StudyPlan, cases_needed
     >>> StudyPlan(readers=("anna", "ben"), purpose="evaluation", n_cases=cases_needed(0.1, 2)).n_cases
-    64
+    63
 """
 
 from vlmalign.reader_study.collecting import Collected, Unblinded, collect

@@ -102,7 +102,7 @@ def _read_json(file: str, text: str, result: AnswerFile) -> None:
         found = json.loads(text)
         if found["format"] != FORMAT:
             raise ValueError(f"format is {found['format']!r}, expected {FORMAT!r}")
-        who = [str(found[name]) for name in ("study", "reader", "version")]
+        study, reader, version = (str(found[name]) for name in ("study", "reader", "version"))
         answers = list(found["answers"])
     except (ValueError, KeyError, TypeError) as error:
         what = f"no answers of a reader's form ({type(error).__name__}: {error})"
@@ -110,8 +110,8 @@ def _read_json(file: str, text: str, result: AnswerFile) -> None:
         return
     for number, content in enumerate(answers, start=1):
         try:
-            given = Given(file, number, *who, answer=Answer.model_validate(content), content=content)
-            result.given.append(given)
+            answer = Answer.model_validate(content)
+            result.given.append(Given(file, number, study, reader, version, answer, content))
         except ValidationError as error:
             result.problems.append(_invalid(file, number, error, content))
 
@@ -148,8 +148,8 @@ def _read_csv(file: str, text: str, public: PublicStudy, result: AnswerFile) -> 
             continue  # an empty row of a table: missing, which is counted later
         try:
             answer = _answer_of_row(row, name, public.questions, texts.get(row[name].strip()))
-            who = [row[c].strip() for c in ("study", "reader", "version")]
-            result.given.append(Given(file, line, *who, answer=answer, content=row))
+            study, reader, version = (row[c].strip() for c in ("study", "reader", "version"))
+            result.given.append(Given(file, line, study, reader, version, answer, row))
         except ValidationError as error:
             result.problems.append(_invalid(file, line, error, row))
         except ValueError as error:
@@ -173,8 +173,9 @@ def _answer_of_row(row: Mapping[str, str], name: str, q: Questions, reading: Rea
             raise ValueError(f"guess is {guess}: expected 1 to {len(codes)}")
         guess = codes[int(guess) - 1]
     errors = []
-    for n, side in enumerate(sides(q)) if q.mark_errors and reading is not None else ():
-        marks = [0] * len(reading.texts[n])
+    shown = reading.texts if q.mark_errors and reading is not None else ()
+    for side, text in zip(sides(q), shown, strict=False):
+        marks = [0] * len(text)
         for level, value in (("minor", 1), ("major", 2)):
             for number in (row.get(f"{level}_{side}") or "").replace(",", " ").split():
                 if not number.isdigit() or not 1 <= int(number) <= len(marks):

@@ -80,8 +80,8 @@ def read_arms(cases: Sequence[str | Path], arms: Mapping[str, str | Path]) -> In
                 "Pass the answers to these cases.",
                 file=None if digest == "reference" else source,
             )
-        for case, (text_id, messages, policy) in known.items():
-            materials[case].texts[name] = (text_id, KeyText(arm=name, messages=messages, policy=policy))
+        for case_id, (text_id, messages, policy) in known.items():
+            materials[case_id].texts[name] = (text_id, KeyText(arm=name, messages=messages, policy=policy))
         inputs.hashes["arms"][name] = digest
         human += [name] * by_people
     inputs.human = tuple(human)

@@ -15,7 +15,7 @@ from vlmalign.reader_study.study import Key, PublicStudy, read_key, read_public
 from vlmalign.records import DataError
 from vlmalign.records.base import Part
 
-TOLD = 8  # problems in an error
+TOLD = 20  # kinds of faults in an error
 OnBad = Literal["refuse", "skip"]
 
 
@@ -93,15 +93,23 @@ def collect(
     counts: Counter[str] = Counter(files=len(files))
     used = {name: _one_of(given, problems, counts) for name, given in by_reading.items()}
     if problems and on_bad == "refuse":
-        told = "; ".join(map(str, problems[:TOLD]))
-        more = f"; and {len(problems) - TOLD} more" if len(problems) > TOLD else ""
         raise DataError(
-            f"{len(problems)} faults in readers' files: {told}{more}",
+            f"{len(problems)} faults in readers' files: {_told(problems)}",
             "Correct them, or pass --on-bad skip to set these answers aside in unused.jsonl.",
         )
     if not used:
         raise DataError("no file has an answer to this study", "Pass the files that readers saved.", file=study)
     return _unblind(public, opened, used, problems, counts)
+
+
+def _told(problems: Sequence[Problem]) -> str:
+    """The faults, those of one kind in one file together."""
+    alike: dict[tuple[str, str], list[Problem]] = defaultdict(list)
+    for problem in problems:
+        alike[problem.file, problem.kind].append(problem)
+    told = [f"{p[0]}" + (f" (and {len(p) - 1} more of this kind)" if len(p) > 1 else "") for p in alike.values()]
+    more = f"; and {len(told) - TOLD} more kinds" if len(told) > TOLD else ""
+    return "; ".join(told[:TOLD]) + more
 
 
 def _fault(given: Given, public: PublicStudy, key: Key) -> tuple[str, str] | None:

@@ -36,9 +36,8 @@ ASK = "Which text would you rather sign?"
 def data_dictionary(study: PublicStudy) -> str:
     """The data dictionary, 18 columns."""
     q = study.questions
-    given = {"type": "text", "annotation": "@READONLY"}
     rows = [_row("record_id", "Reading", type="text")]
-    rows += [_row(name, label, **given) for name, label in (
+    rows += [_row(name, label, type="text", annotation="@READONLY") for name, label in (
         ("study", "Study"), ("reader", "Reader"), ("version", "Version of the form"), ("position", "Screen"),
         ("session", "Part of the study"), ("kind", "Kind"), ("images", "Images"),
     )]  # fmt: skip

@@ -226,7 +226,6 @@ function questionNode(item, q, index) {
     options.append(button);
   });
   const ask = el("div", { className: "ask", text: q.ask });
-  if (q.side) ask.append(el("small", { text: q.side }));
   const lacks = showLacks && q.get() === null ? " lacks" : "";
   return el("div", { className: `question${q.row ? " row" : ""}${index === question ? " now" : ""}${lacks}`,
     id: `q-${q.name}`, onpointerdown: () => { question = index; } }, ask, options);
@@ -255,7 +254,7 @@ function showItem() {
   const scroll = el("div", { id: "scroll" }, el("p", { className: "prompt", text: item.prompt }), texts);
   if (Q.mark_errors && !guess) scroll.append(el("p", { className: "legend" },
     "Click a sentence, or press ", key("e"), " and ", key("Space"), ": minor error, major error (would change what is done), none."));
-  scroll.append(el("div", { id: "questions" }));
+  scroll.append(el("div", { id: "questions", className: SIDES.length === 2 ? "" : "alone" }));
   if (Q.comment && !guess) scroll.append(el("textarea", { id: "comment", rows: 1, value: a.comment,
     placeholder: "Comment (optional; c)", oninput: e => { a.comment = e.target.value; keep(); } }));
   const back = el("button", { type: "button", disabled: !canGoBack(), onclick: () => goTo(state.at - 1) }, "Back", key("b"));
