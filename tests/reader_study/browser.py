@@ -95,6 +95,8 @@ class Browser:
         path.write_bytes(base64.b64decode(self("Page.captureScreenshot", format="png")["data"]))
 
     def close(self):
+        if self.process.poll() is not None:
+            return
         try:
             self("Browser.close")
             self.process.wait(20)

@@ -150,3 +150,16 @@ def test_window_and_level_are_a_linear_map_and_zoom_keeps_the_point_under_the_po
     browser.press("0")
     browser.js("zoomBy(2, 0.25, 0.75)")
     assert browser.js("[VIEW.zoom, VIEW.x, VIEW.y]") == [2, -0.25, -0.75]  # 0.25 = 2 * 0.25 - 0.25
+
+
+def test_a_crossed_study_pauses_between_its_parts_and_notes_who_goes_on_early(design, reader, tmp_path):
+    start, _ = reader
+    arms = ("sft_zebra", "dpo_quagga", "human_okapi")
+    study = design(readers=("anna",), arms=arms, crossed=True, n_cases=2, guesses=0, compare="with_first")
+    export_study(study, tmp_path / "out")
+    browser = start(tmp_path / "out/reader-anna/index.html")
+    browser.press("Enter", "1", "Enter", "3", "Enter")
+    assert "Part 1 is finished" in browser.js("byId('main').textContent")
+    assert browser.js("Object.keys(state.answers).length") == 2  # nothing of the next part was shown or timed
+    browser.js("[...document.querySelectorAll('.actions button')].at(-1).click()")
+    assert browser.js("state.sessions[0].early") and browser.js("!!byId('questions')")

@@ -3,8 +3,16 @@ import json
 
 import pytest
 
-from vlmalign.reader_study import export_study, import_answers, read_key, read_public, read_unblinded
-from vlmalign.records import DataError, Judgement, Preference, read_records
+from vlmalign.reader_study import (
+    StudyPlan,
+    design_study,
+    export_study,
+    import_answers,
+    read_key,
+    read_public,
+    read_unblinded,
+)
+from vlmalign.records import Case, DataError, DatasetBuild, Judgement, Preference, assistant, read_records
 
 
 @pytest.fixture
@@ -153,3 +161,26 @@ def test_the_key_must_be_that_of_the_study(design, prefer, tmp_path):
     with pytest.raises(DataError, match="this is the key of study"):
         import_answers(study, [file], tmp_path / "out", key=other / "private" / "key.json")
     assert read_key(study, study / "private" / "key.json").purpose == "evaluation"
+
+
+def test_undecided_pairs_come_back_decided_under_their_own_ids(inputs, answer_file, tmp_path):
+    with DatasetBuild(tmp_path / "pairs", "preference", {}) as build:
+        for case in read_records(inputs / "cases", Case)[:3]:
+            build.adopt(case.images[0], inputs / "cases")
+            sides = (assistant("A nodule."), assistant("No nodule."))
+            build.commit(case.id, [Preference(
+                id=f"pair/{case.id}", case_id=case.id, group_id=case.group_id, split="train", images=case.images,
+                prompt=case.messages, chosen=sides[:1], rejected=sides[1:], weight=0.0, source="reward",
+            )])  # fmt: skip
+    plan = StudyPlan(readers=("anna",), purpose="training", select="uncertain", n_cases=2)
+    study = design_study(plan, tmp_path / "study", pairs=tmp_path / "pairs")
+    public = read_public(study)
+    assert public.questions.guess is None and len(public.forms[0].readings) == 2
+
+    def answer(reading):
+        return {"preference": 1 if reading.texts[0] == ("No nodule.",) else 3}
+
+    import_answers(study, [answer_file(tmp_path / "a.json", public, "anna", answer)], tmp_path / "out")
+    pairs = read_records(tmp_path / "out/preferences", Preference)
+    assert {p.id for p in pairs} == {"pair/case-0", "pair/case-1"}
+    assert {p.chosen[0].text for p in pairs} == {"No nodule."} and {p.weight for p in pairs} == {1.0}

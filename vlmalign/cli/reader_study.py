@@ -180,7 +180,7 @@ def export(
     study: Study,
     out: Annotated[Path, typer.Option(help="folder to write: one folder for each reader inside")],
     format_: Annotated[
-        list[Literal["form", "csv", "redcap"]],
+        list[str],
         typer.Option(
             "--format", help="form: pages that open from disk; csv: tables; redcap: a project; repeatable"
         ),

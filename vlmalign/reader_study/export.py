@@ -34,7 +34,7 @@ def export_study(
     study: str | Path,
     out: str | Path,
     *,
-    formats: Sequence[Format] = ("form",),
+    formats: Sequence[str] = ("form",),
     readers: Sequence[str] = (),
     inline: bool = False,
     overwrite: bool = False,
@@ -83,7 +83,7 @@ def export_study(
     return sorted(path for path in out.iterdir() if path.is_dir())
 
 
-def _check(public: PublicStudy, formats: Sequence[Format], readers: Sequence[str]) -> None:
+def _check(public: PublicStudy, formats: Sequence[str], readers: Sequence[str]) -> None:
     for name in formats:
         if name not in get_args(Format):
             raise ValueError(f"format {name!r}: choose among {', '.join(get_args(Format))}")
@@ -108,7 +108,7 @@ def _check_out(study: Path, out: Path, overwrite: bool) -> None:
 
 
 def _reader_folder(
-    study: Path, public: PublicStudy, form: ReaderForm, folder: Path, formats: Sequence[Format], inline: bool
+    study: Path, public: PublicStudy, form: ReaderForm, folder: Path, formats: Sequence[str], inline: bool
 ) -> None:
     if "form" in formats:
         pictures = {name: _picture(study, name) for name in _names([form])} if inline else None
