@@ -24,12 +24,6 @@ class StudyPlan(Part):
     Example:
         >>> StudyPlan(readers=("anna", "ben"), purpose="evaluation", preference=3).texts_per_item
         2
-        >>> StudyPlan(readers=("anna",), purpose="evaluation", texts_per_item=1, preference=3)
-        Traceback (most recent call last):
-        ...
-        pydantic_core._pydantic_core.ValidationError: 1 validation error for StudyPlan
-          Value error, preference is 3 but one text is shown at a time: set preference to 0, or texts_per_item to
-          2...
     """
 
     readers: tuple[Name, ...] = Field(min_length=1, description="names in the files; pseudonyms where wanted")
