@@ -30,6 +30,7 @@ from vlmalign.cli import (  # noqa: F401  - they add to `vlmalign build`
     generate,
     models,
     preview,
+    reader_study,
     recipes,
     score,
     source,
@@ -88,6 +89,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("elicit")(elicit.elicit)
 app.add_typer(evaluate.app, name="evaluate")
 app.command("compare")(compare.compare)
+app.add_typer(reader_study.app, name="reader-study")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(cache.app, name="cache")
 app.command("models")(models.models)

@@ -1,0 +1,86 @@
+import csv
+import io
+import json
+import os
+import re
+
+import pytest
+from PIL import Image
+
+from vlmalign.reader_study import export_study, read_public
+from vlmalign.reader_study.redcap import DICTIONARY
+from vlmalign.records import DataError
+
+TELLING = (b"zebra", b"quagga", b"okapi", b"ab12", b"patient", b"case-", b"mueller", b"private", b"secret")
+
+
+def everything(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_no_byte_and_no_name_of_the_export_tells_an_arm_a_case_or_a_patient(design, tmp_path):
+    study = design(arms=("sft_zebra", "dpo_quagga", "human_okapi"), criteria=("correctness",), mark_errors=True)
+    for inline in (False, True):
+        out = tmp_path / f"out{inline}"
+        export_study(study, out, formats=("form", "csv", "redcap"), inline=inline)
+        for name, content in everything(out).items():
+            for word in TELLING:
+                assert word not in content.lower() and word.decode() not in name.lower(), (name, word)
+        assert {os.stat(p).st_mtime for p in out.rglob("*")} == {946684800}
+
+
+def test_images_are_written_anew_without_metadata_and_keep_their_pixels(design, inputs, tmp_path):
+    out = tmp_path / "out"
+    export_study(design(), out)
+    shown = [Image.open(p) for p in (out / "reader-anna" / "images").iterdir()]
+    assert len(shown) == 6 and all(not image.info for image in shown)
+    original = Image.open(inputs / "0.png")
+    assert original.info and any(image.tobytes() == original.tobytes() for image in shown)
+
+
+def test_a_candidate_cannot_end_the_script_or_run_and_the_policy_allows_one_script(design, tmp_path):
+    out = tmp_path / "out"
+    export_study(design(), out)
+    page = (out / "reader-anna" / "index.html").read_text()
+    assert page.count("<script") == 2 and page.count("</script>") == 2
+    assert "<img src=x" not in page and "\u2028" not in page
+    policy = re.search('Policy" content="([^"]*)"', page)[1].replace("&#39;", "'")
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+    data = json.loads(re.search('id="data">(.*?)</script>', page, re.S)[1])
+    assert any("<script>document.title='run'" in "".join(t) for r in data["readings"] for t in r["texts"])
+
+
+def test_the_redcap_project_has_18_columns_unique_names_escaped_labels_and_fitting_records(design, tmp_path):
+    study = design(criteria=("correctness",), mark_errors=True, preference=5, arms=("sft_zebra", "human_okapi"))
+    export_study(study, tmp_path / "out", formats=("redcap",))
+    rows = list(csv.reader(io.StringIO((tmp_path / "out/redcap/dictionary.csv").read_text(), newline="")))
+    assert tuple(rows[0]) == DICTIONARY and len(DICTIONARY) == 18 and {len(r) for r in rows} == {18}
+    names = [r[0] for r in rows[1:]]
+    assert names[0] == "record_id" and len(set(names)) == len(names)
+    assert all(re.fullmatch("[a-z][a-z0-9_]*", name) for name in names)
+    assert {r[3] for r in rows[1:]} <= {"text", "notes", "radio"}
+    records = list(csv.DictReader(io.StringIO((tmp_path / "out/redcap/records.csv").read_text(), newline="")))
+    assert set(records[0]) <= set(names)
+    assert len(records) == sum(len(form.readings) for form in read_public(study).forms)
+
+
+def test_a_cell_that_looks_like_a_formula_is_defused_in_the_table(design, tmp_path):
+    study = design(instructions="x")
+    public = study / "public" / "study.json"
+    public.write_text(public.read_text().replace("Describe the film.", "=cmd()"))
+    export_study(study, tmp_path / "out", formats=("csv",))
+    table = (tmp_path / "out/reader-anna/study.csv").read_text("utf-8-sig")
+    assert ",'=cmd()," in table and ",=cmd()" not in table
+
+
+def test_the_export_refuses_the_study_folder_other_folders_and_unknown_readers(design, tmp_path):
+    study = design()
+    with pytest.raises(ValueError, match="with the key"):
+        export_study(study, study / "public" / "out")
+    with pytest.raises(ValueError, match="reader 'zoe' is not in the study: it has anna, ben"):
+        export_study(study, tmp_path / "out", readers=["zoe"])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(DataError, match="holds no exported study"):
+        export_study(study, tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"

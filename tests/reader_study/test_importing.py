@@ -1,0 +1,186 @@
+import csv
+import json
+
+import pytest
+
+from vlmalign.reader_study import (
+    StudyPlan,
+    design_study,
+    export_study,
+    import_answers,
+    read_key,
+    read_public,
+    read_unblinded,
+)
+from vlmalign.records import Case, DataError, DatasetBuild, Judgement, Preference, assistant, read_records
+
+
+@pytest.fixture
+def prefer(answer_file):
+    """A file in which a reader always prefers the texts of one arm, found by a word in them."""
+
+    def make(path, study, reader, word="effusion lies", **given):
+        def answer(reading):
+            left = word in "".join(reading.texts[0])
+            if reading.kind == "guess":
+                return {"guess": "left" if left else "right"}
+            ratings = {name: [5, 2] if left else [2, 5] for name in read_public(study).questions.criteria}
+            return {"preference": 1 if left else 3, "ratings": ratings}
+
+        return answer_file(path, read_public(study), reader, answer, **given)
+
+    return make
+
+
+def test_a_planted_preference_comes_back_unblinded_as_judgements_and_pairs(design, prefer, tmp_path):
+    study = design(criteria=("correctness",), repeats=2, purpose="training")
+    files = [prefer(tmp_path / f"{r}.json", study, r) for r in ("anna", "ben")]
+    found = import_answers(study, files, tmp_path / "out")
+    pairs = read_records(tmp_path / "out/preferences", Preference)
+    assert len(pairs) == 6 and not found.missing and not found.absent
+    for pair in pairs:
+        assert pair.provenance["arms"] == ["dpo_quagga", "sft_zebra"] and "effusion lies" in pair.chosen[0].text
+        assert pair.source == "reader" and pair.split == "train" and pair.margin == 1.0
+        assert pair.provenance["votes"] == {"for": 2, "against": 0, "tied": 0}
+    judgements = read_records(tmp_path / "out/judgements", Judgement)
+    for j in judgements:
+        if j.criterion == "preference":
+            assert j.candidate_ids[{"first": 0, "second": 1}[j.verdict]].startswith("dpo_quagga")
+        elif j.criterion == "correctness":
+            assert j.score == (5 if j.candidate_ids[0].startswith("dpo_quagga") else 2)
+    assert {j.display_order[0].split("/")[0] for j in judgements} == {"sft_zebra", "dpo_quagga"}
+    rows = read_unblinded(tmp_path / "out")
+    assert sum(r.repeat for r in rows) == 4 and sum(r.kind == "guess" for r in rows) == 8
+
+
+def test_readers_who_disagree_make_a_tie_and_each_verdict_can_be_a_pair_of_half_weight(design, prefer, tmp_path):
+    study = design()
+    files = [prefer(tmp_path / "a.json", study, "anna"), prefer(tmp_path / "b.json", study, "ben", "zzz")]
+    raw = json.loads(files[1].read_text())
+    public = {r.id: r for r in read_public(study).form("ben").readings}
+    for a in raw["answers"]:  # ben prefers the other one, always
+        left = "effusion lies" in "".join(public[a["reading"]].texts[0])
+        a["preference"] = 3 if left else 1
+    files[1].write_text(json.dumps(raw))
+    import_answers(study, files, tmp_path / "out")
+    folder = tmp_path / "out/preferences"
+    assert read_records(folder, Preference) == []
+    assert json.loads((folder / "manifest.json").read_text())["counts"]["ties"] == 6
+    import_answers(study, files, tmp_path / "each", votes="each")
+    pairs = read_records(tmp_path / "each/preferences", Preference)
+    assert len(pairs) == 12 and {p.weight for p in pairs} == {0.5} and {p.split for p in pairs} == {"test"}
+
+
+def test_every_fault_is_named_and_with_skip_nothing_is_lost(design, prefer, tmp_path):
+    study, other = design(), design("other", title="Another study", seed=5)
+    good = prefer(tmp_path / "anna.json", study, "anna")
+    answers = json.loads(good.read_text())
+    answers["answers"][0]["preference"] = 2
+    again = tmp_path / "anna (1).json"
+    again.write_text(json.dumps(answers))
+    ben = json.loads(prefer(tmp_path / "ben.json", study, "ben").read_text())
+    ben["answers"][0]["reading"] = "r123"
+    ben["answers"][1]["reading"] = answers["answers"][1]["reading"]
+    ben["answers"][2]["preference"] = 7
+    edited = tmp_path / "ben-edited.json"
+    edited.write_text(json.dumps(ben))
+    torn = tmp_path / "torn.json"
+    torn.write_bytes(good.read_bytes()[:200])
+    nul = tmp_path / "nul.csv"
+    nul.write_bytes(b"study,reader\0\n")
+    wrong = prefer(tmp_path / "wrong.json", other, "ben")
+    files = [good, again, edited, torn, nul, wrong]
+    with pytest.raises(DataError) as error:
+        import_answers(study, files, tmp_path / "out")
+    for words in ("anna.json:1: another answer to reading", "'r123' is not in the study: the id was changed",
+                  "preference is 7, expected 1 to 3", "torn.json",
+                  "NUL bytes", "answers are of study", "more of this kind"):  # fmt: skip
+        assert words in str(error.value)
+    assert not (tmp_path / "out").exists()
+    found = import_answers(study, files, tmp_path / "out", on_bad="skip")
+    kinds = found.counts
+    assert kinds["set_aside:two_versions"] == 1 and kinds["set_aside:edited_id"] == 2
+    assert kinds["set_aside:wrong_study"] == len(read_public(other).form("ben").readings)
+    unused = [json.loads(line) for line in (tmp_path / "out/unused.jsonl").read_text().splitlines()]
+    assert len(unused) == sum(n for name, n in kinds.items() if name.startswith("set_aside"))
+    assert any(u["content"] and u["content"]["preference"] == 7 for u in unused)
+    assert len(found.missing["ben"]) == 3
+
+
+def test_unanswered_readings_are_invalid_judgements_and_absent_readers_are_named(design, prefer, tmp_path):
+    study = design()
+    dropped = [r.id for r in read_public(study).form("anna").readings[:2]]
+    found = import_answers(study, [prefer(tmp_path / "a.json", study, "anna", drop=dropped)], tmp_path / "out")
+    assert found.missing == {"anna": dropped} and found.absent == ["ben"]
+    invalid = [j for j in read_records(tmp_path / "out/judgements", Judgement) if not j.valid]
+    assert [j.extra["reading"] for j in invalid] == dropped
+    assert {j.invalid_reason for j in invalid} == {"not answered"}
+
+
+def test_a_table_filled_in_a_spreadsheet_with_semicolons_says_the_same_as_the_page(design, prefer, tmp_path):
+    study = design(criteria=("correctness",))
+    page = prefer(tmp_path / "a.json", study, "anna")
+    said = {a["reading"]: a for a in json.loads(page.read_text())["answers"]}
+    export_study(study, tmp_path / "out", formats=("csv",))
+    rows = list(csv.DictReader((tmp_path / "out/reader-anna/study.csv").open(encoding="utf-8-sig", newline="")))
+    with open(tmp_path / "filled.csv", "w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.DictWriter(file, rows[0], delimiter=";")
+        writer.writeheader()
+        for row in rows:
+            a = said[row["reading"]]
+            row["guess"] = a.get("guess", "")
+            if row["kind"] == "rate":
+                row["preference"] = a["preference"]
+                row["correctness_left"], row["correctness_right"] = a["ratings"]["correctness"]
+            writer.writerow(row)
+    found = import_answers(study, [page, tmp_path / "filled.csv"], tmp_path / "read")
+    assert found.counts["equal_copies"] == len(rows) and not found.problems
+
+
+def test_marked_errors_count_only_where_the_reader_says_that_all_are_marked(design, answer_file, tmp_path):
+    study = design(mark_errors=True, preference=0, guesses=0)
+    public = read_public(study)
+    first = public.form("anna").readings[0].id
+
+    def answer(reading):
+        marks = [[0] * len(text) for text in reading.texts]
+        marks[0][0] = 2
+        return {"errors": marks, "checked": reading.id == first, "comment": "x"}
+
+    import_answers(study, [answer_file(tmp_path / "a.json", public, "anna", answer)], tmp_path / "out")
+    by_reading = {}
+    for j in read_records(tmp_path / "out/judgements", Judgement):
+        by_reading.setdefault(j.extra["reading"], []).append(j)
+    assert sorted(j.score for j in by_reading.pop(first)) == [-1.0, 0.0]
+    assert all(not j.valid for js in by_reading.values() for j in js)
+
+
+def test_the_key_must_be_that_of_the_study(design, prefer, tmp_path):
+    study, other = design(), design("other", title="Another", seed=4)
+    file = prefer(tmp_path / "a.json", study, "anna")
+    with pytest.raises(DataError, match="this is the key of study"):
+        import_answers(study, [file], tmp_path / "out", key=other / "private" / "key.json")
+    assert read_key(study, study / "private" / "key.json").purpose == "evaluation"
+
+
+def test_undecided_pairs_come_back_decided_under_their_own_ids(inputs, answer_file, tmp_path):
+    with DatasetBuild(tmp_path / "pairs", "preference", {}) as build:
+        for case in read_records(inputs / "cases", Case)[:3]:
+            build.adopt(case.images[0], inputs / "cases")
+            sides = (assistant("A nodule."), assistant("No nodule."))
+            build.commit(case.id, [Preference(
+                id=f"pair/{case.id}", case_id=case.id, group_id=case.group_id, split="train", images=case.images,
+                prompt=case.messages, chosen=sides[:1], rejected=sides[1:], weight=0.0, source="reward",
+            )])  # fmt: skip
+    plan = StudyPlan(readers=("anna",), purpose="training", select="uncertain", n_cases=2)
+    study = design_study(plan, tmp_path / "study", pairs=tmp_path / "pairs")
+    public = read_public(study)
+    assert public.questions.guess is None and len(public.forms[0].readings) == 2
+
+    def answer(reading):
+        return {"preference": 1 if reading.texts[0] == ("No nodule.",) else 3}
+
+    import_answers(study, [answer_file(tmp_path / "a.json", public, "anna", answer)], tmp_path / "out")
+    pairs = read_records(tmp_path / "out/preferences", Preference)
+    assert {p.id for p in pairs} == {"pair/case-0", "pair/case-1"}
+    assert {p.chosen[0].text for p in pairs} == {"No nodule."} and {p.weight for p in pairs} == {1.0}

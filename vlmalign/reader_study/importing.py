@@ -1,0 +1,263 @@
+"""Readers' answers as records: judgements of texts, and preference pairs that train a reward model or DPO."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from vlmalign.reader_study.collecting import Collected, OnBad, Unblinded, collect
+from vlmalign.reader_study.study import CASES, PRIVATE
+from vlmalign.records import Case, DataError, DatasetBuild, Judgement, Preference, RecordFolder
+from vlmalign.records.hashing import sha256_file
+from vlmalign.records.writing import put
+
+JUDGEMENTS, PREFERENCES = "judgements", "preferences"
+UNBLINDED, UNUSED, REPORT = "unblinded.jsonl", "unused.jsonl", "report.json"
+BUILDER = "reader_import@1"
+MISSING = "not answered"
+Votes = Literal["majority", "each"]
+
+
+def import_answers(
+    study: str | Path,
+    files: Sequence[str | Path],
+    out: str | Path,
+    *,
+    key: str | Path | None = None,
+    on_bad: OnBad = "refuse",
+    votes: Votes = "majority",
+    overwrite: bool = False,
+) -> Collected:
+    """Write the answers of a study as record folders.
+
+    `out` gets `judgements/` (a verdict for each comparison read; a score for each text, reader and criterion;
+    marked errors as the negative number of minor plus major ones; an unanswered question is an invalid judgement),
+    `preferences/` where a preference was asked (split `train` where the study is for training, else `test`;
+    repeats and ties make no pair and are counted), `unblinded.jsonl` (every reading, for the analysis; see
+    `read_unblinded`), `unused.jsonl` (what was set aside, with why), and `report.json`.
+
+    Args:
+        study: the study folder, with its cases in the private part.
+        files: readers' files.
+        out: the folder to write.
+        key: the key, where it is kept elsewhere.
+        on_bad: refuse | skip; see `collect`.
+        votes: one pair for each comparison, by the mean of its readers (margin: that mean, from -1 to 1), or one
+            for each reader's verdict, weighted so that a comparison counts once.
+        overwrite: replace an import of other files.
+
+    Raises:
+        DataError: the key or the files do not fit the study.
+    """
+    found = collect(study, files, key=key, on_bad=on_bad)
+    out = Path(out)
+    cases = RecordFolder(Path(study) / PRIVATE / CASES, Case)
+    config = {
+        "builder": BUILDER,
+        "study": found.public.study,
+        "key": found.public.key_sha256,
+        "answers": sorted(sha256_file(path) for path in files),
+        "on_bad": on_bad,
+    }
+    use = found.key.data_use
+    with DatasetBuild(out / JUDGEMENTS, "judgement", config, overwrite=overwrite, data_use=use) as build:
+        for row in found.rows if not build.finished else ():
+            if not build.has(row.reading):
+                made = list(_judgements(row, found))
+                build.commit(
+                    row.reading, made, Counter(f"invalid:{j.invalid_reason}" for j in made if not j.valid)
+                )
+    if found.public.questions.preference:
+        pair_config = config | {"votes": votes}
+        with DatasetBuild(
+            out / PREFERENCES, "preference", pair_config, overwrite=overwrite, data_use=use
+        ) as build:
+            if not build.finished:
+                _write_pairs(build, found, cases, votes)
+    _write_lists(out, found)
+    return found
+
+
+def read_unblinded(folder: str | Path) -> list[Unblinded]:
+    """The readings of an import, answered or missing, with their arms: what an analysis starts from."""
+    file = Path(folder) / UNBLINDED
+    if not file.is_file():
+        raise DataError("no such file", "Name a folder that `vlmalign reader-study import` wrote.", file=file)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [Unblinded.model_validate_json(line) for line in lines]
+
+
+def _judgements(row: Unblinded, found: Collected) -> Iterator[Judgement]:
+    q, answer = found.public.questions, row.answer
+    if row.kind == "guess":
+        yield _guess(row, found)
+        return
+    if q.preference:
+        value = row.preferred(q.preference)
+        ordered = sorted(row.candidates, key=found.key.items[row.item].texts.index)
+        if value is not None and ordered[0] != row.candidates[0]:
+            value = -value
+        fields: dict[str, Any] = {"components": {"preference": value}} if value is not None else {}
+        verdict = None if value is None else ("tie" if value == 0 else "first" if value > 0 else "second")
+        yield _judgement(row, found, "preference", tuple(ordered), verdict=verdict, **fields)
+    for place, candidate in enumerate(row.candidates):
+        for name in q.criteria:
+            score = answer.ratings.get(name, (None,) * q.texts)[place] if answer else None
+            yield _judgement(row, found, name, (candidate,), score=score)
+        if q.mark_errors:
+            marks = answer.errors[place] if answer and answer.checked and answer.errors else ()
+            minor, major = marks.count(1), marks.count(2)
+            checked = bool(answer and answer.checked)
+            yield _judgement(
+                row,
+                found,
+                "errors",
+                (candidate,),
+                score=-float(minor + major) if checked else None,
+                components={"minor": float(minor), "major": float(major)} if checked else {},
+                extra={"marks": list(marks)} if checked else {},
+            )
+
+
+def _guess(row: Unblinded, found: Collected) -> Judgement:
+    """A guess of which text is of the arm asked for: verdict on two texts, score 1 or 0 for one."""
+    guess = row.answer.guess if row.answer else None
+    extra = {"guess_arm": row.guess_arm, "arms": list(row.arms)}
+    if guess is None or guess == "cannot_tell":
+        reason = MISSING if guess is None else "cannot tell"
+        return _judgement(row, found, "guess", row.candidates, invalid_reason=reason, extra=extra)
+    if guess in ("yes", "no"):
+        return _judgement(row, found, "guess", row.candidates, score=float(guess == "yes"), extra=extra)
+    verdict = "first" if guess == "left" else "second"
+    return _judgement(row, found, "guess", row.candidates, verdict=verdict, extra=extra)
+
+
+def _judgement(
+    row: Unblinded,
+    found: Collected,
+    criterion: str,
+    candidates: tuple[str, ...],
+    *,
+    score: float | None = None,
+    verdict: Any = None,
+    invalid_reason: str | None = None,
+    components: dict[str, float] | None = None,
+    extra: dict[str, Any] | None = None,
+) -> Judgement:
+    answer, place = row.answer, "" if len(candidates) == 2 else f"/{row.candidates.index(candidates[0])}"
+    valid = score is not None or verdict is not None
+    more: dict[str, Any] = {"reading": row.reading, "item": row.item, "session": row.session, "repeat": row.repeat}
+    if answer is not None:
+        more |= {"seconds": answer.seconds, "visits": answer.visits}
+    return Judgement(
+        id=f"{found.public.study}/{row.reading}/{criterion}{place}",
+        case_id=row.case_id,
+        candidate_ids=candidates,
+        criterion=criterion,
+        score=score,
+        verdict=verdict,
+        components=components or {},
+        critique=(answer.comment.strip() or None) if answer else None,
+        judge=_judge(row, found),
+        display_order=row.candidates,
+        valid=valid,
+        invalid_reason=None if valid else invalid_reason or MISSING,
+        extra=more | (extra or {}),
+    )
+
+
+def _judge(row: Unblinded, found: Collected) -> str:
+    return f"reader:{row.reader}@{found.public.study}"
+
+
+def _write_pairs(build: DatasetBuild, found: Collected, cases: RecordFolder[Case], votes: Votes) -> None:
+    by_record = {case.id: case for case in cases}
+    steps = found.public.questions.preference
+    by_item: dict[str, list[tuple[Unblinded, float | None]]] = defaultdict(list)
+    for row in found.rows:
+        if row.kind == "rate" and not row.repeat:
+            value = row.preferred(steps)
+            turned = row.candidates != found.key.items[row.item].texts
+            by_item[row.item].append((row, -value if value is not None and turned else value))
+    for item, read in by_item.items():
+        if build.has(item):
+            continue
+        case = by_record[found.key.items[item].record]
+        decided = [(row, value) for row, value in read if value is not None]
+        counts = Counter(comparisons=1, unanswered=len(read) - len(decided))
+        groups = [decided] if votes == "majority" else [[one] for one in decided]
+        pairs = [_pair(found, item, case, group, votes, 1 / max(1, len(decided))) for group in groups if group]
+        counts["ties"] = sum(pair is None for pair in pairs)
+        kept = [pair for pair in pairs if pair is not None]
+        for pair in kept:
+            for ref in pair.images:
+                build.adopt(ref, cases.path)
+        build.commit(item, kept, +counts)
+
+
+def _pair(
+    found: Collected,
+    item: str,
+    case: Case,
+    decided: Sequence[tuple[Unblinded, float]],
+    votes: Votes,
+    weight: float,
+) -> Preference | None:
+    """The pair that these verdicts (1: the first text, -1: the second) decide; None for a tie."""
+    known = found.key.items[item]
+    mean = sum(value for _, value in decided) / len(decided)
+    if mean == 0:
+        return None
+    better, worse = known.texts if mean > 0 else known.texts[::-1]
+    texts = found.key.texts
+    rows = [row for row, _ in decided]
+    whole = known.pair_id or f"{found.public.study}/{item}"
+    sign = 1 if mean > 0 else -1
+    return Preference(
+        id=whole if votes == "majority" else f"{found.public.study}/{rows[0].reading}",
+        case_id=known.case_id,
+        group_id=known.group_id,
+        split="train" if found.key.purpose == "training" else "test",
+        images=case.images,
+        prompt=case.messages,
+        chosen=texts[better].messages,
+        rejected=texts[worse].messages,
+        margin=abs(mean),
+        weight=1.0 if votes == "majority" else weight,
+        source="reader",
+        judge_ids=tuple(_judge(row, found) for row in rows),
+        provenance={
+            "study": found.public.study,
+            "item": item,
+            "pair_id": known.pair_id,
+            "candidate_ids": [better, worse],
+            "arms": [texts[better].arm, texts[worse].arm],
+            "policies": [texts[better].policy, texts[worse].policy],
+            "votes": {
+                "for": sum(value * sign > 0 for _, value in decided),
+                "against": sum(value * sign < 0 for _, value in decided),
+                "tied": sum(value == 0 for _, value in decided),
+            },
+        },
+    )
+
+
+def _write_lists(out: Path, found: Collected) -> None:
+    put(out / UNBLINDED, _lines(row.model_dump(mode="json") for row in found.rows))
+    put(out / UNUSED, _lines(vars(problem) for problem in found.problems))
+    report = {
+        "study": found.public.study,
+        "purpose": found.key.purpose,
+        "counts": dict(sorted(found.counts.items())),
+        "missing": found.missing,
+        "readers_without_a_file": found.absent,
+        "design_counts": found.key.counts,
+    }
+    put(out / REPORT, (json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def _lines(items: Iterator[dict[str, Any]] | Any) -> bytes:
+    return "".join(json.dumps(i, sort_keys=True, ensure_ascii=False) + "\n" for i in items).encode()

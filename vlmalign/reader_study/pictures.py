@@ -1,0 +1,30 @@
+"""Pictures for readers: decoded and written anew, so that nothing but the pixels remains."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from vlmalign.records import load_image
+
+
+def plain_png(path: str | Path, max_pixels: int, *, record: str | None = None) -> bytes:
+    """The picture as an 8-bit PNG without any metadata: no text, EXIF, profile or time.
+
+    It is turned upright by its EXIF orientation first and shrunk to `max_pixels` on its longest side. What is
+    written in the pixels themselves (a name burned into a film) stays: look at the pictures before giving them
+    away.
+
+    Raises:
+        DataError: the picture is missing or cannot be decoded; names `record`.
+    """
+    image = load_image(path, record=record)
+    image = ImageOps.exif_transpose(image)
+    if max(image.size) > max_pixels:
+        image.thumbnail((max_pixels, max_pixels), Image.Resampling.LANCZOS)
+    bare = Image.frombytes(image.mode, image.size, image.tobytes())
+    buffer = io.BytesIO()
+    bare.save(buffer, "PNG", optimize=False)
+    return buffer.getvalue()
