@@ -12,7 +12,20 @@ from vlmalign.evaluation.benchmarks.protocol import Benchmark
 from vlmalign.records.suggestions import unknown
 
 #: name -> module of this package that holds it
-BENCHMARKS: dict[str, str] = {}
+BENCHMARKS: dict[str, str] = {
+    "chair": "chair",
+    "hallusionbench": "hallusionbench",
+    "mediconfusion": "mediconfusion",
+    "mm-vet": "mm_vet",
+    "mmbench": "mmbench",
+    "path-vqa": "medical_vqa",
+    "pope": "pope",
+    "report-findings": "report_findings",
+    "scienceqa": "scienceqa",
+    "slake": "medical_vqa",
+    "staging": "staging",
+    "vqa-rad": "medical_vqa",
+}
 
 
 def find_benchmark(name: str) -> Benchmark:
