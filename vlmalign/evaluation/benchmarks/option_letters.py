@@ -76,8 +76,14 @@ def ladder(text: str | None, options: Mapping[str, str]) -> Choice:
     return Choice(None, why_unread(text))
 
 
+#: species whose genus is often shortened to a letter that may be an option's: E. coli, C. difficile
+_SPECIES = (
+    r"(?:coli|difficile|albicans|fragilis|cereus|burgdorferi|diphtheriae|perfringens|botulinum|faecalis|faecium|"
+    r"histolytica|duodenale|trachomatis|baumannii)\b"
+)
 _MARK = (
-    r"(?:[(\[]\s*({0})\s*[)\]]|\b({0})\s*[)\]:]|(?:^|[\n.!?]\s*)({0})\.(?=\s(?!\s*coli)|$)|\*\*\s*({0})\s*\*\*)"
+    r"(?:[(\[]\s*({0})\s*[)\]]|\b({0})\s*[)\]:]"
+    rf"|(?:^|[\n.!?]\s*)({{0}})\.(?=\s|$)(?!\s*{_SPECIES})|\*\*\s*({{0}})\s*\*\*)"
 )
 _SAID = r"\b(?:answer|option|choice|choose|select|pick)(?:\s+(?:is|would be|should be))?\s*:?\s*(?:option\s+)?"
 
@@ -127,7 +133,11 @@ _NAMES = frozenset("vitamin hepatitis influenza type group grade class stage hae
 def _is_word(letter: str, before: str, after: str) -> bool:
     """Whether a capital that stands alone is an article, a pronoun, or part of a name (hepatitis B)."""
     previous, following = re.search(r"([\w-]+)\s+$", before), re.match(r"\s+([\w-]+)", after)
-    if letter == "I" or (previous is not None and previous[1].lower() in _NAMES):
+    if (
+        letter == "I"
+        or re.match(rf"\.\s*{_SPECIES}", after)
+        or (previous is not None and previous[1].lower() in _NAMES)
+    ):
         return True
     return letter == "A" and following is not None and following[1].lower() not in ("and", "or", "is", "because")
 
