@@ -66,8 +66,9 @@ def test_our_folders_of_cases_and_candidates_are_read_and_clustered_by_group(tmp
     with DatasetBuild(tmp_path / "cases", "case", {}) as build:
         for name, truth, group in (("c1", "Yes", "p1"), ("c2", "No", "p1"), ("c3", "No", "p2")):
             build.commit(name, [Case(
-                id=name, images=(image,), messages=(user("Is it?", images=1),), domain="chest_xray", group_id=group,
-                group_kind="patient", reference=Reference(text=truth), extra={"answer_type": "CLOSED"},
+                id=name, images=(image,), messages=(user("Is it?", images=1),), domain="chest_xray",
+                group_id=group, group_kind="patient", reference=Reference(text=truth),
+                extra={"answer_type": "CLOSED"},
             )])  # fmt: skip
     with DatasetBuild(tmp_path / "said", "candidate", {}) as build:
         for name, text, sample in (("c1", "Yes", 0), ("c2", "Yes", 0), ("c2", "No", 1)):

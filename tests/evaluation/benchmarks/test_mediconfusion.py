@@ -4,7 +4,8 @@ from vlmalign.records import DataError
 
 QUESTIONS = {
     str(10000 + k): {
-        "im_1": f"im{k}a.jpg", "im_2": f"im{k}b.jpg", "category_1": ["Spinal"], "category_2": ["Spinal", "Cerebral"],
+        "im_1": f"im{k}a.jpg", "im_2": f"im{k}b.jpg", "category_1": ["Spinal"],
+        "category_2": ["Spinal", "Cerebral"],
         "question": "?", "option_A": "x", "option_B": "y", "im_1_correct": "A", "im_2_correct": "B",
     }
     for k in range(1, 6)

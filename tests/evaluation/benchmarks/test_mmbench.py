@@ -12,8 +12,8 @@ def rotations(index, said, *, category="shape", first="A", options=("red", "blue
     right = "ABCD".index(first)
     return [
         {
-            "index": index + k * MILLION, "question": "Which colour?", "category": category, "l2-category": "seeing",
-            "split": "dev", "answer": "ABCD"[(right + k) % n], "prediction": said[k],
+            "index": index + k * MILLION, "question": "Which colour?", "category": category,
+            "l2-category": "seeing", "split": "dev", "answer": "ABCD"[(right + k) % n], "prediction": said[k],
             **{letter: options[(j - k) % n] for j, letter in enumerate("ABCD"[:n])},
         }
         for k in range(len(said))

@@ -43,8 +43,8 @@ def test_what_the_ladder_cannot_read_is_a_state_and_never_a_guess(said, state):
     [
         ("(A)", "A"), ("A)", "A"), ("a", "A"), ("**A**", "A"), ("A: the cyst", "A"), ("B. A cyst", "B"),
         ("The answer is not A but B", "B"), ("A cyst, hence option B", "B"), ("A cyst is seen", None),
-        ("Hepatitis B is likely", None), ("E. coli grew", None), ("(A) or (B)", None), ("A) is wrong; the answer is B", "B"),
-        ("A", "A"), ("It is A.", "A"),
+        ("Hepatitis B is likely", None), ("E. coli grew", None), ("(A) or (B)", None),
+        ("A) is wrong; the answer is B", "B"), ("A", "A"), ("It is A.", "A"),
     ],
 )  # fmt: skip
 def test_the_strict_reader_knows_marks_from_articles_and_names(said, letter):
@@ -62,8 +62,8 @@ def test_the_readers_of_mediconfusion_differ_where_the_published_one_is_wrong():
     [
         ("Yes", "yes"), ("no.", "no"), ("**No**, there is none", "no"), ("The answer is: yes.", "yes"),
         ("There is a dog on the lawn", "yes"), ("There are no dogs here", "no"), ("There is not a dog", "no"),
-        ("There is a cat", None), ("Yes and no", None), ("Nothing of the kind", None), ("", None), ("Not sure", None),
-        ("I cannot say yes or no", None),
+        ("There is a cat", None), ("Yes and no", None), ("Nothing of the kind", None), ("", None),
+        ("Not sure", None), ("I cannot say yes or no", None),
     ],
 )  # fmt: skip
 def test_yes_and_no_are_read_only_where_they_are_said(said, found):

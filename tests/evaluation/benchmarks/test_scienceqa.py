@@ -5,8 +5,8 @@ from vlmalign.records import DataError
 PROBLEMS = {
     "1": {"choices": ["west", "east"], "answer": 1, "subject": "social science", "grade": "grade2", "hint": "",
           "image": "image.png", "split": "test"},
-    "2": {"choices": ["a gas", "a solid", "a liquid"], "answer": 0, "subject": "natural science", "grade": "grade8",
-          "hint": "Read.", "image": None, "split": "test"},
+    "2": {"choices": ["a gas", "a solid", "a liquid"], "answer": 0, "subject": "natural science",
+          "grade": "grade8", "hint": "Read.", "image": None, "split": "test"},
     "3": {"choices": ["yes", "no"], "answer": 0, "subject": "language science", "grade": "grade7", "hint": "",
           "image": None, "split": "test"},
     "4": {"choices": ["x", "y"], "answer": 0, "subject": "natural science", "grade": "grade1", "hint": "",

@@ -41,7 +41,8 @@ def test_the_commonest_stage_is_the_baseline(result, means):
 
 
 def test_a_referral_is_read_out_of_a_report(write_log, run, means):
-    rows = [{"id": "1", "referral": "urgent", "prediction": "The stage is late wet active AMD. The referral is urgent."},
+    said = "The stage is late wet active AMD. The referral is urgent."
+    rows = [{"id": "1", "referral": "urgent", "prediction": said},
             {"id": "2", "referral": "none", "prediction": "No referral is needed."}]  # fmt: skip
     assert means(run("staging", write_log("r.jsonl", rows), concept="referral"), "classes")["accuracy"] == 1.0
 

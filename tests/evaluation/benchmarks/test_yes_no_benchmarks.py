@@ -21,7 +21,8 @@ def pope(write_log, run):
     said = ["Yes, it is.", "Yes.", "No, it is not.", "no", "I am not sure", "I see grass"]
     more = [{"question_id": 1, "text": "No"}, {"question_id": 2, "text": "No"}]
     return run(
-        "pope", write_log("coco_pope_random.jsonl", questions(labels)), write_log("answers_random.jsonl", answers(said)),
+        "pope", write_log("coco_pope_random.jsonl", questions(labels)),
+        write_log("answers_random.jsonl", answers(said)),
         write_log("coco_pope_adversarial.json", questions(["yes", "no"])),
         write_log("answers_adversarial.jsonl", more),
     )  # fmt: skip

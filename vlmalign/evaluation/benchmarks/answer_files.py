@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlmalign.evaluation.benchmarks.logs import read_log
 from vlmalign.records import Candidate, Case, DataError, RecordFolder, read_manifest
 
 Row = dict[str, Any]
@@ -92,32 +92,11 @@ def read_rows(path: Path, *, sample: int = 0) -> list[Row]:
     if suffix not in (".jsonl", ".json", ".csv", ".tsv"):
         raise DataError(f"{suffix or 'no ending'} is not a format that is read: .jsonl, .json, .csv or .tsv",
                         "Save it as one of these (a spreadsheet: as .tsv).", file=path)  # fmt: skip
-    text = _text(path)
     if suffix in (".csv", ".tsv"):
-        return _of_table(text, path, "\t" if suffix == ".tsv" else ",")
-    if suffix == ".json":
-        try:
-            return _of_json(json.loads(text), path)
-        except json.JSONDecodeError as error:
-            if "Extra data" not in error.msg:
-                raise DataError(
-                    f"no JSON: {error.msg}", "Restore the file.", file=path, line=error.lineno
-                ) from None
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"the line is no JSON: {error.msg}", "Restore the file.", file=path, line=number
-            ) from None
-        if not isinstance(row, dict):
-            raise DataError(f"the line is a {type(row).__name__}, expected an object", "Correct it.",
-                            file=path, line=number)  # fmt: skip
-        rows.append(row)
-    return rows
+        return _of_table(_text(path), path, "\t" if suffix == ".tsv" else ",")
+    log = read_log(path)
+    one_object = len(log.rows) == 1 and path.read_bytes().removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+    return _of_object(log.rows[0]) if suffix == ".json" and one_object else log.rows
 
 
 def _text(path: Path) -> str:
@@ -144,19 +123,17 @@ def _of_table(text: str, path: Path, delimiter: str) -> list[Row]:
     return rows
 
 
-def _of_json(value: Any, path: Path) -> list[Row]:
-    if isinstance(value, dict):
-        for name in ("outputs", "results"):  # ScienceQA's: a summary around the answers
-            if isinstance(value.get(name), dict):
-                value = value[name]
-        if len(value) == 1 and isinstance(only := next(iter(value.values())), list):
-            value = only
-        else:
-            return [{"id": key, **(row if isinstance(row, dict) else {"prediction": row})}
-                    for key, row in value.items()]  # fmt: skip
-    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
-        raise DataError("it is neither a list of objects nor an object of them", "Give a log of items.", file=path)
-    return value
+def _of_object(value: Row) -> list[Row]:
+    """Rows of one JSON object: of id -> row, id -> prediction, or a name around a list of rows."""
+    for name in ("outputs", "results"):  # ScienceQA's: a summary around the answers
+        if isinstance(value.get(name), dict):
+            value = value[name]
+    only = next(iter(value.values()), None) if len(value) == 1 else None
+    if isinstance(only, list) and only and all(isinstance(row, dict) for row in only):
+        return only
+    if any(name in value for name in (*IDS, *PREDICTIONS)):
+        return [value]
+    return [{"id": key, **(row if isinstance(row, dict) else {"prediction": row})} for key, row in value.items()]
 
 
 def _of_folder(path: Path, sample: int) -> Iterator[Row]:

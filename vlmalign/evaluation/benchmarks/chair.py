@@ -21,7 +21,7 @@ from vlmalign.evaluation.benchmarks.protocol import (
     count_states,
 )
 from vlmalign.evaluation.benchmarks.ratios import share_of_sums
-from vlmalign.evaluation.benchmarks.refusals import why_unread
+from vlmalign.evaluation.benchmarks.unread import why_unread
 from vlmalign.evaluation.intervals import cluster_estimate
 from vlmalign.records import DataError
 

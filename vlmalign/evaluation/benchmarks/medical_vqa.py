@@ -20,7 +20,7 @@ from vlmalign.evaluation.benchmarks.protocol import (
     Table,
     count_states,
 )
-from vlmalign.evaluation.benchmarks.refusals import why_unread
+from vlmalign.evaluation.benchmarks.unread import why_unread
 from vlmalign.evaluation.benchmarks.yes_no import read_yes_no
 from vlmalign.evaluation.intervals import cluster_estimate
 

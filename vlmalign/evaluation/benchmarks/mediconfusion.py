@@ -19,7 +19,7 @@ from vlmalign.evaluation.benchmarks.protocol import (
     Option,
     Table,
 )
-from vlmalign.evaluation.benchmarks.refusals import why_unread
+from vlmalign.evaluation.benchmarks.unread import why_unread
 from vlmalign.evaluation.intervals import cluster_estimate
 from vlmalign.records import DataError
 from vlmalign.records.preference import Dyad

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from vlmalign.evaluation.benchmarks.protocol import FAILED, MISSING, REFUSED, SCORED, UNPARSED
-from vlmalign.evaluation.benchmarks.refusals import why_unread
+from vlmalign.evaluation.benchmarks.unread import why_unread
 
 
 class Choice(NamedTuple):

@@ -20,7 +20,7 @@ from vlmalign.evaluation.benchmarks.marks import (
 )
 from vlmalign.evaluation.benchmarks.protocol import SCORED, Benchmark, BenchmarkResult, Table, count_states
 from vlmalign.evaluation.benchmarks.ratios import share_of_sums
-from vlmalign.evaluation.benchmarks.refusals import why_unread
+from vlmalign.evaluation.benchmarks.unread import why_unread
 from vlmalign.evaluation.benchmarks.yes_no import read_as_pope, read_yes_no
 from vlmalign.evaluation.intervals import cluster_estimate
 from vlmalign.records import DataError

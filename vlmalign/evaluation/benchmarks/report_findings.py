@@ -30,8 +30,8 @@ from vlmalign.evaluation.benchmarks.protocol import (
     count_states,
 )
 from vlmalign.evaluation.benchmarks.ratios import mean_of_shares, share_of_sums
-from vlmalign.evaluation.benchmarks.refusals import why_unread
 from vlmalign.evaluation.benchmarks.text_metrics import text_metrics
+from vlmalign.evaluation.benchmarks.unread import why_unread
 from vlmalign.records import Case, DataError
 
 NOTHING_READ = "nothing_read"

@@ -25,7 +25,7 @@ from vlmalign.evaluation.benchmarks.protocol import (
     Table,
     count_states,
 )
-from vlmalign.evaluation.benchmarks.refusals import why_unread
+from vlmalign.evaluation.benchmarks.unread import why_unread
 from vlmalign.records import DataError
 
 LETTERS = "ABCDEFGHIJ"

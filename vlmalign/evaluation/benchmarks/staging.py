@@ -15,7 +15,7 @@ from vlmalign.evaluation.benchmarks.answer_files import Answered, read_answered
 from vlmalign.evaluation.benchmarks.marks import ACCURACY_NOTE, ClosedItem, Figures, accuracy_of, constant_answers
 from vlmalign.evaluation.benchmarks.protocol import SCORED, Benchmark, BenchmarkResult, Option, Table, count_states
 from vlmalign.evaluation.benchmarks.ratios import mean_of_shares, share_of_sums
-from vlmalign.evaluation.benchmarks.refusals import why_unread
+from vlmalign.evaluation.benchmarks.unread import why_unread
 from vlmalign.evaluation.intervals import cluster_estimate
 from vlmalign.records import Case, DataError
 

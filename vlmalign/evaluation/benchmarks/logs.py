@@ -1,0 +1,188 @@
+"""Log files of other projects as rows: JSON arrays and JSON lines, with damage named and never read as data."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlmalign.records import DataError
+
+NUL_RUN = re.compile(rb"\x00+")
+
+
+@dataclass(frozen=True)
+class Log:
+    """What a log file holds.
+
+    Attributes:
+        file: where it lies.
+        rows: its records; of a single JSON object, that object alone.
+        numbers: of each row its 1-based line (JSON lines) or its place in the array.
+        damage: what was damaged and passed over, in words; empty where nothing was.
+    """
+
+    file: Path
+    rows: list[dict[str, Any]]
+    numbers: list[int]
+    damage: str = ""
+
+
+def read_log(file: str | Path, *, damaged: str = "refuse") -> Log:
+    """Read a JSON array, a JSON object, or JSON lines.
+
+    Args:
+        file: the log.
+        damaged: `refuse` a file with NUL bytes, or `skip`: keep the records that survive whole.
+
+    Raises:
+        DataError: it is missing, empty, no UTF-8, no JSON, not made of objects, or damaged.
+
+    Example:
+        >>> import tempfile; path = Path(tempfile.mkdtemp()) / "log.jsonl"
+        >>> _ = path.write_text('[{"a": 1}, {"a": 2}]')
+        >>> read_log(path).rows
+        [{'a': 1}, {'a': 2}]
+        >>> _ = path.write_bytes(bytes(20) + b' "x": 3}, {"a": 4}]')
+        >>> read_log(path, damaged="skip").rows
+        [{'a': 4}]
+    """
+    file = Path(file)
+    if file.is_dir():
+        raise DataError("it is a folder, not a log file", "Name the file.", file=file)
+    data = file.read_bytes()
+    holes = [match.span() for match in NUL_RUN.finditer(data)]
+    if holes and damaged != "skip":
+        raise DataError(
+            f"{_ranges(holes)} NUL: the file is damaged",
+            "Restore the file, or read the records that survive with --set damaged=skip.",
+            file=file,
+        )
+    if holes:
+        return _surviving(file, data, holes)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"byte {error.start} is no UTF-8", "Restore the file, or save it as UTF-8.", file=file
+        ) from None
+    if not text.strip():
+        raise DataError("the file is empty", "Give a file with predictions.", file=file)
+    rows, numbers = _rows(file, text)
+    for number, row in zip(numbers, rows, strict=True):
+        if not isinstance(row, dict):
+            raise DataError(
+                f"it is {str(row)[:40]!r}, expected an object", "Give one object each.", file=file, line=number
+            )
+    return Log(file, rows, numbers)
+
+
+def _rows(file: Path, text: str) -> tuple[list[Any], list[int]]:
+    try:
+        whole = json.loads(text)
+    except json.JSONDecodeError as error:
+        lines = [(k, line) for k, line in enumerate(text.splitlines(), start=1) if line.strip()]
+        if text.lstrip().startswith("[") or len(lines) == 1:
+            raise _no_json(file, error.lineno, error.msg) from None
+        rows = []
+        for number, line in lines:
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as wrong:
+                raise _no_json(file, number, wrong.msg) from None
+        return rows, [number for number, _ in lines]
+    if isinstance(whole, list):
+        return whole, list(range(1, len(whole) + 1))
+    return [whole], [1]
+
+
+def _no_json(file: Path, line: int, message: str) -> DataError:
+    return DataError(
+        f"it is not JSON ({message})", "Restore the file: it may have been cut off.", file=file, line=line
+    )
+
+
+def _ranges(holes: list[tuple[int, int]]) -> str:
+    shown = ", ".join(f"{start:,} to {end - 1:,}" for start, end in holes[:3])
+    more = f" and {len(holes) - 3} more ranges" if len(holes) > 3 else ""
+    return f"bytes {shown}{more} ({sum(end - start for start, end in holes):,} bytes) are"
+
+
+def _surviving(file: Path, data: bytes, holes: list[tuple[int, int]]) -> Log:
+    """The innermost whole objects that no hole touches; numbered from 1 among the survivors."""
+    edges = [0, *(edge for hole in holes for edge in hole), len(data)]
+    pieces = [data[a:b].decode("utf-8", errors="replace") for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    rows = [row for piece in pieces for row in _objects(piece)]
+    return Log(
+        file,
+        rows,
+        list(range(1, len(rows) + 1)),
+        f"{file.name}: {_ranges(holes)} NUL; {len(rows):,} records survive whole and were read, what lay in "
+        "the damaged range is lost and its records are counted as missing where their number is known",
+    )
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    decoder, at = json.JSONDecoder(), text.find("{")
+    while at >= 0:
+        try:
+            found, end = decoder.raw_decode(text, at)
+            yield found
+        except json.JSONDecodeError:
+            end = at + 1
+        at = text.find("{", end)
+
+
+def field(log: Log, k: int, name: str, *aliases: str) -> Any:
+    """A field of row k under the first of its names that is there.
+
+    Raises:
+        DataError: it has none of them.
+    """
+    row = log.rows[k]
+    for key in (name, *aliases):
+        if key in row:
+            return row[key]
+    known = ", ".join(sorted(row)[:12])
+    raise DataError(
+        f"the field is missing (there are {known})",
+        "Give a log in one of the formats that `vlmalign evaluate list` names.",
+        file=log.file,
+        line=log.numbers[k],
+        field=name,
+    )
+
+
+def number(value: Any) -> float | None:
+    """A finite number, also one in a text; None for anything else.
+
+    Example:
+        >>> number("4 "), number(float("nan")), number("good"), number(True)
+        (4.0, None, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        found = float(value)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def require_rows(found: Mapping[str, int], expected: Mapping[str, int]) -> tuple[int, str]:
+    """How many items of a benchmark are missing, and the sentence that says so; (0, "") where none is.
+
+    Example:
+        >>> require_rows({"general": 180}, {"general": 183, "reasoning": 318})
+        (321, '321 of 501 items are missing: general 180 of 183, reasoning 0 of 318')
+    """
+    short = {name: (found.get(name, 0), n) for name, n in expected.items() if found.get(name, 0) < n}
+    missing = sum(n - has for has, n in short.values())
+    if not missing:
+        return 0, ""
+    parts = ", ".join(f"{name} {has} of {n}" for name, (has, n) in short.items())
+    return missing, f"{missing} of {sum(expected.values())} items are missing: {parts}"
