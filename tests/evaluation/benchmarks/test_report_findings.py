@@ -1,6 +1,10 @@
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from vlmalign.evaluation.benchmarks.finding_states import states_of_answers
+from vlmalign.evaluation.benchmarks.text_metrics import text_metrics
 from vlmalign.records import DataError
 
 ROWS = [
@@ -82,19 +86,33 @@ def test_constant_reports_are_the_baseline(log, run, means):
 
 
 def test_text_metrics_name_the_extra_that_has_them(log, run, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "RadEval", None)
+    monkeypatch.setitem(sys.modules, "RadEval", None)
     with pytest.raises(ImportError, match=r"'radgraph' needs RadEval.*pip install 'vlmalign\[metrics\]'"):
         run("report-findings", log, metrics="radgraph")
     with pytest.raises(ValueError, match="unknown text metric 'rogue'. Did you mean 'rouge'"):
         run("report-findings", log, metrics="rogue")
 
 
-def test_bleu_of_equal_texts_is_one(write_log, run, means):
+def test_bleu_and_rouge_of_equal_texts_are_one(write_log, run, means):
     pytest.importorskip("sacrebleu", reason="sacrebleu (metrics extra) is not installed")
+    pytest.importorskip("rouge_score", reason="rouge-score (metrics extra) is not installed")
     text = "There is a small left pleural effusion."
     rows = [
         {"id": "1", "reference": text, "prediction": text},
         {"id": "2", "reference": text, "prediction": "Blue"},
     ]
-    found = means(run("report-findings", write_log("r.jsonl", rows), metrics="bleu"), "texts")
-    assert 0.5 <= found["bleu"] < 0.51
+    found = means(run("report-findings", write_log("r.jsonl", rows), metrics="bleu, rouge"), "texts")
+    assert found == {"bleu": 0.5, "rouge": 0.5}
+
+
+def test_radevals_values_per_report_are_averaged(monkeypatch):
+    class FakeRadEval:
+        def __init__(self, metrics, per_sample):
+            assert (metrics, per_sample) == (["radgraph"], True)
+
+        def __call__(self, refs, hyps):
+            return {"radgraph_partial": [float(a == b) for a, b in zip(refs, hyps, strict=True)]}
+
+    monkeypatch.setitem(sys.modules, "RadEval", SimpleNamespace(RadEval=FakeRadEval))
+    found = text_metrics("radgraph", [("a", "a", "p"), ("b", "a", "q"), ("c", None, "r")], excluded=2)
+    assert (found["radgraph"].mean, found["radgraph"].n, found["radgraph"].excluded) == (0.5, 2, 3)

@@ -1,6 +1,6 @@
 import pytest
 
-from vlmalign.records import DataError
+from vlmalign.records import Candidate, Case, DataError, DatasetBuild, ImageRef, Sampling, assistant, user
 
 ROWS = [
     {"id": "1", "patient_id": "p1", "label": "early", "prediction": "Early AMD."},
@@ -45,6 +45,25 @@ def test_a_referral_is_read_out_of_a_report(write_log, run, means):
     rows = [{"id": "1", "referral": "urgent", "prediction": said},
             {"id": "2", "referral": "none", "prediction": "No referral is needed."}]  # fmt: skip
     assert means(run("staging", write_log("r.jsonl", rows), concept="referral"), "classes")["accuracy"] == 1.0
+
+
+def test_a_case_whose_findings_do_not_tell_the_stage_is_counted_and_not_scored(tmp_path, run, means):
+    image = ImageRef(path="images/x.png", sha256="0" * 64)
+    with DatasetBuild(tmp_path / "cases", "case", {}) as build:
+        for name, extra in (("c1", {"stage": "early"}), ("c2", {})):
+            build.commit(name, [Case(
+                id=name, images=(image,), messages=(user("Which stage?", images=1),), domain="amd_oct",
+                group_id=name, group_kind="patient", extra=extra,
+            )])  # fmt: skip
+    with DatasetBuild(tmp_path / "said", "candidate", {}) as build:
+        for name in ("c1", "c2"):
+            build.commit(name, [Candidate(
+                id=f"{name}/0", case_id=name, messages=(assistant("Early AMD."),), policy="p@1", seed=0,
+                sampling=Sampling(max_new_tokens=8),
+            )])  # fmt: skip
+    result = run("staging", tmp_path / "cases", tmp_path / "said")
+    assert result.counts == {"scored": 1, "truth_unknown": 1}
+    assert means(result, "classes")["accuracy"] == 1.0
 
 
 def test_a_label_outside_the_set_and_an_unknown_concept_are_refused(write_log, run):

@@ -28,6 +28,8 @@ from vlmalign.records import DataError
 if TYPE_CHECKING:
     from vlmalign.clinical import Logic
 
+#: a case of whose findings nothing is known
+TRUTH_UNKNOWN = "truth_unknown"
 IDS = ("id", "image_id", "question_id", "index", "image")
 CAPTIONS = ("caption", *PREDICTIONS, "text", "answer")
 
@@ -128,13 +130,12 @@ def _read_reports(
     items = []
     for key, (row, found) in truths.items():
         answers = _answers(found, logic)
-        if not answers:
-            continue
         said = captions.get(key, (None, None))[1]
         claims = [] if said is None else parse_text(logic, str(said)).claims
         group = field_of(row, GROUPS)
+        state = why_unread(None) if said is None else SCORED if answers else TRUTH_UNKNOWN
         items.append(CaptionItem(
-            key, key if group is None else str(group), (), SCORED if said is not None else why_unread(None),
+            key, key if group is None else str(group), (), state,
             named=tuple(dict.fromkeys(c.concept for c in claims if c.value == "present" and c.concept in listed)),
             there=frozenset(c for c in listed if answers.get(c) == "present"),
             unknown=frozenset(c for c in listed if answers.get(c) not in ("present", "absent")),

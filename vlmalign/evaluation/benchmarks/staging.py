@@ -20,6 +20,8 @@ from vlmalign.evaluation.intervals import cluster_estimate
 from vlmalign.records import Case, DataError
 
 INVALID = "invalid"
+#: a case whose findings do not tell its class
+TRUTH_UNKNOWN = "truth_unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +42,14 @@ def read(files: Sequence[Path], logic: str = "amd_oct", concept: str = "stage") 
     domain = load_logic(logic)
     domain.concept(concept)
     rows = read_answered(files, truth=(concept, "label", "truth"), answers=("text", "answer", "report"))
-    return [item for row in rows if (item := _item(row, domain, concept)) is not None]
+    return [_item(row, domain, concept) for row in rows]
 
 
-def _item(row: Answered, domain: Logic, concept: str) -> StagedItem | None:
+def _item(row: Answered, domain: Logic, concept: str) -> StagedItem:
     truth = _truth(row, domain, concept)
-    if truth is None:
-        return None
     values = tuple(domain.concepts[concept].values)
+    if truth is None:
+        return StagedItem(row.id, row.group(), (), TRUTH_UNKNOWN, truth="", options=values)
     said = row.text()
     chosen = None if said is None else read_class(domain, concept, said)
     state = SCORED if chosen is not None else why_unread(said)
@@ -92,6 +94,10 @@ def read_class(domain: Logic, concept: str, text: str) -> str | None:
 
 def score(items: Sequence[StagedItem]) -> BenchmarkResult:
     """Accuracy, F1 (micro, macro, weighted, of the positive classes), each class, and the confusion matrix."""
+    states = count_states(items)
+    items = [item for item in items if item.state != TRUTH_UNKNOWN]
+    if not items:
+        raise DataError("of no case the class is known", "Give cases with findings that tell it.")
     classes = [value for value in items[0].options if any(value in (i.truth, i.chosen) for i in items)]
     rows: dict[str, Figures] = {"all": figures(items, classes, items[0].options[0])}
     each = {value: _of_class(items, [value]) for value in classes}
@@ -110,7 +116,7 @@ def score(items: Sequence[StagedItem]) -> BenchmarkResult:
                 _confusion(items, classes),
             ),
         ),
-        count_states(items),
+        states,
         _baselines(items, classes),
         (f"{sum(i.state == INVALID for i in items)} of {len(items)} answers name no class, or several",),
     )

@@ -21,7 +21,8 @@ def text_metrics(names: str, texts: Sequence[Text], *, excluded: int = 0) -> Fig
     """Mean over reports of each metric, with an interval over clusters.
 
     BLEU is sacrebleu's sentence BLEU (exponential smoothing), ROUGE the F of ROUGE-L without stemming: means of
-    reports, not the pooled BLEU of a corpus, which has no value per report.
+    reports, not the pooled BLEU of a corpus, which has no value per report. The others are RadEval's: RadGraph
+    partial F1, and for CheXbert the share of the fourteen labels of a report that agree (not an F1).
 
     Args:
         names: metrics between commas; "" for none.
@@ -79,6 +80,8 @@ def _radeval(option: str, key: str) -> Callable[[Any], Scorer]:
         def scores(pairs: Sequence[tuple[str, str]]) -> list[float]:
             metric = library.RadEval(metrics=[option], per_sample=True)
             found = metric(refs=[truth for _, truth in pairs], hyps=[said for said, _ in pairs])
+            if key not in found:
+                raise ImportError(f"this release of radeval gives no {key!r} per report: install radeval>=2")
             return [float(value) for value in found[key]]
 
         return scores
@@ -91,5 +94,5 @@ _SCORERS: dict[str, Callable[[Any], Scorer]] = {
     "rouge": _rouge,
     "bertscore": _radeval("bertscore", "bertscore"),
     "radgraph": _radeval("radgraph", "radgraph_partial"),
-    "chexbert": _radeval("f1chexbert", "f1chexbert_sample_acc_full"),
+    "chexbert": _radeval("f1chexbert", "f1chexbert_sample_acc_all"),
 }
