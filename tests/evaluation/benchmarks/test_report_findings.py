@@ -86,8 +86,8 @@ def test_constant_reports_are_the_baseline(log, run, means):
 
 
 def test_text_metrics_name_the_extra_that_has_them(log, run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "RadEval", None)
-    with pytest.raises(ImportError, match=r"'radgraph' needs RadEval.*pip install 'vlmalign\[metrics\]'"):
+    monkeypatch.setitem(sys.modules, "radeval", None)
+    with pytest.raises(ImportError, match=r"'radgraph' needs radeval.*pip install 'vlmalign\[metrics\]'"):
         run("report-findings", log, metrics="radgraph")
     with pytest.raises(ValueError, match="unknown text metric 'rogue'. Did you mean 'rouge'"):
         run("report-findings", log, metrics="rogue")
@@ -113,6 +113,6 @@ def test_radevals_values_per_report_are_averaged(monkeypatch):
         def __call__(self, refs, hyps):
             return {"radgraph_partial": [float(a == b) for a, b in zip(refs, hyps, strict=True)]}
 
-    monkeypatch.setitem(sys.modules, "RadEval", SimpleNamespace(RadEval=FakeRadEval))
+    monkeypatch.setitem(sys.modules, "radeval", SimpleNamespace(RadEval=FakeRadEval))
     found = text_metrics("radgraph", [("a", "a", "p"), ("b", "a", "q"), ("c", None, "r")], excluded=2)
     assert (found["radgraph"].mean, found["radgraph"].n, found["radgraph"].excluded) == (0.5, 2, 3)

@@ -13,8 +13,8 @@ from vlmalign.records.suggestions import unknown
 #: report, its reference (None: there is none), cluster
 Text = tuple[str, str | None, Hashable]
 #: metric -> library that has it
-LIBRARIES = {"bleu": "sacrebleu", "rouge": "rouge_score", "bertscore": "RadEval", "radgraph": "RadEval",
-             "chexbert": "RadEval"}  # fmt: skip
+LIBRARIES = {"bleu": "sacrebleu", "rouge": "rouge_score", "bertscore": "radeval", "radgraph": "radeval",
+             "chexbert": "radeval"}  # fmt: skip
 
 
 def text_metrics(names: str, texts: Sequence[Text], *, excluded: int = 0) -> Figures:
@@ -49,6 +49,8 @@ def text_metrics(names: str, texts: Sequence[Text], *, excluded: int = 0) -> Fig
     pairs = [(said, reference) for said, reference, _ in texts if reference is not None]
     groups = [group for _, reference, group in texts if reference is not None]
     out = excluded + len(texts) - len(pairs)
+    if not pairs:
+        return {name: cluster_estimate([], [], excluded=out) for name in wanted}
     return {name: cluster_estimate(scorer(pairs), groups, excluded=out) for name, scorer in scorers.items()}
 
 
