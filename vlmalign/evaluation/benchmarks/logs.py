@@ -113,7 +113,7 @@ def _ranges(holes: list[tuple[int, int]]) -> str:
 
 
 def _surviving(file: Path, data: bytes, holes: list[tuple[int, int]]) -> Log:
-    """The innermost whole objects that no hole touches; numbered from 1 among the survivors."""
+    """The whole records that no hole touches; numbered from 1 among the survivors."""
     edges = [0, *(edge for hole in holes for edge in hole), len(data)]
     pieces = [data[a:b].decode("utf-8", errors="replace") for a, b in zip(edges[::2], edges[1::2], strict=True)]
     rows = [row for piece in pieces for row in _objects(piece)]
@@ -127,13 +127,16 @@ def _surviving(file: Path, data: bytes, holes: list[tuple[int, int]]) -> Log:
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """Whole records of a torn text. An object inside a torn record is none: no record follows it, or its end."""
     decoder, at = json.JSONDecoder(), text.find("{")
     while at >= 0:
         try:
             found, end = decoder.raw_decode(text, at)
+        except json.JSONDecodeError:  # it runs into the damage, with all that is inside of it
+            return
+        after = text[end : end + 200].lstrip()
+        if not after or after[0] in "]{" or (after[0] == "," and after[1:].lstrip()[:1] in ("", "{")):
             yield found
-        except json.JSONDecodeError:
-            end = at + 1
         at = text.find("{", end)
 
 

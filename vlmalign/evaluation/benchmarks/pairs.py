@@ -10,6 +10,7 @@ from vlmalign.evaluation.benchmarks.combining import Part, weighted_mean
 from vlmalign.evaluation.benchmarks.protocol import SCORED, TIED, Item, Table
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import cluster_estimate
+from vlmalign.records.preference import Dyad
 
 Outcome = Literal["right", "wrong", "tie"]
 
@@ -92,7 +93,14 @@ def part_of(items: Iterable[PairItem], value: Value) -> Part:
 
 def figures(items: Sequence[PairItem], columns: Mapping[str, Value]) -> dict[str, Estimate | None]:
     """One row of a table: each way to count, over the given items."""
-    return {name: cluster_estimate(*part_of(items, value), proportion=True) for name, value in columns.items()}
+    return {name: estimate_of(*part_of(items, value)) for name, value in columns.items()}
+
+
+def estimate_of(values: Sequence[float | None], groups: Sequence[Hashable]) -> Estimate:
+    """A share of items with its interval; as `cluster_estimate`, and fast for thousands of items."""
+    if any(isinstance(group, Dyad) for group in groups):
+        return cluster_estimate(values, groups, proportion=True)
+    return weighted_mean({"all": (values, groups)})
 
 
 def by_subset(items: Sequence[PairItem], level: int = 0) -> dict[str, list[PairItem]]:
@@ -119,8 +127,7 @@ def macro(
 def null_baselines(items: Sequence[PairItem], constant: str = "always the answer stored first") -> Table | None:
     """What needs no look at the image, or at the answers; None if the log does not let any be computed.
 
-    Each is measured on the items of which the log tells what it needs; the others are counted as excluded. A
-    judge that always ties scores 0, 50 % or nothing, by the way to count ties.
+    Each is measured on the items of which the log tells what it needs; the others are counted as excluded.
 
     Args:
         items: of one benchmark.
@@ -128,7 +135,7 @@ def null_baselines(items: Sequence[PairItem], constant: str = "always the answer
     """
 
     def rate(of: Callable[[PairItem], float | None]) -> Estimate:
-        return cluster_estimate([of(item) for item in items], [item.group for item in items], proportion=True)
+        return estimate_of([of(item) for item in items], [item.group for item in items])
 
     def longer(item: PairItem) -> float | None:
         if item.lengths is None:
@@ -142,7 +149,8 @@ def null_baselines(items: Sequence[PairItem], constant: str = "always the answer
         "the longer answer (equal: one half)": rate(longer),
     }
     known = {name: {"accuracy": found} for name, found in rows.items() if found.n}
-    return Table("baselines", "Null baselines", known) if known else None
+    note = "the same score for both answers: 0 where a tie is wrong, 50 where it is one half"
+    return Table("baselines", "Null baselines", known, note) if known else None
 
 
 def clusters(items: Iterable[Item]) -> set[Hashable]:

@@ -27,9 +27,10 @@ def state_of_reply(text: object) -> str | None:
     Only the reply's beginning counts for a refusal: "Image 1 is better, though I cannot see its edge" is none.
 
     Example:
-        >>> state_of_reply("I apologize, but I cannot rate people."), state_of_reply("Rating: 4. I cannot see "
-        "more.")
-        ('refused', None)
+        >>> state_of_reply("I apologize, but I cannot rate people.")
+        'refused'
+        >>> state_of_reply("Rating: 4. I cannot see more.") is None
+        True
         >>> state_of_reply("Error code: 400 - {'code': 'content_filter'}"), state_of_reply(None)
         ('filtered', None)
     """

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vlmalign.evaluation.benchmarks.combining import weighted_mean
 from vlmalign.evaluation.benchmarks.logs import Log, field, number, read_log
+from vlmalign.evaluation.benchmarks.pairs import estimate_of
 from vlmalign.evaluation.benchmarks.protocol import (
     MISSING,
     SCORED,
@@ -25,7 +26,6 @@ from vlmalign.evaluation.benchmarks.protocol import (
     count_states,
 )
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.intervals import cluster_estimate
 from vlmalign.records import DataError
 
 STYLES = ("concise", "detailed", "markdown")
@@ -158,7 +158,7 @@ def _row(items: Sequence[StyleItem], tie: float) -> dict[str, Estimate | None]:
 
 
 def _estimate(values: Sequence[float | None], items: Sequence[StyleItem]) -> Estimate:
-    return cluster_estimate(values, [item.group for item in items], proportion=True)
+    return estimate_of(values, [item.group for item in items])
 
 
 def _baselines(items: Sequence[StyleItem]) -> Table:

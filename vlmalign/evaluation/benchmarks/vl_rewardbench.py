@@ -21,6 +21,7 @@ from vlmalign.evaluation.benchmarks.pairs import (
     answered_value,
     by_subset,
     decided_value,
+    estimate_of,
     figures,
     lost_value,
     macro,
@@ -87,11 +88,6 @@ class SampledItem(Item):
 
 
 @dataclass(frozen=True)
-class HitItem(PairItem):
-    """A pair of the log of hits, of which the log tells nothing else."""
-
-
-@dataclass(frozen=True)
 class OrderBit(Item):
     """A hit with its order bit, whose group the log does not tell."""
 
@@ -131,7 +127,7 @@ def _hits(log: Log) -> list[Item]:
             field="out_all",
         )
     items: list[Item] = [
-        HitItem(f"{group}/{k}", f"{group}/{k}", (group,), SCORED, "right" if hit else "wrong")
+        PairItem(f"{group}/{k}", f"{group}/{k}", (group,), SCORED, "right" if hit else "wrong")
         for group, name in HITS.items()
         for k, hit in enumerate(lists[name])
     ]
@@ -276,10 +272,8 @@ def _table(parser: str, items: Sequence[PairItem]) -> Table:
 
 
 def _by_order(bits: Sequence[OrderBit]) -> Table:
-    from vlmalign.evaluation.intervals import cluster_estimate
-
     rows = {
-        name: {"hits": cluster_estimate([float(b.hit) for b in found], [b.id for b in found], proportion=True)}
+        name: {"hits": estimate_of([float(b.hit) for b in found], [b.id for b in found])}
         for name, found in (
             ("order bit 0 (as stored)", [bit for bit in bits if not bit.swapped]),
             ("order bit 1 (swapped)", [bit for bit in bits if bit.swapped]),
