@@ -63,6 +63,14 @@ def test_chexperts_columns_are_truth(write_log, run, means):
         run("report-findings", write_log("bad.csv", [{**rows[0], "Edema": "2"}]))
 
 
+def test_nothing_acute_alone_is_no_finding_but_not_beside_a_finding(write_log, run, means):
+    rows = [{"id": "1", "reference": "No acute cardiopulmonary abnormality.", "prediction": "No active disease."},
+            {"id": "2", "reference": "There is edema.",
+             "prediction": "No acute process. There is edema."}]  # fmt: skip
+    result = run("report-findings", write_log("r.jsonl", rows))
+    assert means(result, "findings")["micro_f1"] == 1.0 and result.counts == {"scored": 2}
+
+
 def test_no_finding_follows_unless_something_is_or_may_be_there():
     assert states_of_answers({"edema": "absent"})["no_finding"] == "positive"
     assert states_of_answers({"edema": "uncertain"})["no_finding"] == "negative"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -21,6 +22,11 @@ CHEXPERT = {
 }  # fmt: skip
 FIVE = ("cardiomegaly", "edema", "consolidation", "atelectasis", "pleural_effusion")
 
+_NOTHING_ACUTE = re.compile(
+    r"\b(?:no|without|negative for)(?: radiographic| evidence of| convincing| definite| significant)*"
+    r" (?:acute|active)(?:[ /,-]+\w+){0,4}? (?:abnormalit\w+|disease|process\w*|findings?|patholog\w+)\b",
+    re.IGNORECASE,
+)
 _SAID: Mapping[str, FindingState] = {
     "present": "positive", "absent": "negative", "uncertain": "uncertain", "not_assessed": "blank",
     "contradictory": "contradictory",
@@ -37,8 +43,9 @@ class ReportStates(NamedTuple):
 def states_of_answers(answers: Mapping[str, str]) -> dict[str, FindingState]:
     """States from answers (concept -> value); what is not among them is blank.
 
-    No Finding, where it is not stated, is positive if something is known and no finding but devices is positive,
-    uncertain or contradictory (the rule of CheXpert's labeller).
+    No Finding, where it is not stated, is positive if no finding but devices is positive, uncertain or
+    contradictory (the rule of CheXpert's labeller), but only if something is known: a text of which nothing is
+    read is not normal.
 
     Example:
         >>> states_of_answers({"edema": "absent", "support_devices": "present"})["no_finding"]
@@ -56,9 +63,24 @@ def states_of_answers(answers: Mapping[str, str]) -> dict[str, FindingState]:
 
 
 def states_of_text(logic: Logic, text: str) -> ReportStates:
-    """States as our claim parser reads a report."""
+    """States as our claim parser reads a report.
+
+    "No acute cardiopulmonary abnormality" and its like are no claim of the logic (an old fracture may be there),
+    and many reports say nothing else: with no other claim they make No Finding positive, as CheXpert's labeller
+    has it.
+
+    Example:
+        >>> from vlmalign.clinical import load_logic
+        >>> found = states_of_text(load_logic("chest_xray"), "No acute cardiopulmonary disease.")
+        >>> found.states["no_finding"], found.states["edema"], found.read
+        ('positive', 'blank', True)
+    """
     parsed = parse_text(logic, text)
-    return ReportStates(states_of_answers(parsed.answers), bool(parsed.claims))
+    states = states_of_answers(parsed.answers)
+    nothing_acute = _NOTHING_ACUTE.search(text) is not None
+    if nothing_acute and states["no_finding"] == "blank":
+        states["no_finding"] = "positive"
+    return ReportStates(states, bool(parsed.claims) or nothing_acute)
 
 
 def states_of_columns(row: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, FindingState] | None:

@@ -163,10 +163,14 @@ def score(
         tables.append(
             Table("texts", "Text metrics", {"all": texts}, "mean over reports; see the notes", share=False)
         )
+    unread = sum(item.state != SCORED for item in given)
     notes = [
         "labels are read by vlmalign's claim parser, not by CheXbert: compare only figures of the same reader",
         _tell_states(given),
-        unread_note(items),
+        f"{len(given)} of {len(items)} reports are scored; of {unread} of these nothing was read"
+        if unread
+        else "",
+        unread_note([item for item in items if item.text is None]),
     ]
     return BenchmarkResult(
         "report-findings", tuple(tables), count_states(items), _baselines(given, uncertain, blank, out),
