@@ -13,11 +13,23 @@ from vlmalign.records.suggestions import unknown
 
 #: name -> module of this package that holds it
 BENCHMARKS: dict[str, str] = {
+    "chair": "chair",
+    "hallusionbench": "hallusionbench",
+    "mediconfusion": "mediconfusion",
     "mj-bench": "mj_bench",
     "mj-bench-bias": "mj_bench_bias",
+    "mm-vet": "mm_vet",
+    "mmbench": "mmbench",
+    "path-vqa": "medical_vqa",
+    "pope": "pope",
+    "report-findings": "report_findings",
     "reward-bench": "reward_bench",
     "rm-bench": "rm_bench",
+    "scienceqa": "scienceqa",
+    "slake": "medical_vqa",
+    "staging": "staging",
     "vl-rewardbench": "vl_rewardbench",
+    "vqa-rad": "medical_vqa",
 }
 
 
