@@ -69,8 +69,7 @@ def trigger_card(card: ExpertCard) -> TriggerCard:
     """The trigger card of an expert: its name in capitals, its structures (or concepts) as arguments.
 
     Example:
-        >>> card = ExpertCard(name="blood-cells", version="3f2a", architecture="segmentation", modality=""
-        "microscopy",
+        >>> card = ExpertCard(name="blood-cells", version="3f2a", architecture="segmentation", modality="light",
         ...                   domain="peripheral_smear", structures=("platelet",), concepts=("platelet_count",))
         >>> found = trigger_card(card)
         >>> found.name, found.arguments, found.performance

@@ -259,8 +259,11 @@ def test_an_output_folder_of_other_things_is_named_as_such_by_a_source_with_keys
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "t.csv").write_text("picture\na.png\n")
     table = ["--set", "table=t.csv", "--set", "domain=toy", "--set", "image=picture"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
     says = "not empty and is not a dataset folder"
-    refused("source", "build", "table", "--data", ".", "--out", ".", *table, says=says)
+    refused("source", "build", "table", "--data", ".", "--out", "other", *table, says=says)
+    refused("source", "build", "table", "--data", ".", "--out", ".", *table, says="data and out are both")
 
 
 def test_two_folders_with_a_case_of_the_same_id_are_not_joined(refused, cases, tmp_path):

@@ -40,7 +40,9 @@ def test_what_cannot_be_converted_is_refused_before_anything_is_written(refused,
     )
     refused(*convert, "vlmalign", "vlmalign", "rows.json", "x", says="nothing to convert")
     refused(*convert, "ms-swift", "vlmalign", "rows.json", "x", says="rows.json, record 'row 1', field 'messages'")
-    refused(*convert, "llava-rlhf", "trl", "rows.json", "rows.json", says="is there already")
+    refused(*convert, "llava-rlhf", "trl", "rows.json", "rows.json", says="path and out are both")
+    (tmp_path / "other.json").write_text("[]")
+    refused(*convert, "llava-rlhf", "trl", "rows.json", "other.json", says="is there already")
     short = tmp_path / "key"
     short.write_text("short")
     refused(

@@ -143,7 +143,7 @@ def test_a_users_expert_is_listed_and_run(vlmalign, cases, tmp_path):
     assert "cannot be used: architecture 'lost' cannot be loaded" in " ".join(listed.split())
     assert listed.count("cannot be used") == 1
     result = vlmalign("experts", "run", "expert", cases, "findings")
-    assert (result.code, result.out) == (0, "wrote findings\n"), result.err
+    assert (result.code, result.out) == (0, "wrote findings\n6 records: images 6, status_present 6\n"), result.err
     found = read_records(tmp_path / "findings", Finding)
     assert len(found) == 6 and all(0 < f.value < 1 for f in found)
 

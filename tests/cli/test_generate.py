@@ -12,7 +12,7 @@ SAMPLING = ("--n", 2, "--max-new-tokens", 3, "--batch-size", 2)
 
 def test_generate_writes_seeded_candidates_and_says_where(vlmalign, tiny, cases, tmp_path):
     result = vlmalign("generate", tiny, cases, "out", *SAMPLING, "--limit", 3)
-    assert (result.code, result.out) == (0, "wrote out\n")
+    assert (result.code, result.out) == (0, "wrote out\n6 records: unfinished 6\n")
     answers = read_records(tmp_path / "out", Candidate)
     assert len(answers) == 6 and len({a.seed for a in answers}) == 6
     assert {a.policy for a in answers} == {policy_id(tiny)}

@@ -79,8 +79,9 @@ def test_an_interrupted_run_keeps_what_is_in_flight_and_begins_nothing_more(serv
     config = configure(server, n=40)
     (tmp_path / "config.json").write_text(config.model_dump_json())
     running = subprocess.Popen(
-        [sys.executable, str(PROGRAM), str(tmp_path / "config.json")], stderr=subprocess.DEVNULL
-    )
+        [sys.executable, str(PROGRAM), str(tmp_path / "config.json")], stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )  # fmt: skip
     wait_until(lambda: server.busy == 4 and server.answered.total() == 8)
     running.send_signal(signal.SIGINT)
     time.sleep(0.3)
