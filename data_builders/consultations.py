@@ -8,7 +8,6 @@ its number cannot mean on this image (a cardiothoracic ratio on a child's film) 
 
 from __future__ import annotations
 
-import io
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -198,7 +197,7 @@ class _Writer:
             counts.update({"calls": 1, "answers_after_call": 1, "hedged_after_call": int(hedged)})
             records.append(_record(case, asked, "call", case.images, prompt, call))
             text, overlay = self.script.feedback(image, findings, self._mask(findings), call)
-            images = case.images if overlay is None else (*case.images, build.add_image(_png(overlay)))
+            images = case.images if overlay is None else (*case.images, build.add_image(overlay))
             again = user(f"{text}\n{self._question(case, asked)}", images=len(images) - 1)
             records.append(_record(case, asked, "answer", images, (*prompt, assistant(call), again), answer))
         if records:
@@ -273,9 +272,3 @@ def _record(
         source=f"consultation_{turn}",
         provenance={"asked": asked},
     )
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()

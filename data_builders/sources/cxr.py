@@ -20,8 +20,9 @@ from PIL import Image
 from data_builders.sources.cxr_drawing import LABELS, Drawing, draw_cxr
 from data_builders.sources.cxr_film import Mask
 from data_builders.sources.cxr_scene import TUBES, Scene, intended_answers, sample_scene
+from data_builders.sources.phantom import check_least, write_phantoms
 from data_builders.sources.png import png_bytes
-from data_builders.sources.prompt import prompt_bank, report_request
+from data_builders.sources.prompt import report_request
 from vlmalign.records import Case, DatasetBuild, Finding, ImageRef, Reference, Region
 from vlmalign.records.hashing import pseudonym
 
@@ -92,32 +93,27 @@ def build_cxr(
         >>> [case.id for case in cases]
         ['cxr-0-0-0', 'cxr-0-0-1']
     """
-    for name, value, least in (
-        ("n_groups", n_groups, 1),
-        ("films_per_group", films_per_group, 1),
-        ("size", size, 128),
-        ("first_group", first_group, 0),
-    ):
-        if value < least:
-            raise ValueError(f"{name} is {value}: at least {least} is required")
-    config = {
-        "source": f"cxr@{VERSION}",
+    check_least(
+        n_groups=(n_groups, 1),
+        films_per_group=(films_per_group, 1),
+        size=(size, 128),
+        first_group=(first_group, 0),
+    )
+
+    def draw(build: DatasetBuild, group: int) -> list[Case]:
+        return [cxr_case(build, seed, group, film, size) for film in range(films_per_group)]
+
+    settings = {
         "n_groups": n_groups,
         "films_per_group": films_per_group,
         "seed": seed,
         "size": size,
         "first_group": first_group,
-        "prompts": prompt_bank(DOMAIN),
     }
-    with DatasetBuild(out, "case", config, overwrite=overwrite, notes=NOTES, data_use="open") as build:
-        if build.finished:
-            return build.path
-        for group in range(first_group, first_group + n_groups):
-            unit = f"person-{group}"
-            if not build.has(unit):
-                films = range(films_per_group)
-                build.commit(unit, [cxr_case(build, seed, group, film, size) for film in films])
-    return build.path
+    return write_phantoms(
+        out, f"cxr@{VERSION}", settings, draw,
+        unit="person", domain=DOMAIN, notes=NOTES, overwrite=overwrite,
+    )  # fmt: skip
 
 
 def cxr_case(build: DatasetBuild, seed: int, group: int, film: int, size: int) -> Case:

@@ -17,8 +17,9 @@ from PIL import Image
 
 from data_builders.sources.fundus_drawing import LABELS, Drawing, draw_fundus
 from data_builders.sources.fundus_scene import EYES, SIGNS, EyeName, Scene, sample_scene, worse_eye
+from data_builders.sources.phantom import check_least, write_phantoms
 from data_builders.sources.png import png_bytes
-from data_builders.sources.prompt import prompt_bank, report_request
+from data_builders.sources.prompt import report_request
 from vlmalign.clinical.between_eyes import ASYMMETRY, RATIO, compare_eyes
 from vlmalign.records import Case, DatasetBuild, Finding, ImageRef, Reference, Region
 from vlmalign.records.hashing import pseudonym
@@ -79,30 +80,20 @@ def build_fundus(
         >>> [(case.id, case.images[0].laterality) for case in cases]
         [('fundus-0-0-right', 'right'), ('fundus-0-0-left', 'left')]
     """
-    for name, value, least in (("n_groups", n_groups, 1), ("size", size, 128), ("first_group", first_group, 0)):
-        if value < least:
-            raise ValueError(f"{name} is {value}: at least {least} is required")
+    check_least(n_groups=(n_groups, 1), size=(size, 128), first_group=(first_group, 0))
     if eyes not in MODES:
         raise ValueError(f"eyes is {eyes!r}: choose one of {list(MODES)}")
-    config = {
-        "source": f"fundus@{VERSION}",
-        "n_groups": n_groups,
-        "eyes": eyes,
-        "seed": seed,
-        "size": size,
-        "first_group": first_group,
-        "prompts": prompt_bank(DOMAIN),
-    }
-    with DatasetBuild(out, "case", config, overwrite=overwrite, notes=NOTES, data_use="open") as build:
-        if build.finished:
-            return build.path
-        for group in range(first_group, first_group + n_groups):
-            unit = f"person-{group}"
-            if not build.has(unit):
-                photographs = [_Photograph(build, seed, group, eye, size) for eye in EYES]
-                made = [photographs] if eyes == "both" else [[one] for one in photographs]
-                build.commit(unit, [_case(seed, group, shown) for shown in made])
-    return build.path
+
+    def draw(build: DatasetBuild, group: int) -> list[Case]:
+        photographs = [_Photograph(build, seed, group, eye, size) for eye in EYES]
+        made = [photographs] if eyes == "both" else [[one] for one in photographs]
+        return [_case(seed, group, shown) for shown in made]
+
+    settings = {"n_groups": n_groups, "eyes": eyes, "seed": seed, "size": size, "first_group": first_group}
+    return write_phantoms(
+        out, f"fundus@{VERSION}", settings, draw,
+        unit="person", domain=DOMAIN, notes=NOTES, overwrite=overwrite,
+    )  # fmt: skip
 
 
 class _Photograph:

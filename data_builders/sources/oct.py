@@ -18,8 +18,9 @@ from PIL import Image
 
 from data_builders.sources.oct_drawing import LABELS, draw_oct
 from data_builders.sources.oct_scene import EYES, Eye, OctScene, sample_oct
+from data_builders.sources.phantom import check_least, write_phantoms
 from data_builders.sources.png import png_bytes
-from data_builders.sources.prompt import prompt_bank, report_request
+from data_builders.sources.prompt import report_request
 from vlmalign.records import Case, DatasetBuild, Finding, ImageRef, Reference, Region
 from vlmalign.records.hashing import pseudonym
 
@@ -74,34 +75,27 @@ def build_oct(
         >>> [(case.id, case.images[0].laterality) for case in cases]
         [('oct-0-0-right-0', 'right'), ('oct-0-0-left-0', 'left')]
     """
-    for name, value, least in (
-        ("n_groups", n_groups, 1),
-        ("scans_per_eye", scans_per_eye, 1),
-        ("size", size, 320),
-        ("first_group", first_group, 0),
-    ):
-        if value < least:
-            raise ValueError(f"{name} is {value}: at least {least} is required")
+    check_least(
+        n_groups=(n_groups, 1), scans_per_eye=(scans_per_eye, 1), size=(size, 320), first_group=(first_group, 0)
+    )
     if size % 8:
         raise ValueError(f"size is {size}: a multiple of 8 is required, so that rows are five eighths of it")
-    config = {
-        "source": f"oct@{VERSION}",
+
+    def draw(build: DatasetBuild, group: int) -> list[Case]:
+        scans = [(eye, scan) for eye in EYES for scan in range(scans_per_eye)]
+        return [oct_case(build, seed, group, eye, scan, size) for eye, scan in scans]
+
+    settings = {
         "n_groups": n_groups,
         "scans_per_eye": scans_per_eye,
         "seed": seed,
         "size": size,
         "first_group": first_group,
-        "prompts": prompt_bank(DOMAIN),
     }
-    with DatasetBuild(out, "case", config, overwrite=overwrite, notes=NOTES, data_use="open") as build:
-        if build.finished:
-            return build.path
-        for group in range(first_group, first_group + n_groups):
-            unit = f"patient-{group}"
-            if not build.has(unit):
-                scans = [(eye, scan) for eye in EYES for scan in range(scans_per_eye)]
-                build.commit(unit, [oct_case(build, seed, group, eye, scan, size) for eye, scan in scans])
-    return build.path
+    return write_phantoms(
+        out, f"oct@{VERSION}", settings, draw,
+        unit="patient", domain=DOMAIN, notes=NOTES, overwrite=overwrite,
+    )  # fmt: skip
 
 
 def oct_case(build: DatasetBuild, seed: int, group: int, eye: Eye, scan: int, size: int) -> Case:

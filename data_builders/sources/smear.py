@@ -10,8 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from data_builders.sources.phantom import check_least, write_phantoms
 from data_builders.sources.png import png_bytes
-from data_builders.sources.prompt import prompt_bank, report_request
+from data_builders.sources.prompt import report_request
 from data_builders.sources.smear_drawing import LABELS, Drawing, draw_smear
 from data_builders.sources.smear_scene import Scene, sample_scene
 from vlmalign.records import Case, DatasetBuild, Finding, ImageRef, Reference, Region
@@ -67,32 +68,27 @@ def build_smear(
         >>> [case.id for case in cases]
         ['smear-0-0-0', 'smear-0-0-1']
     """
-    for name, value, least in (
-        ("n_groups", n_groups, 1),
-        ("fields_per_group", fields_per_group, 1),
-        ("size", size, 32),
-        ("first_group", first_group, 0),
-    ):
-        if value < least:
-            raise ValueError(f"{name} is {value}: at least {least} is required")
-    config = {
-        "source": f"smear@{VERSION}",
+    check_least(
+        n_groups=(n_groups, 1),
+        fields_per_group=(fields_per_group, 1),
+        size=(size, 32),
+        first_group=(first_group, 0),
+    )
+
+    def draw(build: DatasetBuild, group: int) -> list[Case]:
+        return [smear_case(build, seed, group, field, size) for field in range(fields_per_group)]
+
+    settings = {
         "n_groups": n_groups,
         "fields_per_group": fields_per_group,
         "seed": seed,
         "size": size,
         "first_group": first_group,
-        "prompts": prompt_bank(DOMAIN),
     }
-    with DatasetBuild(out, "case", config, overwrite=overwrite, notes=NOTES, data_use="open") as build:
-        if build.finished:
-            return build.path
-        for group in range(first_group, first_group + n_groups):
-            unit = f"slide-{group}"
-            if not build.has(unit):
-                fields = range(fields_per_group)
-                build.commit(unit, [smear_case(build, seed, group, field, size) for field in fields])
-    return build.path
+    return write_phantoms(
+        out, f"smear@{VERSION}", settings, draw,
+        unit="slide", domain=DOMAIN, notes=NOTES, overwrite=overwrite,
+    )  # fmt: skip
 
 
 def smear_case(build: DatasetBuild, seed: int, group: int, field: int, size: int) -> Case:
