@@ -9,7 +9,6 @@ settings list, `open` anywhere. Redirects are refused, since they would carry th
 from __future__ import annotations
 
 import io
-import ipaddress
 import os
 import time
 import urllib.error
@@ -28,6 +27,7 @@ from experts.expert_files import check_version, read_expert
 from experts.http_reply import BadReply, read_reply
 from experts.protocol import Examination, ExpertCard, ImageContext
 from vlmalign.records.base import Part
+from vlmalign.records.loopback import is_loopback
 from vlmalign.records.manifest import DataUse
 
 ARCHITECTURE = "http"
@@ -69,21 +69,6 @@ class HttpSettings(Part):
         if self.token_variable and parts.scheme != "https" and not is_loopback(parts.hostname):
             raise ValueError("token_variable needs https: over http anybody on the way reads the token")
         return self
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its very name; other names are not looked up.
-
-    Example:
-        >>> [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "10.0.0.1", "localhost.evil.org")]
-        [True, True, True, False, False]
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_data_use(settings: HttpSettings, data_use: DataUse) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from vlmalign.records import DataError
+from vlmalign.records import DataError, loopback
 from vlmalign.records.manifest import DataUse, strictest
 
 PORTS = {"http": 80, "https": 443}
@@ -85,13 +85,7 @@ def is_loopback(url: str) -> bool:
         >>> [is_loopback(f"http://{h}/v1") for h in ("127.0.0.1:8000", "[::1]", "localhost", "localhost.evil.org")]
         [True, True, True, False]
     """
-    host = (urlsplit(url).hostname or "").lower()
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return loopback.is_loopback(urlsplit(url).hostname or "")  # which is in lower case
 
 
 def covers(listed: str, url: str) -> bool:
