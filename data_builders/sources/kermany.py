@@ -1,7 +1,7 @@
 """Kermany et al. 2018: paediatric chest radiographs (anteroposterior, one to five years old), normal or pneumonia.
 
 The pictures carry confounds: size and letters differ by class, and 16 x 16 pixels alone already separate them
-(AUC 0.89). Show such a baseline beside any result.
+(`vlmalign experts measure` computes how well). Show such a baseline beside any result.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NOTES = {
     "licence": "CC BY 4.0 (Kermany et al., Cell 2018).",
     "patients": f"By the number in the file name. {NOTE}",
     "attributes": "All are children (age_band child) and anteroposterior: no cardiothoracic ratio may be read.",
-    "confounds": "Size and letters differ by class; 16 x 16 pixels alone reach AUC 0.89.",
+    "confounds": "Size and letters differ by class; 16 x 16 pixels alone separate them well.",
     "labels": "Graded by physicians: normal, or pneumonia (bacteria or virus, in extra.subtype). Nothing else was "
     "assessed.",
 }

@@ -107,16 +107,13 @@ def command(
 
 def _questions(logic: str, concepts: Sequence[str]) -> tuple[str, ...]:
     """The concepts that are asked, each alone; none: the cases' own prompts."""
-    from vlmalign.clinical import load_logic
+    from vlmalign.cli.generate import check_asked
 
     if not logic:
         if concepts:
             raise ValueError("concepts are given but no logic: pass --logic NAME")
         return ()
-    known = load_logic(logic).order
-    for concept in concepts:
-        if concept not in known:
-            raise ValueError(f"concept {concept!r} has no question in logic {logic!r}: ask of {', '.join(known)}")
+    known = check_asked(logic, concepts)
     return tuple(concepts) or known
 
 

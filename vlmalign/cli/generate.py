@@ -138,8 +138,6 @@ def check_numbers(
 
 
 def _check_questions(kind: Kind, logic: str, concepts: list[str] | None) -> None:
-    from vlmalign.clinical import load_logic
-
     if kind == "report":
         if logic or concepts:
             given = "logic" if logic else "concepts"
@@ -147,10 +145,18 @@ def _check_questions(kind: Kind, logic: str, concepts: list[str] | None) -> None
         return
     if not logic:
         raise ValueError("kind is 'conversation' but no logic is given: pass --logic NAME")
-    known = [question.concept for question in load_logic(logic).questions]
-    for concept in concepts or ():
+    check_asked(logic, concepts or ())
+
+
+def check_asked(logic: str, concepts: Sequence[str]) -> tuple[str, ...]:
+    """Refuse concepts that no question of a logic asks; all those that can be asked, in canonical order."""
+    from vlmalign.clinical import load_logic
+
+    known = load_logic(logic).order
+    for concept in concepts:
         if concept not in known:
             raise ValueError(f"concept {concept!r} has no question in logic {logic!r}: ask of {', '.join(known)}")
+    return known
 
 
 def model_to_sample(model: str | Path) -> str | Path:
