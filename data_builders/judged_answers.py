@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vlmalign.records import Candidate, DataError, Judgement, RecordFolder, Sampling, assistant
+from vlmalign.records.scores import experts_named
 from vlmalign.records.suggestions import hint
 
 #: criteria of what stands behind a final judgement end on these: one display order, one sample
@@ -31,6 +32,11 @@ class Judged:
     by_case: dict[str, list[Judgement]] = field(repr=False)
     verdicts: bool
     folder: RecordFolder[Judgement] = field(repr=False)
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Experts behind the judge, whom what is made of its judgements must name."""
+        return experts_named(self.folder.manifest.config)
 
     def check_candidates(self, candidates: RecordFolder[Candidate]) -> None:
         """Refuse candidates that are not those that were judged, where the judgements say which.

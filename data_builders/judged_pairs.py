@@ -304,6 +304,7 @@ def _preference(
         rejected_critique=critiques[1],
         source="judge",
         judge_ids=(rules.judged.judge, *members),
+        expert_ids=rules.judged.experts,
         provenance={
             "chosen_candidate": chosen.id,
             "rejected_candidate": rejected.id,

@@ -71,6 +71,12 @@ def test_the_best_score_against_the_worst(world, cases, candidates, write):
     assert not validate_folder(out)
 
 
+def test_an_expert_behind_the_judge_is_named_by_the_pairs(world, cases, candidates, write):
+    judged = write(([0], {"score": 0.2}), ([1], {"score": 0.9}), config={"experts": ["cells@1"]})
+    (pair,) = read_records(build_judged_pairs(cases, candidates, judged, world.root / "out"), Preference)
+    assert pair.expert_ids == ("cells@1",)
+
+
 def test_a_length_controlled_score_may_decide_otherwise(world, cases, candidates, write):
     judged = write(
         ([0], {"score": 0.5, "components": {"length_controlled": 0.5}}),

@@ -2,6 +2,7 @@ import pytest
 from PIL import Image
 
 from vlmalign.records import (
+    Candidate,
     DataError,
     DatasetBuild,
     Judgement,
@@ -12,6 +13,7 @@ from vlmalign.records import (
     user,
 )
 from vlmalign.rewards import ScalarReward, SymbolicReward, score_candidates, score_pairs
+from vlmalign.rewards.picking import pick_best_of_n
 from vlmalign.rewards.scoring import judge_candidates
 
 
@@ -29,6 +31,16 @@ def test_every_candidate_gets_a_judgement_and_what_is_missing_is_counted(symboli
     assert judged[0].components["correct"] == 1.0
     counts = read_manifest(out).counts
     assert counts["invalid"] == 1 and counts["cases_without_candidates"] == 1
+
+
+def test_experts_behind_a_reward_are_named_by_its_judgements_and_by_what_is_picked(folders, tmp_path):
+    class Taught(SymbolicReward):
+        experts = ("cells@1",)
+
+    judged = score_candidates(Taught("peripheral_smear", concepts=["leukocyte"]), *folders, tmp_path / "judged")
+    assert read_manifest(judged).config["experts"] == ["cells@1"]
+    picks = read_records(pick_best_of_n(folders[1], judged, tmp_path / "picks"), Candidate)
+    assert picks and all(pick.extra["best_of_n"]["expert_ids"] == ["cells@1"] for pick in picks)
 
 
 def test_an_answer_cut_by_the_token_limit_is_invalid_for_every_reward_and_never_shown_to_it(symbolic, make):

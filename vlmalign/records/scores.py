@@ -31,6 +31,17 @@ def side_id(pair_id: str, side: str) -> str:
     return f"{pair_id}/{side}"
 
 
+def experts_named(config: Mapping[str, object]) -> tuple[str, ...]:
+    """Experts whose findings decided a folder of judgements, from what built it: none where it names none.
+
+    Example:
+        >>> experts_named({"reward": "expert_verified@1", "experts": ["cells@1"]})
+        ('cells@1',)
+    """
+    named = config.get("experts", ())
+    return tuple(str(name) for name in named) if isinstance(named, list | tuple) else ()
+
+
 def margin_std(first: Judgement, second: Judgement) -> float | None:
     """Standard deviation of the difference between two scores of one judge; None where it is not known.
 
@@ -79,6 +90,11 @@ class Scores:
     sha256: str
     config: Mapping[str, object] = field(default_factory=dict)
     data_use: DataUse = "open"
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Experts behind the judge."""
+        return experts_named(self.config)
 
     def score(self, candidate: str) -> float | None:
         """The score of a candidate; None: unscored."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from vlmalign.records import DataError, DatasetBuild, Preference, RecordFolder
 from vlmalign.records.scores import SIDES
-from vlmalign.rewards.pair_scoring import as_pair_reward, expert_settings, pair_case, side_candidate
+from vlmalign.rewards.pair_scoring import as_pair_reward, pair_case, side_candidate
 from vlmalign.rewards.protocol import Reward
-from vlmalign.rewards.scoring import commit_judgements
+from vlmalign.rewards.scoring import commit_judgements, expert_settings
 from vlmalign.rewards.variants import (
     ANSWER_ONLY,
     BLANKED,

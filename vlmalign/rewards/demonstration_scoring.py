@@ -7,7 +7,7 @@ from pathlib import Path
 from vlmalign.records import Candidate, DatasetBuild, Demonstration, RecordFolder, Sampling
 from vlmalign.rewards.pair_scoring import seen_case
 from vlmalign.rewards.protocol import Reward
-from vlmalign.rewards.scoring import commit_judgements
+from vlmalign.rewards.scoring import commit_judgements, expert_settings
 
 
 def score_demonstrations(
@@ -46,6 +46,7 @@ def score_demonstrations(
         "criterion": criterion,
         "demonstrations": folder.sha256,
         "batch_size": batch_size,
+        **expert_settings(reward),
     }
     data_use = folder.manifest.data_use
     with DatasetBuild(out, "judgement", config, overwrite=overwrite, data_use=data_use) as build:

@@ -19,8 +19,8 @@ from vlmalign.records import (
     Sampling,
 )
 from vlmalign.records.scores import MARGIN_STD, SIDES, side_id
-from vlmalign.rewards.protocol import MarginReward, Reward, RewardOutput, experts_behind
-from vlmalign.rewards.scoring import commit_judgements
+from vlmalign.rewards.protocol import MarginReward, Reward, RewardOutput
+from vlmalign.rewards.scoring import commit_judgements, expert_settings
 
 
 def score_pairs(
@@ -69,12 +69,6 @@ def score_pairs(
                 lambda pair: [(seen_case(pair), side_candidate(pair, side)) for side in SIDES],
             )  # fmt: skip
     return Path(out)
-
-
-def expert_settings(reward: Reward) -> dict[str, list[str]]:
-    """The entry `experts` of what builds a folder of judgements; none where no expert is behind the reward."""
-    experts = experts_behind(reward)
-    return {"experts": list(experts)} if experts else {}
 
 
 def seen_case(pair: Preference | Demonstration) -> Case | None:

@@ -24,7 +24,8 @@ def pick_best_of_n(
     """Write the picked candidate of every case, in the order in which the cases come in the candidates. Resumable.
 
     `extra["best_of_n"]` of a pick tells its score, std and `value` (score - pessimism * std), how many candidates
-    it was picked from, how many of them were scored and shared the highest value, and who judged.
+    it was picked from, how many of them were scored and shared the highest value, and who judged
+    (`expert_ids`: the experts behind that reward, if any).
 
     Args:
         candidates: folder of candidates.
@@ -96,6 +97,7 @@ def _pick(
         "pessimism": pessimism,
         "judge": scores.judge,
         "criterion": scores.criterion,
+        **({"expert_ids": list(scores.experts)} if scores.experts else {}),
     }
     (pick,) = (candidate for candidate in drawn if candidate.id == name)
     return [pick.model_copy(update={"extra": {**pick.extra, "best_of_n": told}})], +counts

@@ -21,7 +21,7 @@ from vlmalign.records import (
     RecordFolder,
 )
 from vlmalign.records.manifest import strictest
-from vlmalign.rewards.protocol import Reward, RewardOutput
+from vlmalign.rewards.protocol import Reward, RewardOutput, experts_behind
 
 CUT = "unfinished: cut by the token limit"
 NO_IMAGE = "there is no image: rewards judge what is said of one"
@@ -77,6 +77,7 @@ def score_candidates(
         "cases": opened.sha256,
         "candidates": answers.sha256,
         "cases_per_batch": cases_per_batch,
+        **expert_settings(reward),
     }
     data_use = strictest([opened.manifest.data_use, answers.manifest.data_use])
     with DatasetBuild(out, "judgement", config, overwrite=overwrite, data_use=data_use) as build:
@@ -88,6 +89,15 @@ def score_candidates(
                 without_answers="cases_without_candidates", judge=judge,
             )  # fmt: skip
     return Path(out)
+
+
+def expert_settings(reward: Reward) -> dict[str, list[str]]:
+    """The entry `experts` of what builds a folder of judgements; none where no expert is behind the reward.
+
+    Whoever makes training data of the judgements writes them on, so that no expert grades what it has taught.
+    """
+    experts = experts_behind(reward)
+    return {"experts": list(experts)} if experts else {}
 
 
 def _by_case(answers: RecordFolder[Candidate], known: set[str]) -> dict[str, list[Candidate]]:
