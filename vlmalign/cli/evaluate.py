@@ -12,6 +12,7 @@ from vlmalign.cli import answers  # noqa: F401  - registers its stage
 from vlmalign.cli.console import console
 from vlmalign.cli.evaluate_benchmark import evaluate_benchmark, list_benchmarks
 from vlmalign.cli.evaluate_best_of_n import evaluate_best_of_n
+from vlmalign.cli.evaluate_checklist import evaluate_checklist
 from vlmalign.cli.evaluate_critiques import evaluate_critiques
 from vlmalign.cli.evaluate_lint import evaluate_lint
 from vlmalign.cli.evaluate_reward import evaluate_reward
@@ -116,6 +117,7 @@ def list_() -> None:
 
 app.command("benchmark")(evaluate_benchmark)
 app.command("lint")(evaluate_lint)
+app.command("checklist")(evaluate_checklist)
 app.command("reward")(evaluate_reward)
 app.command("critique-gate")(evaluate_critiques)
 app.command("best-of-n")(evaluate_best_of_n)
