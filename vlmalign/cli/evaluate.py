@@ -15,7 +15,10 @@ from vlmalign.cli.evaluate_best_of_n import evaluate_best_of_n
 from vlmalign.cli.evaluate_checklist import evaluate_checklist
 from vlmalign.cli.evaluate_critiques import evaluate_critiques
 from vlmalign.cli.evaluate_lint import evaluate_lint
+from vlmalign.cli.evaluate_power import evaluate_power
+from vlmalign.cli.evaluate_prompts import evaluate_prompts
 from vlmalign.cli.evaluate_reward import evaluate_reward
+from vlmalign.cli.evaluate_seeds import evaluate_seeds
 from vlmalign.cli.evaluate_shortcuts import evaluate_shortcuts
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate answers and arms; every figure with n and an interval.")
@@ -118,6 +121,9 @@ def list_() -> None:
 app.command("benchmark")(evaluate_benchmark)
 app.command("lint")(evaluate_lint)
 app.command("checklist")(evaluate_checklist)
+app.command("power")(evaluate_power)
+app.command("seeds")(evaluate_seeds)
+app.command("prompts")(evaluate_prompts)
 app.command("reward")(evaluate_reward)
 app.command("critique-gate")(evaluate_critiques)
 app.command("best-of-n")(evaluate_best_of_n)
