@@ -86,7 +86,8 @@ def test_a_table_is_read_and_its_mistakes_told_by_line_and_column(tmp_path):
     write(fields, ["vqa", "a", "p", "test", "i", ""])
     assert read_prompt_rows(path) == [PromptRow("vqa", "a", "p", "test", "i", "i", None)]
     for split, task, score, told in (
-        ("train", "vqa", "1", "field 'split'"), ("test", "", "1", "empty"), ("test", "vqa", "nan", ":2, field 'score'"),
+        ("train", "vqa", "1", "field 'split'"), ("test", "", "1", "empty"),
+        ("test", "vqa", "nan", ":2, field 'score'"),
     ):  # fmt: skip
         line = [task, "a", "p", split, "i", score]
         write(fields, line)
