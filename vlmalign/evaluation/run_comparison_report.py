@@ -219,5 +219,7 @@ def _risk_coverage(curves: Mapping[str, RiskCoverage]) -> Figure | None:
     if not curves:
         return None
     drawn = [risk_coverage_plot(curves, dark=dark) for dark in (False, True)]
-    caption = "What is wrong among the answers kept when the least sure are left to a human. 95% intervals over groups."
+    caption = (
+        "What is wrong among the answers kept when the least sure are left to a human. 95% intervals over groups."
+    )
     return Figure("Risk over coverage", caption, *drawn)

@@ -58,7 +58,8 @@ def render_benchmark(benchmark: Benchmark, items: Sequence[Any], result: Benchma
 
 
 def confusion(items: Sequence[Any]) -> list[CrossTable]:
-    """What is true against what was said, where the items have few classes; an answer that was not read has a column.
+    """What is true against what was said, where the items have few classes; an answer that was not read has a
+    column.
 
     Example:
         >>> found = confusion([ClosedItem("q", "q", truth="yes", chosen=None)])
@@ -74,7 +75,9 @@ def confusion(items: Sequence[Any]) -> list[CrossTable]:
     ]  # fmt: skip
     closed = [(item.truth, item.chosen) for item in items if isinstance(item, ClosedItem)]
     if closed and len({truth for truth, _ in closed}) <= CLASSES:
-        tables.append(cross_table(closed, title="answers", row_title="true", column_title="said", missing=NOT_READ))
+        tables.append(
+            cross_table(closed, title="answers", row_title="true", column_title="said", missing=NOT_READ)
+        )
     return tables
 
 
