@@ -112,7 +112,7 @@ def test_a_finished_demo_is_scored_on_other_phantoms(finished, tmp_path):
     scored = transfer(finished, "smear", None, seed=5, slides=3, jobs=1, report=tmp_path / "r.html")
     check_results(scored)
     page = (tmp_path / "r.html").read_text()
-    assert "What dpo says, by concept" in page and page.count('<article class="example">') == 6
+    assert "What dpo says, by concept" in page and page.count('<article class="example">') >= 3
     assert scored["n_groups"]["test"] == 3 and scored["shared_groups"] == 0
 
 
