@@ -142,6 +142,10 @@ def test_confidence_is_checked_against_what_is_right(compared, refused, cases, t
     found, page, _ = compared(a, b, "--cases", cases, "--metric", "invalid_rate", *both)
     assert found["reliability"]["a"]["without_confidence"] == 1
     assert found["reliability"]["a"]["brier"]["n"] == 5 and "Is confidence deserved?" in page
+    assert found["reliability"]["a"]["brier"]["mean"] == pytest.approx(
+        0.01
+    )  # of an error less is better: all right
+    assert found["reliability"]["a"]["risk_coverage"]["area"]["mean"] == 0 and "Risk over coverage" in page
     refused("compare", a, b, "--cases", cases, "--confidence", stated, says="give A's folder, then B's")
     refused("compare", a, b, "--cases", cases, "--metric", "omissions", *both, says="a metric of right and wrong")
 

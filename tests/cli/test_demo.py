@@ -106,11 +106,13 @@ def test_the_same_command_again_gives_the_same_results(finished, results):
     assert {**again, "seconds": results["seconds"]} == results  # seconds are of the longest call, whichever it was
 
 
-def test_a_finished_demo_is_scored_on_other_phantoms(finished):
+def test_a_finished_demo_is_scored_on_other_phantoms(finished, tmp_path):
     from vlmalign.cli.transfer import transfer
 
-    scored = transfer(finished, "smear", None, seed=5, slides=3, jobs=1)
+    scored = transfer(finished, "smear", None, seed=5, slides=3, jobs=1, report=tmp_path / "r.html")
     check_results(scored)
+    page = (tmp_path / "r.html").read_text()
+    assert "What dpo says, by concept" in page and page.count('<article class="example">') >= 3
     assert scored["n_groups"]["test"] == 3 and scored["shared_groups"] == 0
 
 

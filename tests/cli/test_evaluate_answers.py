@@ -100,3 +100,24 @@ def test_where_no_truth_is_known_the_reason_is_told_instead_of_an_empty_table(re
     a = answer(hidden, tmp_path / "a")
     says = ["nothing to score: of", "the case has no finding"]
     refused("evaluate", "answers", a, "--cases", hidden, says=says)
+
+
+def test_null_baselines_are_told_by_default_and_the_page_shows_confusion_and_pictures(
+    vlmalign, cases, demos, tmp_path
+):
+    folder = answer(cases, tmp_path / "a")
+    files = ("--json", tmp_path / "s.json", "--report", tmp_path / "r.html", "--examples", 2)
+    result = vlmalign("evaluate", "answers", folder, "--cases", cases, *files)
+    assert result.code == 0, result
+    found = json.loads((tmp_path / "s.json").read_text())
+    assert set(found["baselines"]) == {"uniform_random", "first_value"}
+    constant, drawn = (found["baselines"][name]["in_scope_accuracy"] for name in ("first_value", "uniform_random"))
+    assert constant["n"] == 6 and constant["n_groups"] == 3 and drawn["n"] == 60 and 0 < drawn["mean"] < 1
+    assert "question_accuracy" not in found["baselines"]["first_value"]  # reports were asked for, no conversation
+    page = (tmp_path / "r.html").read_text()
+    assert "Null baselines" in page and "against what is true" in page
+    assert page.count('<article class="example">') == 2 and "data:image/png" in page and "<script" not in page
+    learnt = vlmalign("evaluate", "answers", folder, "--cases", cases, "--learnt-from", demos,
+                      "--allow-self-grading", "smear_phantom@1", "--json", tmp_path / "s.json")  # fmt: skip
+    assert learnt.code == 0, learnt
+    assert "majority_class" in json.loads((tmp_path / "s.json").read_text())["baselines"]

@@ -54,3 +54,28 @@ def test_a_table_that_does_not_add_up_ends_with_code_1_and_says_where(vlmalign, 
     assert vlmalign("evaluate", "lint", "t.csv", *rule).code == 0
     unnamed = vlmalign("evaluate", "lint", "t.csv")
     assert unnamed.code == 2 and "no rule fits its columns" in unnamed.err
+
+
+def test_the_page_holds_tables_null_baselines_and_what_was_said_against_what_is_true(vlmalign, tmp_path):
+    hostile = "no </td><script>alert(1)</script>"
+    rows = [
+        {"question_id": k, "image": f"{k // 2}.png", "text": "Is there a dog?", "label": "yes" if k < 4 else "no",
+         "prediction": hostile if k in (0, 5, 6) else "I cannot say" if k == 7 else "yes"}
+        for k in range(8)
+    ]  # fmt: skip
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    result = vlmalign("evaluate", "benchmark", "pope", "--predictions", "p.jsonl", "--report", "r/page.html")
+    assert result.code == 0, result.err
+    page = (tmp_path / "r" / "page.html").read_text()
+    assert "always yes" in page and "<script" not in page and "data:image/svg" in page
+    confusion = page[page.index('id="confusion"') : page.index('id="notes"')]
+    cells = [int(cell.split(">")[1].split("<")[0]) for cell in confusion.split("<td")[1:]]
+    assert cells == [2, 1, 1, 1, 3, 0]  # true no: said no, yes, not read; true yes: the same
+
+
+def test_a_benchmark_that_has_no_null_baseline_says_so(vlmalign, tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"alpacaeval-easy": 0.9}))
+    result = vlmalign("evaluate", "benchmark", "reward-bench", "a.json", "--report", "r.html")
+    assert result.code == 0, result.err
+    assert "no null baseline: these files do not tell" in result.out
+    assert "None could be computed" in (tmp_path / "r.html").read_text()

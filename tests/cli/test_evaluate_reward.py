@@ -37,7 +37,12 @@ def test_two_rewards_are_measured_and_compared_in_table_json_and_page(vlmalign, 
     html = (tmp_path / "r" / "reward.html").read_text()
     page = Page(html)
     assert "script" not in page.tags and "{{ 7 * 7 }}" in html
-    assert len(page.sources) == 1 and page.sources[0].startswith("data:image/png")  # of the one mistake
+    assert all(source.startswith("data:image/") for source in page.sources)
+    assert sum(source.startswith("data:image/png") for source in page.sources) == 1  # of the one mistake
+    assert "Reliability" in html and "Risk over coverage" in html and "Null baselines" in html
+    same, longer = (figures["baselines"][name] for name in ("same_score", "longer_answer"))
+    assert (same["accuracy"]["mean"], same["strict"]["mean"], same["ties"]["mean"]) == (0.5, 0, 1)
+    assert longer["accuracy"]["mean"] + figures["baselines"]["shorter_answer"]["accuracy"]["mean"] == 1
     assert "mine: p0" in html and "rejected, score 1" in html
 
 

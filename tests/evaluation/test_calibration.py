@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from vlmalign.evaluation.calibration import bin_numbers, calibration_difference, calibration_figures
+from vlmalign.evaluation.calibration import (
+    CalibrationFigures,
+    bin_numbers,
+    calibration_difference,
+    calibration_figures,
+)
 
 
 def drawn(n=2000, sharpen=1.0, seed=0):
@@ -82,3 +87,10 @@ def test_what_is_no_probability_is_refused(p, labels, groups, message):
 def test_a_probability_on_the_edge_of_bins_is_in_the_upper_one_of_width_and_the_lower_one_of_mass():
     assert bin_numbers(np.array([0.0, 0.3, 0.7, 0.1 + 0.2, 1.0]), 10, "width").tolist() == [0, 3, 7, 3, 9]
     assert bin_numbers(np.array([0.1, 0.2, 0.3, 0.4]), 2, "mass").tolist() == [0, 0, 1, 1]
+
+
+def test_figures_are_read_back_with_the_ends_of_their_bins_and_of_their_intervals_apart():
+    found = calibration_figures([0.15, 0.18, 0.92, 0.95], [0, 1, 1, 1], list("abcd"))
+    assert CalibrationFigures.from_dict(found.to_dict()) == found
+    first = found.to_dict()["bins"][0]
+    assert (first["bin_low"], first["bin_high"]) == (pytest.approx(0.1), pytest.approx(0.2))

@@ -73,7 +73,9 @@ def compare(
     if report is not None:
         from vlmalign.evaluation.run_comparison_report import render_run_comparison
 
-        path = render_run_comparison(found.results, found.examples, report, reliability=found.reliability)
+        path = render_run_comparison(
+            found.results, found.examples, report, reliability=found.reliability, risk=found.risk
+        )
         console.print(f"wrote {path}", markup=False)
 
 

@@ -16,6 +16,7 @@ from vlmalign.evaluation.calibration import CalibrationFigures, calibration_figu
 from vlmalign.evaluation.html_report import ExampleAnswer
 from vlmalign.evaluation.report_metrics import Span
 from vlmalign.evaluation.reward_report import small_png
+from vlmalign.evaluation.risk_coverage import RiskCoverage, risk_coverage
 from vlmalign.evaluation.run_comparison import changed, compare_runs, compare_subgroups
 from vlmalign.evaluation.run_comparison_report import ChangedExample
 from vlmalign.evaluation.run_items import PairedRuns, RunItem, items_of_judgements, items_of_scores, pair_runs
@@ -33,6 +34,7 @@ class Compared:
     results: dict[str, Any]
     examples: list[ChangedExample]
     reliability: dict[str, CalibrationFigures]
+    risk: dict[str, RiskCoverage]
 
 
 @dataclass(frozen=True)
@@ -113,14 +115,17 @@ def compare_folders(
         "cases_sha256": [] if given is None else sorted(given.hashes),
     }  # fmt: skip
     reliability: dict[str, CalibrationFigures] = {}
+    risk: dict[str, RiskCoverage] = {}
     results["reliability"] = {}
     for side, folder in enumerate(confidence):
-        found, told = _reliability(folder, [pair[side] for pair in runs.pairs], main)
+        less = bool(results["metrics"][main]["less_is_better"])
+        found, told = _reliability(folder, [pair[side] for pair in runs.pairs], main, less)
         if found is not None:
-            reliability[names[side]] = found
-        results["reliability"]["ab"[side]] = {**told, **({} if found is None else found.to_dict())}
+            reliability[names[side]], risk[names[side]] = found
+            told |= {**found[0].to_dict(), "risk_coverage": found[1].to_dict()}
+        results["reliability"]["ab"[side]] = told
     shown = _examples(runs, main, (a.say, b.say), names, given, cases, examples, seed)
-    return Compared(results, shown, reliability)
+    return Compared(results, shown, reliability, risk)
 
 
 def _kind(run_a: Path, run_b: Path) -> str:
@@ -201,9 +206,11 @@ def _labels(
 
 
 def _reliability(
-    folder: Path, items: Sequence[RunItem], metric: str
-) -> tuple[CalibrationFigures | None, dict[str, Any]]:
-    """Calibration of a run's confidences where the main metric says right or wrong; and what could not be used."""
+    folder: Path, items: Sequence[RunItem], metric: str, less_is_better: bool
+) -> tuple[tuple[CalibrationFigures, RiskCoverage] | None, dict[str, Any]]:
+    """Calibration and risk of a run's confidences where the main metric says right or wrong; and what was left
+    out.
+    """
     stated = {}
     for judgement in RecordFolder(folder, Judgement):
         if judgement.valid and judgement.confidence is not None and len(judgement.candidate_ids) == 1:
@@ -212,14 +219,16 @@ def _reliability(
     if any(value not in (0.0, 1.0, None) for _, value, _ in known):
         raise ValueError(f"--confidence needs a metric of right and wrong, and {metric} is none: choose --metric")
     used = [(p, value, group) for p, value, group in known if p is not None and value is not None]
-    told = {
+    told: dict[str, Any] = {
         "items": len(known), "without_confidence": sum(p is None for p, _, _ in known),
         "without_answer": sum(p is not None and value is None for p, value, _ in known),
     }  # fmt: skip
     if not used:
         return None, told
     p, labels, groups = (list(column) for column in zip(*used, strict=True))
-    return calibration_figures(p, labels, groups), told
+    right = [1 - label for label in labels] if less_is_better else labels
+    curve = risk_coverage([-each for each in p], [1 - label for label in right], groups)
+    return (calibration_figures(p, right, groups), curve), told
 
 
 def _examples(

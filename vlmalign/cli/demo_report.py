@@ -24,10 +24,16 @@ def write_report(
     results: Mapping[str, Any], items: Mapping[str, Sequence[ItemScore]], seed: Seed, out: Path, margin: float
 ) -> Path:
     """Write `report.html` for finished results; examples come from one seed."""
-    figures = [_confusion(items, arm) for arm in SHOWN]
+    figures = confusion_figures(items)
     if any(run["evaluations"] for runs in results.get("online", {}).values() for run in runs):
         figures.insert(0, _over_kl(results["online"]))
-    return render_report(results, _examples(items, seed), figures, out, title=TITLE, margin=margin)
+    examples = paired_examples(items, seed.number, seed.path("roles", "test"), seed.path("answers"))
+    return render_report(results, examples, figures, out, title=TITLE, margin=margin)
+
+
+def confusion_figures(items: Mapping[str, Sequence[ItemScore]]) -> list[Figure]:
+    """What the two arms of the main comparison say against what is true, by concept."""
+    return [_confusion(items, arm) for arm in SHOWN]
 
 
 def _over_kl(online: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
@@ -61,22 +67,32 @@ def _confusion(items: Mapping[str, Sequence[ItemScore]], arm: str) -> Figure:
     )  # fmt: skip
 
 
-def _examples(items: Mapping[str, Sequence[ItemScore]], seed: Seed, n: int = 6) -> list[Example]:
-    """Pictures at random, and some in which the two arms differ, said so on each."""
-    a, b = ({i.case_id: i for i in items[arm] if i.task == "report" and i.seed == seed.number} for arm in SHOWN)
+def paired_examples(
+    items: Mapping[str, Sequence[ItemScore]], seed: int, cases_of: Path, answers_of: Path, n: int = 6
+) -> list[Example]:
+    """Pictures at random, and some in which the two arms differ, said so on each.
+
+    Args:
+        items: greedy items of every arm.
+        seed: the training seed that they are of.
+        cases_of: the cases that were answered.
+        answers_of: one folder of answers per arm.
+        n: how many to show.
+    """
+    a, b = ({i.case_id: i for i in items[arm] if i.task == "report" and i.seed == seed} for arm in SHOWN)
     metric = "whole_report_accuracy"
     changed = [case for case in a if a[case].metrics[metric] != b[case].metrics[metric]]
-    rng = random.Random(seed.number)
+    rng = random.Random(seed)
     some = rng.sample(sorted(a), min(n // 2, len(a)))
     differ = rng.sample(sorted(set(changed) - set(some)), min(n - len(some), len(set(changed) - set(some))))
     notes = {case: "drawn at random" for case in some}
     notes |= {
         case: f"drawn among the {len(changed)} of {len(a)} fields in which one arm is right" for case in differ
     }
-    folder = RecordFolder(seed.path("roles", "test"), Case)
+    folder = RecordFolder(cases_of, Case)
     cases = {case.id: case for case in folder if case.id in notes}
     texts = {
-        arm: {c.case_id: c.text for c in read_records(seed.path("answers", arm, "greedy_report"), Candidate)}
+        arm: {c.case_id: c.text for c in read_records(answers_of / arm / "greedy_report", Candidate)}
         for arm in SHOWN
     }
     logic = load_logic(LOGIC)

@@ -9,12 +9,16 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vlmalign.cli import answers  # noqa: F401  - registers its stage
-from vlmalign.cli.console import console
+from vlmalign.cli.console import console, errors
 from vlmalign.cli.evaluate_benchmark import evaluate_benchmark, list_benchmarks
 from vlmalign.cli.evaluate_best_of_n import evaluate_best_of_n
+from vlmalign.cli.evaluate_checklist import evaluate_checklist
 from vlmalign.cli.evaluate_critiques import evaluate_critiques
 from vlmalign.cli.evaluate_lint import evaluate_lint
+from vlmalign.cli.evaluate_power import evaluate_power
+from vlmalign.cli.evaluate_prompts import evaluate_prompts
 from vlmalign.cli.evaluate_reward import evaluate_reward
+from vlmalign.cli.evaluate_seeds import evaluate_seeds
 from vlmalign.cli.evaluate_shortcuts import evaluate_shortcuts
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate answers and arms; every figure with n and an interval.")
@@ -44,14 +48,17 @@ def evaluate_answers(
     allow_self_grading: Annotated[
         list[str] | None, typer.Option(help="an expert that may grade what it has taught")
     ] = None,
+    examples: Annotated[int, typer.Option(min=0, help="with --report: cases to show")] = 6,
     json_file: JsonFile = None,
+    report: Annotated[Path | None, typer.Option(help="write a self-contained HTML page here")] = None,
 ) -> None:
-    """Score folders of candidates against what is known of their cases.
+    """Score folders of candidates against what is known of their cases, with null baselines beside.
 
-    For example: vlmalign evaluate answers candidates --cases roles/test --json scores.json
+    For example: vlmalign evaluate answers candidates --cases roles/test --json scores.json --report report.html
 
     The candidates must have answered the given cases, or those that the given ones were split from.
     """
+    from vlmalign.cli.answers_report import answer_baselines, write_answers_report
     from vlmalign.cli.given_truth import read_cases, score_against
     from vlmalign.clinical import load_logic
     from vlmalign.evaluation import aggregate
@@ -65,18 +72,23 @@ def evaluate_answers(
     if learnt_from:
         refuse_graded_teachers(learnt_from, given.experts, allowed=allow_self_grading or ())
     scope = in_scope or [c for c in domain.order if c not in set(domain.derived_concepts)]
-    found, counted, differences = {}, {}, {}
+    found, counted, differences, scored = {}, {}, {}, {}
     baseline = None if against is None else score_against(against, given, domain, scope, answered)[0]
     for folder in candidates:
         items, counts = score_against(folder, given, domain, scope, answered)
         if baseline is not None:
             differences[str(folder)] = compare_metrics(items, baseline)
+        scored[str(folder)] = items
         found[str(folder)] = {name: estimate.to_dict() for name, estimate in aggregate(items).items()}
         counted[str(folder)] = counts
-    results: dict[str, Any] = {"answers": found, "counts": counted}
+    baselines = answer_baselines(given, scored, domain, scope, learnt_from or ())
+    results: dict[str, Any] = {"answers": found, "baselines": baselines, "counts": counted}
     if against is not None:
         results[f"minus {against}"] = differences
     _give(results, json_file)
+    if report is not None:
+        path = write_answers_report(results, scored, given, domain, report, wanted=examples, seed=0)
+        (errors if json_file is None else console).print(f"wrote {path}", markup=False)
     if json_file is not None:
         for name, counts in counted.items():
             told = ", ".join(f"{n} {key.replace('_', ' ')}" for key, n in counts.items())
@@ -92,14 +104,16 @@ def evaluate_run(
     slides: Annotated[int, typer.Option(help="with --source smear: how many new slides")] = 60,
     jobs: Annotated[int, typer.Option(help="stages that run at once")] = 2,
     json_file: JsonFile = None,
+    report: Annotated[Path | None, typer.Option(help="write a self-contained HTML page here")] = None,
 ) -> None:
     """Score a finished demo's arms on another folder; refuses pictures that the run was trained on.
 
     For example: vlmalign evaluate run runs/demo --source bccd --data BCCD --json scores.json
+    --report report.html
     """
     from vlmalign.cli.transfer import transfer
 
-    results = transfer(run, source, data, seed=seed, slides=slides, jobs=jobs)
+    results = transfer(run, source, data, seed=seed, slides=slides, jobs=jobs, report=report)
     _give(results, json_file)
 
 
@@ -116,6 +130,10 @@ def list_() -> None:
 
 app.command("benchmark")(evaluate_benchmark)
 app.command("lint")(evaluate_lint)
+app.command("checklist")(evaluate_checklist)
+app.command("power")(evaluate_power)
+app.command("seeds")(evaluate_seeds)
+app.command("prompts")(evaluate_prompts)
 app.command("reward")(evaluate_reward)
 app.command("critique-gate")(evaluate_critiques)
 app.command("best-of-n")(evaluate_best_of_n)

@@ -24,16 +24,24 @@ def evaluate_benchmark(
         list[str] | None, typer.Option("--set", help="option=value of the benchmark; may be repeated")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
+    report: Annotated[Path | None, typer.Option(help="write a self-contained HTML page here")] = None,
 ) -> None:
     """Score predictions on a benchmark, with counts of what could not be scored and null baselines beside.
 
     For example: vlmalign evaluate benchmark vl-rewardbench --predictions results.json --json scores.json
+    --report report.html
     """
-    from vlmalign.evaluation.benchmarks import find_benchmark, run_benchmark
+    from vlmalign.evaluation.benchmarks import find_benchmark, score_files
 
-    result = run_benchmark(find_benchmark(name), [*(predictions or ()), *(more or ())], options_of(settings or ()))
+    benchmark = find_benchmark(name)
+    files = [*(predictions or ()), *(more or ())]
+    items, result = score_files(benchmark, files, options_of(settings or ()))
     show_result(result)
     write_figures(result.to_dict(), json_file)
+    if report is not None:
+        from vlmalign.evaluation.benchmarks.page import render_benchmark
+
+        console.print(f"wrote {render_benchmark(benchmark, items, result, report)}", markup=False)
 
 
 def options_of(given: list[str] | tuple[str, ...]) -> dict[str, str]:

@@ -47,6 +47,7 @@ def evaluate_reward(
     """
     from vlmalign.clinical import load_logic
     from vlmalign.evaluation.judged_pairs import read_judged_pairs
+    from vlmalign.evaluation.reward_baselines import reward_baselines
     from vlmalign.evaluation.reward_metrics import compare_rewards, confident_mistakes, reward_figures
     from vlmalign.evaluation.reward_report import render_reward_report, show_mistakes
     from vlmalign.records import Preference, RecordFolder
@@ -72,6 +73,7 @@ def evaluate_reward(
             "groups": len(set(next(iter(found.values())).groups)),
         },
         "rewards": {name: reward_figures(one, by=keys, logic=domain) for name, one in found.items()},
+        "baselines": {name: f.to_dict() for name, f in reward_baselines(next(iter(found.values()))).items()},
         "comparisons": compare_rewards(found, margin=margin),
         "margin": margin,
     }
@@ -111,6 +113,11 @@ def _show(results: Mapping[str, Any]) -> None:
                 rows.append((title.lower(), figure(reward["calibration"][key], share=False)))
         rows += [(f"unscored: {why}", str(n)) for why, n in sorted(reward["unscored_reasons"].items())]
         show_rows(f"{name} ({reward['judge']}, {reward['criterion']})", rows)
+    show_rows(
+        "null baselines: accuracy, ties one half; strictly",
+        [(name.replace("_", " "), figure(each["accuracy"]), figure(each["strict"]))
+         for name, each in results["baselines"].items()],
+    )  # fmt: skip
     if results["comparisons"]:
         show_rows(
             "differences, points",

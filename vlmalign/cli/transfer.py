@@ -7,25 +7,32 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vlmalign.cli.arm_results import AnsweredSeed, arm_results
+from vlmalign.cli.arm_results import MARGIN, AnsweredSeed, arm_results
 from vlmalign.cli.demo_plan import ARMS, LOGIC, answer_step
+from vlmalign.cli.demo_report import confusion_figures, paired_examples
 from vlmalign.cli.demo_results import PACKAGES
 from vlmalign.cli.expert_scores import expert_figures, score_expert
 from vlmalign.cli.given_truth import read_cases
 from vlmalign.cli.online_arms import online_arms
 from vlmalign.cli.pipeline import Step, run_pipeline
 from vlmalign.clinical import load_logic
+from vlmalign.evaluation import ItemScore, render_report
 from vlmalign.records.hashing import config_hash
 from vlmalign.records.leakage import check_no_leakage, groups_and_images
 
+TITLE = "Do the answers hold on other data?"
 TRAINING_ROLES = ("expert", "labelled", "unlabelled")
 
 
-def transfer(run: Path, source: str, data: Path | None, *, seed: int, slides: int, jobs: int) -> dict[str, Any]:
+def transfer(
+    run: Path, source: str, data: Path | None, *, seed: int, slides: int, jobs: int, report: Path | None = None
+) -> dict[str, Any]:
     """Answer and score a data set with every arm of every seed of a finished demo.
 
     Groups of neighbouring photographs may recur (the data may come from the same slides); pictures may not.
     How many groups recur is told as `shared_groups`.
+
+    With `report` the figures are written as a page, too, with confusion matrices and paired examples.
 
     Raises:
         FileNotFoundError: the run is not a finished demo.
@@ -47,7 +54,13 @@ def transfer(run: Path, source: str, data: Path | None, *, seed: int, slides: in
     shared = _check_pictures(seeds, cases)
     steps = [step for root in seeds for step in _steps(root, place, cases, source, seed)]
     run_pipeline(steps, place, jobs=jobs, title="evaluate")
-    return _results(seeds, place, cases, source, seed) | {"shared_groups": shared}
+    figures, greedy = _results(seeds, place, cases, source, seed)
+    results = figures | {"shared_groups": shared}
+    if report is not None:
+        number = results["seeds"][0]
+        shown = paired_examples(greedy, number, cases, place / f"seed-{number}" / "answers")
+        render_report(results, shown, confusion_figures(greedy), report, title=TITLE, margin=MARGIN)
+    return results
 
 
 def _check_pictures(seeds: list[Path], cases: Path) -> int:
@@ -85,14 +98,16 @@ def _online(seed: Path) -> list[str]:
     return online_arms(settings.get("align", ["dpo"]))
 
 
-def _results(seeds: list[Path], place: Path, cases: Path, source: str, seed: int) -> dict[str, Any]:
+def _results(
+    seeds: list[Path], place: Path, cases: Path, source: str, seed: int
+) -> tuple[dict[str, Any], dict[str, list[ItemScore]]]:
     logic = load_logic(LOGIC)
     answered = []
     for root in seeds:
         number = int(root.name.removeprefix("seed-"))
         given = read_cases([cases], logic, number)
         answered.append(AnsweredSeed(number, place / root.name / "answers", root / "labels", given))
-    figures, _ = arm_results(answered, logic, crossed=len(seeds) > 1, online=_online(seeds[0]))
+    figures, greedy = arm_results(answered, logic, crossed=len(seeds) > 1, online=_online(seeds[0]))
     rows = [
         row for r, its in zip(seeds, answered, strict=True)
         for row in score_expert(cases, place / r.name / "findings", its.given.truths)
@@ -106,4 +121,4 @@ def _results(seeds: list[Path], place: Path, cases: Path, source: str, seed: int
         "n_groups": {"test": len({case.group_id for case in answered[0].given.cases.values()})},
         "seconds": json.loads((place / "seconds.json").read_text()),
         "versions": {name: metadata.version(name) for name in PACKAGES},
-    }
+    }, greedy

@@ -47,6 +47,20 @@ def majority_baseline(
     return [item for truth in truths for item in _score(logic, answers, truth, in_scope, sample=0)]
 
 
+def constant_baseline(logic: Logic, truths: Sequence[CaseTruth], in_scope: Collection[str]) -> list[ItemScore]:
+    """Score the first value of every observed concept, which is what the domain lists first, derived ones
+    following.
+
+    Args:
+        logic: the domain.
+        truths: the test cases.
+        in_scope: concepts that the expert can verify.
+    """
+    observed = [c for c in logic.order if c not in set(logic.derived_concepts)]
+    answers = derive(logic, {c: str(next(iter(logic.concepts[c].values))) for c in observed})
+    return [item for truth in truths for item in _score(logic, answers, truth, in_scope, sample=0)]
+
+
 def random_baseline(
     logic: Logic, truths: Sequence[CaseTruth], in_scope: Collection[str], *, draws: int = 10, seed: int = 0
 ) -> list[ItemScore]:

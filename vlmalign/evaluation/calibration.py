@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -40,7 +40,8 @@ class ReliabilityBin:
 
     def to_dict(self) -> dict[str, Any]:
         """The form in which results.json holds it."""
-        return {"low": self.low, "high": self.high, "confidence": self.confidence, **self.accuracy.to_dict()}
+        ends = {"bin_low": self.low, "bin_high": self.high}  # low and high are of the interval
+        return {**ends, "confidence": self.confidence, **self.accuracy.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,16 @@ class CalibrationFigures:
         """The form in which results.json holds it."""
         figures = {name: getattr(self, name).to_dict() for name in ("ece", "ece_mass", "brier")}
         return {**figures, "bins": [each.to_dict() for each in self.bins]}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> CalibrationFigures:
+        """Read back what `to_dict` wrote."""
+        bins = [
+            ReliabilityBin(each["bin_low"], each["bin_high"], each["confidence"], Estimate.from_dict(each))
+            for each in found["bins"]
+        ]
+        ece, ece_mass, brier = (Estimate.from_dict(found[name]) for name in ("ece", "ece_mass", "brier"))
+        return cls(ece, ece_mass, brier, tuple(bins))
 
 
 def confidences(p: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,16 +153,7 @@ def groups_for(
         raise ValueError(
             f"effect {effect} + margin {margin}, power {power}: expected a sum > 0 and a power between 0 and 1"
         )
-    low, high = 2, 2
-    while power_for(high, effect, varies, margin=margin, alpha=alpha) < power:
-        if high >= most:
-            raise ValueError(f"more than {most} clusters would be needed: is an effect of {effect} of interest?")
-        low, high = high, high * 2
-    while low < high:
-        middle = (low + high) // 2
-        reached = power_for(middle, effect, varies, margin=margin, alpha=alpha) >= power
-        low, high = (low, middle) if reached else (middle + 1, high)
-    return high
+    return _fewest(lambda n: power_for(n, effect, varies, margin=margin, alpha=alpha) >= power, most)
 
 
 def power_for_equivalence(
@@ -182,3 +173,90 @@ def power_for_equivalence(
     upper = stats.nct.cdf(-quantile, df, (effect - margin) / error)
     lower = stats.nct.cdf(quantile, df, (effect + margin) / error)
     return float(max(0.0, upper - lower))
+
+
+def groups_for_equivalence(
+    varies: Differences,
+    *,
+    margin: float,
+    effect: float = 0.0,
+    power: float = 0.8,
+    alpha: float = 0.05,
+    most: int = 10_000_000,
+) -> int:
+    """The fewest clusters with which `power_for_equivalence` reaches `power`.
+
+    Raises:
+        ValueError: the effect lies outside the margin, so that no number helps; power not in (0, 1); or more than
+            `most` are needed.
+
+    Example:
+        >>> groups_for_equivalence(Differences(0.3), margin=0.1, power=0.9)
+        99
+    """
+    if not abs(effect) < margin or not 0 < power < 1:
+        raise ValueError(
+            f"effect {effect}, margin {margin}, power {power}: expected |effect| < margin and a power between 0 "
+            "and 1"
+        )
+    return _fewest(
+        lambda n: power_for_equivalence(n, varies, margin=margin, effect=effect, alpha=alpha) >= power, most
+    )
+
+
+def half_width_for(n_groups: int, varies: Differences, *, alpha: float = 0.05) -> float:
+    """Half the width of the 1 - alpha t interval of a mean over clusters: t(1 - alpha / 2, G - 1) standard errors.
+
+    Example:
+        >>> round(half_width_for(100, of_share(0.8)), 3)  # 1.984 * 0.4 / 10
+        0.079
+    """
+    if n_groups < 2:
+        raise ValueError(f"n_groups is {n_groups}: give two clusters at least")
+    return float(stats.t.ppf(1 - alpha / 2, n_groups - 1)) * varies.standard_error(n_groups)
+
+
+def groups_for_half_width(
+    half_width: float, varies: Differences, *, alpha: float = 0.05, most: int = 10_000_000
+) -> int:
+    """The fewest clusters with which the interval is no wider than wanted.
+
+    Example:
+        >>> groups_for_half_width(0.08, of_share(0.8))
+        99
+    """
+    if half_width <= 0:
+        raise ValueError(f"half_width is {half_width}: expected more than 0")
+    return _fewest(lambda n: half_width_for(n, varies, alpha=alpha) <= half_width, most)
+
+
+def of_share(share: float, **clusters: float) -> Differences:
+    """How single right and wrong answers vary: variance p (1 - p).
+
+    Args:
+        share: that is right, p.
+        clusters: further fields of `Differences`.
+
+    Raises:
+        ValueError: the share is not between 0 and 1, where nothing varies.
+
+    Example:
+        >>> of_share(0.5).std
+        0.5
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share is {share}: expected more than 0 and less than 1")
+    return Differences(std=(share * (1 - share)) ** 0.5, **clusters)
+
+
+def _fewest(reached: Callable[[int], bool], most: int) -> int:
+    """The least number of clusters, from two on, with which something is reached that more of them only help."""
+    low, high = 2, 2
+    while not reached(high):
+        if high >= most:
+            raise ValueError(f"more than {most} clusters would be needed: is so small an effect of interest?")
+        low, high = high, high * 2
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) else (middle + 1, high)
+    return high

@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from vlmalign.evaluation.calibration import CalibrationFigures
+from vlmalign.evaluation.calibration_plots import reliability_plot, risk_coverage_plot
 from vlmalign.evaluation.conclusion import explain
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.html_report import data_uri
+from vlmalign.evaluation.html_report import Figure, data_uri
 from vlmalign.evaluation.judged_pairs import JudgedPair
 from vlmalign.evaluation.report_view import Cell, Row, Table, cell_of, flat_rows, methods_of
 from vlmalign.evaluation.reward_calibration import CALIBRATION_TITLES
+from vlmalign.evaluation.risk_coverage import RiskCoverage
 from vlmalign.records import Message, Preference, RecordFolder
 from vlmalign.records.writing import write_atomic
 
@@ -89,7 +92,9 @@ def render_reward_report(
         margin=results["margin"],
         accuracy=accuracy_table(rewards),
         subsets=[(key, subset_table(rewards, key)) for key in next(iter(rewards.values()))["by"]],
+        baselines=baseline_table(results.get("baselines") or {}),
         further=calibration_table(rewards),
+        plots=calibration_figures_of(rewards),
         comparisons=[_difference(name, score) for name, score in comparisons.items()],
         comparison_methods=methods_of(comparisons.values()),
         mistakes=mistakes,
@@ -140,6 +145,42 @@ def calibration_table(rewards: Mapping[str, Mapping[str, Any]]) -> Table | None:
             rows.append(Row(title, note, [cell_of(section.get(name), share=False) for section in sections]))
             shown += [section[name] for section in sections if name in section]
     return Table(_columns(rewards), rows, methods_of(shown)) if rows else None
+
+
+def baseline_table(baselines: Mapping[str, Mapping[str, Any]]) -> Table | None:
+    """What scores without a look at the picture earn; baselines across."""
+    if not baselines:
+        return None
+    rows = [
+        Row(title, note, [cell_of(each[name]) for each in baselines.values()], tag)
+        for name, (title, note, tag) in ROWS.items()
+    ]
+    return Table(
+        [(name, "") for name in baselines], rows, methods_of(e[n] for e in baselines.values() for n in ROWS)
+    )
+
+
+def calibration_figures_of(rewards: Mapping[str, Mapping[str, Any]]) -> list[Figure]:
+    """Reliability and risk over coverage of all rewards of which something was scored."""
+    found = {name: reward["calibration"] for name, reward in rewards.items() if "bins" in reward["calibration"]}
+    bins = {name: CalibrationFigures.from_dict(each) for name, each in found.items()}
+    curves = {
+        name: RiskCoverage.from_dict({"area": each["risk_coverage_area"], "points": each["risk_coverage"]})
+        for name, each in found.items()
+        if "risk_coverage" in each
+    }
+    figures = []
+    if bins:
+        n = ", ".join(f"{name} {each.brier.n:,}" for name, each in bins.items())
+        caption = f"sigmoid(margin) of the likelier answer against how often it is the better one. Pairs: {n}."
+        figures.append(Figure("Reliability", caption, *(reliability_plot(bins, dark=d) for d in (False, True))))
+    if curves:
+        caption = (
+            "Errors among the pairs kept when small margins are left out first; ties left out. 95% intervals."
+        )
+        drawn = (risk_coverage_plot(curves, dark=d) for d in (False, True))
+        figures.append(Figure("Risk over coverage", caption, *drawn))
+    return figures
 
 
 def show_mistakes(reward: str, pairs: Sequence[JudgedPair], folder: RecordFolder[Preference]) -> list[Mistake]:

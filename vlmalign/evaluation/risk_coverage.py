@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -32,6 +32,12 @@ class RiskCoverage(NamedTuple):
         """The form in which results.json holds it."""
         points = [{"coverage": coverage, **risk.to_dict()} for coverage, risk in self.points]
         return {"area": self.area.to_dict(), "points": points}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> RiskCoverage:
+        """Read back what `to_dict` wrote."""
+        points = tuple((float(point["coverage"]), Estimate.from_dict(point)) for point in found["points"])
+        return cls(Estimate.from_dict(found["area"]), points)
 
 
 def risk_coverage(

@@ -11,12 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vlmalign.evaluation.aggregate import QUANTITIES
 from vlmalign.evaluation.calibration import CalibrationFigures
-from vlmalign.evaluation.calibration_plots import reliability_plot
+from vlmalign.evaluation.calibration_plots import reliability_plot, risk_coverage_plot
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.html_report import ExampleAnswer, Figure, data_uri
 from vlmalign.evaluation.plots import comparison_plot
 from vlmalign.evaluation.report_titles import METRIC_TITLES
 from vlmalign.evaluation.report_view import Cell, cell_of, flat_rows, methods_of
+from vlmalign.evaluation.risk_coverage import RiskCoverage
 from vlmalign.records.writing import write_atomic
 
 KINDS = {"better": "benefit", "worse": "harm", "more": "none", "less": "none"}
@@ -76,6 +77,7 @@ def render_run_comparison(
     out: str | Path,
     *,
     reliability: Mapping[str, CalibrationFigures] | None = None,
+    risk: Mapping[str, RiskCoverage] | None = None,
 ) -> Path:
     """Write the page. All text is escaped; it forbids scripts and every outside address.
 
@@ -84,6 +86,7 @@ def render_run_comparison(
         examples: items of which the scores differ.
         out: the file to write; replaced in one step.
         reliability: run -> calibration of its confidences, where they are known.
+        risk: run -> its risk-coverage curve by them.
 
     Returns:
         The path written.
@@ -109,6 +112,7 @@ def render_run_comparison(
                    for side, key in enumerate("ab")},
         subgroups={name: subgroup_rows(table, main["share"]) for name, table in results["subgroups"].items()},
         reliability=_reliability(reliability or {}),
+        risk_coverage=_risk_coverage(risk or {}),
         examples=examples,
         counts=flat_rows(results["counts"]),
         setup=flat_rows(results["setup"]),
@@ -209,3 +213,13 @@ def _reliability(figures: Mapping[str, CalibrationFigures]) -> Figure | None:
     n = ", ".join(f"{name} {each.brier.n}" for name, each in figures.items())
     caption = f"Items with a stated confidence and a known answer: {n}. 95% intervals over groups."
     return Figure("Is confidence deserved?", caption, *drawn)
+
+
+def _risk_coverage(curves: Mapping[str, RiskCoverage]) -> Figure | None:
+    if not curves:
+        return None
+    drawn = [risk_coverage_plot(curves, dark=dark) for dark in (False, True)]
+    caption = (
+        "What is wrong among the answers kept when the least sure are left to a human. 95% intervals over groups."
+    )
+    return Figure("Risk over coverage", caption, *drawn)

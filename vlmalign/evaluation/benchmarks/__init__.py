@@ -2,7 +2,7 @@
 
 from vlmalign.evaluation.benchmarks.protocol import Benchmark, BenchmarkResult, Item, Option, Table
 from vlmalign.evaluation.benchmarks.registry import BENCHMARKS, find_benchmark
-from vlmalign.evaluation.benchmarks.running import run_benchmark
+from vlmalign.evaluation.benchmarks.running import run_benchmark, score_files
 
 __all__ = [
     "BENCHMARKS",
@@ -13,4 +13,5 @@ __all__ = [
     "Table",
     "find_benchmark",
     "run_benchmark",
+    "score_files",
 ]

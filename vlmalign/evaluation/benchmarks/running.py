@@ -6,18 +6,28 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from vlmalign.evaluation.benchmarks.protocol import Benchmark, BenchmarkResult, Option, OptionValue
 from vlmalign.records import DataError
 from vlmalign.records.suggestions import unknown
 
+#: said where an adapter neither has baselines nor says why it has none
+NO_BASELINE = "no null baseline: these files do not tell what an answer without a look at the image would earn"
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
 def run_benchmark(
     benchmark: Benchmark, files: Sequence[str | Path], options: Mapping[str, str | OptionValue] | None = None
 ) -> BenchmarkResult:
-    """Read prediction files and score them.
+    """`score_files` without its items."""
+    return score_files(benchmark, files, options)[1]
+
+
+def score_files(
+    benchmark: Benchmark, files: Sequence[str | Path], options: Mapping[str, str | OptionValue] | None = None
+) -> tuple[Sequence[Any], BenchmarkResult]:
+    """Read prediction files and score them; the items come first.
 
     Args:
         benchmark: from `find_benchmark`.
@@ -38,7 +48,10 @@ def run_benchmark(
     items = benchmark.read(paths, **_taken(benchmark.read, chosen))
     if not items:
         raise DataError("it holds no item", "Give predictions.", file=", ".join(map(str, paths)))
-    return replace(benchmark.score(items, **_taken(benchmark.score, chosen)), options=chosen)
+    result = replace(benchmark.score(items, **_taken(benchmark.score, chosen)), options=chosen)
+    if result.baselines is None and not any("baseline" in note for note in result.notes):
+        result = replace(result, notes=(*result.notes, NO_BASELINE))
+    return items, result
 
 
 def check_options(benchmark: Benchmark, given: Mapping[str, str | OptionValue]) -> dict[str, OptionValue]:

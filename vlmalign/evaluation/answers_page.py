@@ -1,0 +1,73 @@
+"""The page on answers to cases whose findings are known: metrics, null baselines, confusion matrices, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from vlmalign.evaluation.cross_tables import CrossTable
+from vlmalign.evaluation.estimate import Estimate
+from vlmalign.evaluation.html_report import Figure, data_uri
+from vlmalign.evaluation.plots import forest_plot
+from vlmalign.evaluation.report_titles import METRIC_TITLES
+from vlmalign.evaluation.report_view import flat_rows, metric_table
+from vlmalign.evaluation.run_comparison_report import ChangedExample, shaded
+from vlmalign.records.writing import put
+
+MAIN = "whole_report_accuracy"
+
+
+def render_answers(
+    results: Mapping[str, Any],
+    confusion: Mapping[str, Sequence[CrossTable]],
+    examples: Sequence[ChangedExample],
+    out: str | Path,
+) -> Path:
+    """Write the page. All text is escaped; it forbids scripts and every outside address.
+
+    Args:
+        results: what `vlmalign evaluate answers --json` writes.
+        confusion: folder -> what is true against what it said, by concept.
+        examples: cases with what each folder says of them.
+        out: the file to write; replaced in one step.
+
+    Returns:
+        The path written.
+    """
+    environment = Environment(
+        loader=PackageLoader("vlmalign.evaluation", "templates"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["data_uri"] = data_uri
+    against = {name: found for name, found in results.items() if name.startswith("minus ")}
+    html = environment.get_template("answers.html.j2").render(
+        names=list(results["answers"]),
+        forest=_forest(results),
+        answers=metric_table(results["answers"]),
+        baselines=metric_table(results["baselines"]),
+        against={name: metric_table(found) for name, found in against.items()},
+        confusion={name: [shaded(table.to_dict()) for table in tables] for name, tables in confusion.items()},
+        examples=examples,
+        counts=flat_rows(results["counts"]),
+    )
+    put(Path(out), html.encode())
+    return Path(out)
+
+
+def _forest(results: Mapping[str, Any]) -> Figure | None:
+    """The first metric that the answers have in per cent, with the same of baselines below."""
+    names = dict.fromkeys(name for metrics in results["answers"].values() for name in metrics)
+    metric = MAIN if MAIN in names else next((name for name in METRIC_TITLES if name in names), None)
+    if metric is None:
+        return None
+    rows, others = (
+        {name: Estimate.from_dict(metrics[metric]) for name, metrics in found.items() if metric in metrics}
+        for found in (results["answers"], results["baselines"])
+    )
+    title = METRIC_TITLES[metric][0]
+    drawn = [forest_plot(rows, label=title.lower(), references=others, dark=dark) for dark in (False, True)]
+    caption = "Points: mean; bars: 95% interval over groups. Hollow: answers that need no look at the image."
+    return Figure(title, caption, *drawn)
