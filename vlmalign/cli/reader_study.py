@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vlmalign.cli.console import console, errors
+from vlmalign.cli.reader_study_analyze import analyze
 
-app = typer.Typer(no_args_is_help=True, help="Reader studies: design, export, import.")
+app = typer.Typer(no_args_is_help=True, help="Reader studies: design, export, import, analyse.")
 
 Study = Annotated[Path, typer.Argument(help="the study folder")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what was written with other settings")]
@@ -232,3 +233,6 @@ def import_(
         errors.print(f"no file of: {', '.join(found.absent)}", markup=False)
     for problem in found.problems:
         errors.print(f"set aside: {problem}", markup=False)
+
+
+app.command("analyze")(analyze)
