@@ -25,7 +25,7 @@ from scipy import stats
 from vlmalign.evaluation.intervals import Array
 
 EXTRA = "pip install 'vlmalign[readers]'"
-OPTIMISERS = ["nm", "powell"]
+OPTIMISERS = ("nm", "powell", "lbfgs")
 AT_ZERO = 1e-3  # of the residual variance: a component below is at the boundary
 
 
@@ -152,7 +152,7 @@ def _fit(y: Array, x: Array, factors: dict[str, Array], notes: list[str]) -> Fit
         spec = VCSpec(names, columns, [[factors[name]] for name in names])
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            fitted = MixedLM(y, x, groups=np.zeros(len(y)), exog_vc=spec).fit(reml=True, method=OPTIMISERS)
+            fitted = _maximised(MixedLM(y, x, groups=np.zeros(len(y)), exog_vc=spec))
             fitted.bse_fe  # noqa: B018  - computed when asked for, with warnings of its own
         smallest = int(np.argmin(fitted.vcomp))
         if fitted.vcomp[smallest] < AT_ZERO * fitted.scale:
@@ -169,6 +169,23 @@ def _fit(y: Array, x: Array, factors: dict[str, Array], notes: list[str]) -> Fit
         effects = list(zip(fitted.fe_params.tolist(), fitted.bse_fe.tolist(), strict=True))
         components = {name: float(v) for name, v in zip(names, fitted.vcomp, strict=True)}
         return Fitted(effects, components, float(fitted.scale), bool(fitted.converged))
+
+
+def _maximised(model: Any) -> Any:
+    """The first fit that converges, or the last that there is; an optimiser may step on a singular matrix."""
+    fitted, failure = None, None
+    for method in OPTIMISERS:
+        try:
+            fitted = model.fit(reml=True, method=[method])
+        except np.linalg.LinAlgError as error:
+            failure = error
+            continue
+        if fitted.converged:
+            return fitted
+    if fitted is None:
+        assert failure is not None
+        raise failure
+    return fitted
 
 
 def _numbers(levels: Sequence[Hashable]) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -111,9 +111,12 @@ def between_readers(said: Sequence[Said], level: Level, *, seed: int = 0) -> Bet
         told = f"{len(readers)} reader answered: agreement between readers needs two."
         return BetweenReaders(readers, 0, same, (), told)
     rows = [[values.get(reader) for reader in readers] for values in by_unit.values()]
-    kappa = cohen_kappa if len(readers) == 2 else fleiss_kappa
-    figures = (krippendorff_alpha(rows, level, seed=seed), kappa(rows, seed=seed))
-    told = f"{len(readers)} readers, {len(shared)} units with two or more answers: {_told(figures)}."
+    kappa = cohen_kappa(rows, seed=seed) if len(readers) == 2 else fleiss_kappa(rows, seed=seed)
+    if not kappa.n:
+        kappa = replace(kappa, reason=f"nothing was answered by all {len(readers)} readers")
+    figures = (krippendorff_alpha(rows, level, seed=seed), kappa)
+    told = f"{len(readers)} readers, {len(shared)} units with two or more answers"
+    told += f"; two readers say the same in {_share(same)}; {_told(figures)}."
     return BetweenReaders(readers, len(shared), same, figures, told)
 
 
@@ -122,8 +125,8 @@ def within_readers(said: Sequence[Said], level: Level, *, seed: int = 0) -> With
 
     Example:
         >>> said = [Said("a", "x", "x", 1.0), Said("a", "x", "x", 1.0, repeat=True)]
-        >>> within_readers(said, "nominal").sentence[:50]
-        '1 repeated readings; 30 or more are needed for kap'
+        >>> within_readers(said, "nominal").sentence[:47]
+        '1 repeated readings; the same again in 100 %'
     """
     first = {(one.reader, one.unit): one for one in said if not one.repeat}
     rows: list[tuple[float, float]] = []
@@ -149,12 +152,20 @@ def within_readers(said: Sequence[Said], level: Level, *, seed: int = 0) -> With
     if not any(one.repeat for one in said):
         return WithinReaders(0, 0, same, {}, (), "No case was read twice: nothing is known of it.")
     figures = (krippendorff_alpha(rows, level, seed=seed), cohen_kappa(rows, seed=seed)) if rows else ()
-    told = f"{len(rows)} repeated readings"
+    told = f"{len(rows)} repeated readings; the same again in {_share(same)}"
     if len(rows) < KAPPA_NEEDS:
-        told += f"; {KAPPA_NEEDS} or more are needed for kappa, so read the share that agrees"
+        told += f"; {KAPPA_NEEDS} or more are needed for kappa, so read the share"
     if incomplete:
         told += f"; {incomplete} more lack an answer"
-    return WithinReaders(len(rows), incomplete, same, by_reader, figures, f"{told}: {_told(figures)}.")
+    return WithinReaders(len(rows), incomplete, same, by_reader, figures, f"{told}; {_told(figures)}.")
+
+
+def _share(same: Estimate) -> str:
+    if same.mean is None:
+        return "no case, as none was answered twice"
+    if same.low is None or same.high is None:
+        return f"{100 * same.mean:.0f} % (no interval)"
+    return f"{100 * same.mean:.0f} % ({100 * same.low:.0f} to {100 * same.high:.0f})"
 
 
 def _told(figures: Sequence[Agreement]) -> str:

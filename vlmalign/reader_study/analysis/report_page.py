@@ -114,6 +114,7 @@ def render_analysis(results: Mapping[str, Any]) -> str:
         ratings=tables.rating_table(ratings) if ratings else None,
         differences=tables.difference_table(ratings) if ratings else None,
         errors=tables.error_table(errors) if errors else None,
+        error_differences=tables.error_difference_table(errors) if errors else None,
         agreement=tables.agreement_rows(results["agreement"]),
         mixed=tables.mixed_rows(results),
         blinding=results["blinding"],

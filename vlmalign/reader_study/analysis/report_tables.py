@@ -103,7 +103,7 @@ def mixed_cell(fit: Mapping[str, Any], name: str, scale: float = 1.0) -> Cell:
 
 
 def error_table(errors: Results) -> Table:
-    """Marked errors of each arm, then differences."""
+    """Marked errors of each arm."""
     rows, shown = [], []
     for arm, one in errors["arms"].items():
         figures = [one["any_error"], one["any_major"], one["per_sentence"]]
@@ -111,18 +111,23 @@ def error_table(errors: Results) -> Table:
         note = f"{one['texts']} texts checked, {one['unchecked']} not"
         rows.append(Row(arm, note, [_said(told), *map(cell_of, figures)]))
         shown += figures
-    for one in errors["differences"]:
-        figure = one["difference"]
-        note = f"marks in a text; {one['paired']}; {p_text(one['p_holm'])} after Holm"
-        rows.append(Row(_pair(one), note, [cell_of(figure, share=False, signed=True), None, None, None]))
-        shown.append(figure)
     columns = [
-        ("minor / major", "marks; below: difference in marks per text"),
+        ("minor / major", "marks"),
         ("texts with an error", ""),
         ("with a major one", ""),
         ("of sentences", "marked"),
     ]
     return Table(columns, rows, methods_of(shown))
+
+
+def error_difference_table(errors: Results) -> Table:
+    """Marks in a text of one arm less those in the other's."""
+    rows = []
+    for one in errors["differences"]:
+        note = f"{one['paired']}; {p_text(one['p_holm'])} after Holm"
+        rows.append(Row(_pair(one), note, [cell_of(one["difference"], share=False, signed=True)]))
+    shown = [one["difference"] for one in errors["differences"]]
+    return Table([("difference", "marks in a text")], rows, methods_of(shown))
 
 
 def agreement_rows(agreement: Results) -> list[tuple[str, str, str]]:
@@ -207,7 +212,7 @@ def time_rows(times: Results) -> list[tuple[str, str]]:
             rows.append((name, f"no times ({one['unknown']} answered readings without one)"))
             continue
         low, middle, high = one["quartiles"]
-        told = f"median {middle:.0f} s (quartiles {low:.0f} to {high:.0f}), {one['total'] / 60:.0f} min in all, n "
-        f"{one['n']}"
+        told = f"median {middle:.0f} s (quartiles {low:.0f} to {high:.0f}), n {one['n']}"
+        told += f", {one['total'] / 60:.0f} min in all"
         rows.append((name, told + (f", {one['unknown']} without a time" if one["unknown"] else "")))
     return rows
