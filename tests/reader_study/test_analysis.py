@@ -249,7 +249,7 @@ def test_the_command_recovers_a_planted_preference_and_fills_in_the_methods(stud
                   read_public(where).key_sha256, "fewer than five", "28 were answered"):  # fmt: skip
         assert words in methods, words
     page = (tmp_path / "out/report.html").read_text()
-    assert "&lt;b&gt;Films&lt;/b&gt;" in page and "<b>Films" not in page and "http" not in page.split("<svg")[0]
+    assert "&lt;b&gt;Films&lt;/b&gt;" in page and "<b>Films" not in page and "http://" not in page
     assert (tmp_path / "out/preferences.png").read_bytes().startswith(b"\x89PNG")
 
 

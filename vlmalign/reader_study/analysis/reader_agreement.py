@@ -125,7 +125,7 @@ def within_readers(said: Sequence[Said], level: Level, *, seed: int = 0) -> With
 
     Example:
         >>> said = [Said("a", "x", "x", 1.0), Said("a", "x", "x", 1.0, repeat=True)]
-        >>> within_readers(said, "nominal").sentence[:47]
+        >>> within_readers(said, "nominal").sentence[:44]
         '1 repeated readings; the same again in 100 %'
     """
     first = {(one.reader, one.unit): one for one in said if not one.repeat}
