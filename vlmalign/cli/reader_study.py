@@ -215,6 +215,10 @@ def import_(
     votes: Annotated[
         Literal["majority", "each"], typer.Option(help="one pair for each comparison, or for each verdict")
     ] = "majority",
+    rating_gap: Annotated[
+        float,
+        typer.Option(min=0, help="no preference was asked: mean ratings no farther apart than this are a tie"),
+    ] = 0.5,
     overwrite: Overwrite = False,
 ) -> None:
     """Check readers' files, undo the blinding with the key, and write judgements and preference pairs.
@@ -223,7 +227,9 @@ def import_(
     """
     from vlmalign.reader_study import import_answers
 
-    found = import_answers(study, files, out, key=key, on_bad=on_bad, votes=votes, overwrite=overwrite)
+    found = import_answers(
+        study, files, out, key=key, on_bad=on_bad, votes=votes, rating_gap=rating_gap, overwrite=overwrite
+    )
     told = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in sorted(found.counts.items()))
     console.print(f"wrote {out}: {told}", markup=False)
     for name, readings in found.missing.items():
