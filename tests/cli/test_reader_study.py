@@ -6,7 +6,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from vlmalign.cli.stages import load_recipe
 from vlmalign.models import build_tiny_llava, save_vlm
+from vlmalign.reader_study import read_key
+from vlmalign.recipes import read_recipe
 from vlmalign.records import Candidate, Case, DatasetBuild, Preference, Sampling, assistant, read_records, user
 
 
@@ -75,6 +78,21 @@ def train_on(vlmalign, tmp_path, pairs):
         assert trained.code == 0, trained
         summary = json.loads((tmp_path / stage / "summary.json").read_text())
         assert summary["last"]["loss"] > 0
+
+
+def test_a_recipe_designs_a_study_and_names_a_setting_that_it_does_not_know(vlmalign, arms, tmp_path):
+    own = load_recipe(read_recipe("smear-reader-study"), {"root": "."}).config
+    changed = {"cases": ["cases"], "arms": {"one": "before", "two": "after"}, "trained_on": [], "out": "study"}
+    plan = {**own["plan"], "n_cases": 3, "repeats": 2, "kappa": False}
+    for name, more in (("good", {}), ("bad", {"repeat": 3})):
+        text = {"stage": "reader-study-design", "config": {**own, **changed, "plan": {**plan, **more}}}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(text))
+    bad = vlmalign("recipes", "run", "bad.yaml")
+    assert bad.code == 2 and "'repeat'. Did you mean 'repeats'" in bad.err and not (tmp_path / "study").exists()
+    assert vlmalign("recipes", "run", "good.yaml").code == 0
+    key = read_key("study")
+    assert key.plan.readers == ("reader_a", "reader_b", "reader_c") and key.arms == ("one", "two")
+    assert sum(r.repeat for r in key.readings.values()) == 6
 
 
 def test_the_size_of_a_study_is_told(vlmalign):
