@@ -57,8 +57,9 @@ class WithinReaders:
     """Agreement of a first and a second reading of the same unit by the same reader.
 
     Attributes:
-        n: second readings of which both values are known.
-        incomplete: second readings of which either is not.
+        n: values that were given a second time.
+        readings: in so many second readings, which is what kappa needs thirty of: two texts are on a screen.
+        incomplete: second values of which either is not known.
         same: share of equal values, over cases.
         by_reader: the same for each reader.
         figures: kappa and alpha over all readers' repeats.
@@ -66,6 +67,7 @@ class WithinReaders:
     """
 
     n: int
+    readings: int
     incomplete: int
     same: Estimate
     by_reader: dict[str, Estimate]
@@ -125,8 +127,8 @@ def within_readers(said: Sequence[Said], level: Level, *, seed: int = 0) -> With
 
     Example:
         >>> said = [Said("a", "x", "x", 1.0), Said("a", "x", "x", 1.0, repeat=True)]
-        >>> within_readers(said, "nominal").sentence[:44]
-        '1 repeated readings; the same again in 100 %'
+        >>> within_readers(said, "nominal").sentence[:60]
+        '1 answers given again in 1 readings; the same again in 100 %'
     """
     first = {(one.reader, one.unit): one for one in said if not one.repeat}
     rows: list[tuple[float, float]] = []
@@ -150,14 +152,15 @@ def within_readers(said: Sequence[Said], level: Level, *, seed: int = 0) -> With
             [agreed[i] for i in own], [cases[i] for i in own], proportion=True, seed=seed
         )
     if not any(one.repeat for one in said):
-        return WithinReaders(0, 0, same, {}, (), "No case was read twice: nothing is known of it.")
+        return WithinReaders(0, 0, 0, same, {}, (), "No case was read twice: nothing is known of it.")
     figures = (krippendorff_alpha(rows, level, seed=seed), cohen_kappa(rows, seed=seed)) if rows else ()
-    told = f"{len(rows)} repeated readings; the same again in {_share(same)}"
-    if len(rows) < KAPPA_NEEDS:
+    readings = len(set(zip(who, cases, strict=True)))
+    told = f"{len(rows)} answers given again in {readings} readings; the same again in {_share(same)}"
+    if readings < KAPPA_NEEDS:
         told += f"; {KAPPA_NEEDS} or more are needed for kappa, so read the share"
     if incomplete:
         told += f"; {incomplete} more lack an answer"
-    return WithinReaders(len(rows), incomplete, same, by_reader, figures, f"{told}; {_told(figures)}.")
+    return WithinReaders(len(rows), readings, incomplete, same, by_reader, figures, f"{told}; {_told(figures)}.")
 
 
 def _share(same: Estimate) -> str:
