@@ -166,6 +166,10 @@ def test_length_that_never_varies_cannot_be_told_apart_from_the_arm():
     one = length_effect(verdicts({"a": [1, 0, 1, 1]}, words=(30, 10)), PAIR)
     assert one.adjusted is None and "cannot be told apart" in one.reason and one.times_as_long.mean == 3
     assert one.where_shorter.mean is None
+    lone = [verdict("a", f"c{j}", j % 2, words=(30, 10 + 5 * (j == 0))) for j in range(5)]
+    assert "in one case only" in length_effect(lone, PAIR).reason
+    wins = [verdict("a", f"c{j}", 1, words=(30, 10 + j)) for j in range(5)]
+    assert "every answer is the same" in length_effect(wins, PAIR).reason
     equal = length_effect(verdicts({"a": [1, 0, 1, 1]}), PAIR)
     assert equal.equal == 4 and equal.longer_wins.estimate.mean is None
 

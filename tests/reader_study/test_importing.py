@@ -7,6 +7,7 @@ import pytest
 
 from vlmalign.reader_study import (
     StudyPlan,
+    collect,
     design_study,
     export_study,
     import_answers,
@@ -14,6 +15,7 @@ from vlmalign.reader_study import (
     read_public,
     read_unblinded,
 )
+from vlmalign.reader_study.analysis import analyze
 from vlmalign.reader_study.redcap import data_dictionary, import_records
 from vlmalign.records import Case, DataError, DatasetBuild, Judgement, Preference, assistant, read_records
 
@@ -187,6 +189,10 @@ def test_undecided_pairs_come_back_decided_under_their_own_ids(inputs, answer_fi
     pairs = read_records(tmp_path / "out/preferences", Preference)
     assert {p.id for p in pairs} == {"pair/case-0", "pair/case-1"}
     assert {p.chosen[0].text for p in pairs} == {"No nodule."} and {p.weight for p in pairs} == {1.0}
+    results = analyze(collect(study, [tmp_path / "a.json"]))
+    assert results["preference"]["pairs"][0]["wins"] == 2 and "sides of undecided pairs" in " ".join(
+        results["notes"]
+    )
 
 
 def rates(public, scores):

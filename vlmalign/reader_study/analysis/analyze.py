@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any
 
 from vlmalign.evaluation.readers_and_cases import NEW_READERS_FROM, Estimand
@@ -60,7 +61,19 @@ def analyze(found: Collected, *, estimand: Estimand | None = None, seed: int = 0
         "blinding": blind.to_dict() if blind else None,
         "notes": _notes(found, readers),
         "seed": seed,
+        "versions": _versions(),
     }
+
+
+def _versions() -> dict[str, str]:
+    """Of what computes figures; statsmodels where it is installed."""
+    found = {}
+    for name in ("vlmalign", "numpy", "scipy", "statsmodels"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def _design(found: Collected, readers: list[str]) -> dict[str, Any]:

@@ -141,8 +141,11 @@ def _line(
     excluded = len(wins) - len(known)
     x = np.array([gaps[i] for i in known])
     y = np.array([wins[i] for i in known], dtype=np.float64)
-    if len(known) < 3 or len(np.unique(x)) < 2:
-        why = "fewer than three answers" if len(known) < 3 else "the difference in length is always the same"
+    if len(known) < 3 or len(np.unique(x)) < 2 or (y == y[0]).all():
+        why = "fewer than three answers"
+        if len(known) >= 3:
+            same = (y == y[0]).all()
+            why = "every answer is the same" if same else "the difference in length is always the same"
         return None, None, f"{why}: length cannot be told apart from the arm"
     cells, cell_seeds, cell_groups = number_cells([cases[i] for i in known], None, False)
     sums = np.zeros((len(cell_groups), 5))
@@ -154,6 +157,14 @@ def _line(
             spread = n * sxx - sx**2
             slope = np.where(spread > 1e-12 * np.maximum(n * sxx, 1e-12), (n * sxy - sx * sy) / spread, np.nan)
             return np.asarray((sy - slope * sx) / n), np.asarray(slope)
+
+    without_one = line(1.0 - np.eye(len(cell_groups)))
+    if np.isnan(without_one).any():
+        return (
+            None,
+            None,
+            "the difference in length varies in one case only: length cannot be told apart from the arm",
+        )
 
     def estimate(statistic: Any) -> Estimate:
         return estimate_statistic(statistic, cell_seeds, cell_groups, n=len(known), excluded=excluded, seed=seed)

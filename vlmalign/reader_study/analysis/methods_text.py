@@ -63,10 +63,11 @@ def _design(d: Mapping[str, Any]) -> str:
     asked = []
     if d["preference_steps"]:
         asked.append(
-            f"which text they would rather sign ({d['preference_steps']} steps, no difference among them)"
+            f"to say which text they would rather sign ({d['preference_steps']} steps, no difference among them)"
         )
     if d["criteria"]:
-        asked.append(f"for {_listed(d['criteria'])} of each text from 1 (strongly disagree) to 5 (strongly agree)")
+        scale = "from 1 (strongly disagree) to 5 (strongly agree)"
+        asked.append(f"to rate each text for {_listed(d['criteria'])} {scale}")
     if d["mark_errors"]:
         asked.append("to mark wrong sentences as minor or major errors")
     return told + f"Readers were asked {_listed(asked)}. The cases served {d['purpose']} only."
@@ -79,8 +80,8 @@ def _listed(items: Sequence[str]) -> str:
 def _blinding(d: Mapping[str, Any]) -> str:
     told = (
         f"Order of the cases and sides were randomised (seed {d['seed']}), sides balanced within each reader and "
-        "comparison. Readers saw no name of an arm. Which text is whose was kept in a key whose SHA-256 was "
-        f"published with the study before anybody read ({d['key_sha256']}); the key used here has this hash."
+        "comparison. Readers saw no name of an arm. Which text is whose was kept in a key whose SHA-256 stands in "
+        f"the study's public part since its design ({d['key_sha256']}); the key used here has this hash."
     )
     if d["guesses"]:
         told += (
@@ -111,20 +112,16 @@ def _analysis(r: Mapping[str, Any]) -> str:
     preference, ratings = r["preference"], r["ratings"]
     if preference:
         told += f"In win rates {TIES}; rates without ties and the share of ties are given beside them. "
-    tested = (len(preference["pairs"]) if preference else 0, len(ratings["differences"]) if ratings else 0)
     how = "t of the interval" if new else "flipping the signs of cases"
     told += f"P values are two-sided, by {how}, adjusted by Holm's method"
+    tested = {"preference": (preference or {}).get("pairs", ())}
+    tested |= {name: (r[name] or {}).get("differences", ()) for name in ("ratings", "errors")}
     families = [
-        f"over {count(k, one, many)}"
-        for k, one, many in zip(
-            tested,
-            ("comparison of preference", "comparison of ratings"),
-            ("comparisons of preference", "comparisons of ratings"),
-            strict=True,
-        )
-        if k
+        f"over {count(len(found), f'comparison of {name}', f'comparisons of {name}')}"
+        for name, found in tested.items()
+        if found
     ]
-    told += f" {' and '.join(families)}. " if families else ". "
+    told += f" {_listed(families)}. " if families else ". "
     if preference or ratings:
         told += (
             "Linear mixed models with crossed random effects of reader and case (REML, statsmodels) stand beside "
@@ -138,13 +135,14 @@ def _analysis(r: Mapping[str, Any]) -> str:
     told += "Agreement between readers is Cohen's kappa of two or Fleiss' of more, and Krippendorff's alpha"
     if r["design"]["repeats"]:
         told += f"; within readers, of repeats, kappa being read from {KAPPA_NEEDS} repeats on"
-    return told + "; both with percentile bootstrap intervals over what was rated."
+    told += "; both with percentile bootstrap intervals over what was rated. "
+    return told + f"Software: {', '.join(f'{name} {version}' for name, version in r['versions'].items())}."
 
 
 def _exclusions(r: Mapping[str, Any]) -> str:
     c = r["counts"]
     told = f"Of {count(c['readings'], 'reading')} of readers who handed in, {c.get('answered', 0):,} were answered"
-    told += f" and {c.get('missing', 0):,} were not" if c.get("missing") else ""
+    told += f" and {c.get('missing', 0):,} not" if c.get("missing") else ""
     told += "; unanswered questions are excluded and counted, never taken for a tie or a zero. "
     if c["readers_without_a_file"]:
         told += f"No file came from {_listed(c['readers_without_a_file'])}. "
