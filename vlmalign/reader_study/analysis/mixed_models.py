@@ -2,7 +2,8 @@
 
 The two-way variance of `vlmalign.evaluation.readers_and_cases` is the analysis; a mixed model says whether another
 way to the same components says the same, and adjusts for a covariate. Its Wald interval knows no degrees of
-freedom and is too short for few readers.
+freedom and is too short for few readers: in 150 simulated studies of 3 readers and 30 cases it covered 89 %, the
+two-way interval 97 % (6 readers and 40 cases: 94 % and 96 %).
 
 Preferences are modelled as numbers too (1, 0.5, 0). Of the logistic mixed model that statsmodels has
 (`BinomialBayesMixedGLM`) neither fit serves here: in a simulated study of 8 readers and 100 cases the joint mode
