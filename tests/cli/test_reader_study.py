@@ -3,8 +3,13 @@
 import json
 
 import pytest
+import yaml
 from PIL import Image
 
+from vlmalign.cli.stages import load_recipe
+from vlmalign.models import build_tiny_llava, save_vlm
+from vlmalign.reader_study import read_key
+from vlmalign.recipes import read_recipe
 from vlmalign.records import Candidate, Case, DatasetBuild, Preference, Sampling, assistant, read_records, user
 
 
@@ -52,6 +57,42 @@ def test_a_study_goes_from_design_to_preference_pairs(vlmalign, arms, tmp_path):
     assert imported.code == 0 and "answered 3" in imported.out, imported
     pairs = read_records("read/preferences", Preference)
     assert [p.chosen[0].text for p in pairs] == ["A nodule."] * 3
+    analysed = vlmalign("reader-study", "analyze", "study", "anna.json", "--out", "analysis")
+    assert analysed.code == 0 and "two was preferred over one in 3 of 3 answers" in analysed.out, analysed
+    assert "One reader answered" in analysed.err and "methods.md" in analysed.out
+    train_on(vlmalign, tmp_path, "read/preferences")
+
+
+def train_on(vlmalign, tmp_path, pairs):
+    """One step of a reward and of DPO on a tiny model, from the readers' pairs as they are."""
+    texts, small = ["Describe.", "A nodule.", "No nodule."], {"layers": 1, "vision_layers": 1, "heads": 2}
+    vlm = build_tiny_llava(
+        texts, image_size=32, patch_size=16, hidden=32, vision_hidden=32, vocab_size=300, **small
+    )
+    save_vlm(vlm, tmp_path / "tiny")
+    for stage in ("reward", "dpo"):
+        config = {"model": "tiny", "data": [pairs], "out": stage, "max_steps": 1, "batch_size": 2,
+                  "learning_rate": 1e-3, "logging_steps": 1, "device": "cpu"}  # fmt: skip
+        (tmp_path / f"{stage}.yaml").write_text(yaml.safe_dump({"stage": stage, "about": "x", "config": config}))
+        trained = vlmalign(stage, f"{stage}.yaml")
+        assert trained.code == 0, trained
+        summary = json.loads((tmp_path / stage / "summary.json").read_text())
+        assert summary["last"]["loss"] > 0
+
+
+def test_a_recipe_designs_a_study_and_names_a_setting_that_it_does_not_know(vlmalign, arms, tmp_path):
+    own = load_recipe(read_recipe("smear-reader-study"), {"root": "."}).config
+    changed = {"cases": ["cases"], "arms": {"one": "before", "two": "after"}, "trained_on": [], "out": "study"}
+    plan = {**own["plan"], "n_cases": 3, "repeats": 2, "kappa": False}
+    for name, more in (("good", {}), ("bad", {"repeat": 3})):
+        text = {"stage": "reader-study-design", "config": {**own, **changed, "plan": {**plan, **more}}}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(text))
+    bad = vlmalign("recipes", "run", "bad.yaml")
+    assert bad.code == 2 and "'repeat'. Did you mean 'repeats'" in bad.err and not (tmp_path / "study").exists()
+    assert vlmalign("recipes", "run", "good.yaml").code == 0
+    key = read_key("study")
+    assert key.plan.readers == ("reader_a", "reader_b", "reader_c") and key.arms == ("one", "two")
+    assert sum(r.repeat for r in key.readings.values()) == 6
 
 
 def test_the_size_of_a_study_is_told(vlmalign):
@@ -75,4 +116,5 @@ def test_bad_options_are_one_sentence(refused, arms):
     refused(*base, "--arm", "one", says="expected NAME=FOLDER")
     refused(*base, "--arm", "one=before", says="there is one arm")
     refused(*base, "--arm", "a=before", "--arm", "b=after", "--kappa", says="kappa needs at least 30")
+    refused("reader-study", "analyze", "cases", "cases", "--out", "x", says="no such file")
     refused("reader-study", "export", "cases", "--out", "x", says="no such file")

@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from vlmalign.cli.reader_study import app
 from vlmalign.reader_study import export_study, import_answers, read_public
 from vlmalign.records import Judgement, Preference, read_records
 
@@ -98,6 +100,11 @@ def test_a_reader_rates_by_keyboard_closes_half_way_comes_back_and_the_export_im
     assert {j.critique for j in judgements} == {None, "ok"}
     guesses = [j for j in judgements if j.criterion == "guess"]
     assert all(j.candidate_ids[j.verdict == "second"].startswith("dpo_quagga") for j in guesses)
+    told = CliRunner().invoke(app, ["analyze", str(study), str(saved), "--out", str(tmp_path / "analysis")])
+    assert told.exit_code == 0 and "dpo_quagga was preferred over sft_zebra in 6 of 6 answers" in told.output, told
+    results = json.loads((tmp_path / "analysis/results.json").read_text())
+    assert results["preference"]["pairs"][0]["win_rate"]["low"] > 0.5 and results["blinding"]["right"] == 2
+    assert results["errors"]["arms"]["sft_zebra"]["texts"] == 6 and results["times"]["all"]["n"] == 6
 
 
 def test_markup_in_a_candidate_is_shown_and_not_run(design, reader, tmp_path):

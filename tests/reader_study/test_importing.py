@@ -1,10 +1,13 @@
 import csv
+import io
 import json
+from collections import Counter
 
 import pytest
 
 from vlmalign.reader_study import (
     StudyPlan,
+    collect,
     design_study,
     export_study,
     import_answers,
@@ -12,6 +15,8 @@ from vlmalign.reader_study import (
     read_public,
     read_unblinded,
 )
+from vlmalign.reader_study.analysis import analyze
+from vlmalign.reader_study.redcap import data_dictionary, import_records
 from vlmalign.records import Case, DataError, DatasetBuild, Judgement, Preference, assistant, read_records
 
 
@@ -184,3 +189,107 @@ def test_undecided_pairs_come_back_decided_under_their_own_ids(inputs, answer_fi
     pairs = read_records(tmp_path / "out/preferences", Preference)
     assert {p.id for p in pairs} == {"pair/case-0", "pair/case-1"}
     assert {p.chosen[0].text for p in pairs} == {"No nodule."} and {p.weight for p in pairs} == {1.0}
+    results = analyze(collect(study, [tmp_path / "a.json"]))
+    assert results["preference"]["pairs"][0]["wins"] == 2 and "sides of undecided pairs" in " ".join(
+        results["notes"]
+    )
+
+
+def rates(public, scores):
+    """An answer that rates every text by a word in it."""
+
+    def answer(reading):
+        if reading.kind == "guess":
+            return {}
+        found = [scores["effusion lies" in "".join(text)] for text in reading.texts]
+        return {"ratings": {name: [value[name] for value in found] for name in public.questions.criteria}}
+
+    return answer
+
+
+def test_ratings_alone_make_pairs_with_both_ratings_where_the_gap_is_wide_enough(design, answer_file, tmp_path):
+    study = design(preference=0, criteria=("correctness", "completeness"), guesses=0, purpose="training")
+    public = read_public(study)
+    good, bad = {"correctness": 5, "completeness": 3}, {"correctness": 3, "completeness": 3}
+    tied, open_ = {"correctness": 3, "completeness": 4}, {"correctness": 5, "completeness": None}
+    anna = answer_file(tmp_path / "a.json", public, "anna", rates(public, {True: good, False: bad}))
+    import_answers(study, [anna], tmp_path / "one")
+    pairs = read_records(tmp_path / "one/preferences", Preference)
+    assert len(pairs) == 6 and {p.provenance["arms"][0] for p in pairs} == {"dpo_quagga"}
+    assert {(p.margin, p.chosen_rating, p.rejected_rating, p.split) for p in pairs} == {(1.0, 4.0, 3.0, "train")}
+    ben = answer_file(tmp_path / "b.json", public, "ben", rates(public, {True: bad, False: tied}))
+    import_answers(study, [anna, ben], tmp_path / "two")  # mean of +1 and -0.5: a quarter of a point
+    counts = json.loads((tmp_path / "two/preferences/manifest.json").read_text())["counts"]
+    assert read_records(tmp_path / "two/preferences", Preference) == [] and counts["ties"] == 6
+    import_answers(study, [anna, ben], tmp_path / "near", rating_gap=0.2)
+    assert {p.margin for p in read_records(tmp_path / "near/preferences", Preference)} == {0.25}
+    half = answer_file(tmp_path / "c.json", public, "ben", rates(public, {True: open_, False: bad}))
+    import_answers(study, [half], tmp_path / "half")
+    counts = json.loads((tmp_path / "half/preferences/manifest.json").read_text())["counts"]
+    assert counts["unanswered"] == counts["comparisons"] == 6 and "ties" not in counts
+    with pytest.raises(ValueError, match="rating_gap is -1"):
+        import_answers(study, [half], tmp_path / "no", rating_gap=-1)
+
+
+def test_texts_rated_alone_by_different_readers_make_pairs_of_their_means(design, answer_file, tmp_path):
+    study = design(texts_per_item=1, preference=0, criteria=("correctness",), guesses=0)
+    public = read_public(study)
+    scores = {True: {"correctness": 5}, False: {"correctness": 2}}
+    files = [answer_file(tmp_path / f"{r}.json", public, r, rates(public, scores)) for r in ("anna", "ben")]
+    import_answers(study, files, tmp_path / "out")
+    pairs = read_records(tmp_path / "out/preferences", Preference)
+    read = {(row.case_id, row.item) for row in read_unblinded(tmp_path / "out")}
+    both = [
+        case for case, n in Counter(case for case, _ in read).items() if n == 2
+    ]  # arms that the case was read in
+    assert {p.case_id for p in pairs} == set(both) and both and {p.margin for p in pairs} == {3.0}
+    assert all(p.chosen_rating == 5 and "effusion lies" in p.chosen[0].text for p in pairs)
+    assert {len(p.judge_ids) for p in pairs} == {2}
+
+
+def redcap_export(study, reader, answer):
+    """What a REDCap project of the study's dictionary gives back in `raw` form, with its own extra column."""
+    public = read_public(study)
+    fields = [row["Variable / Field Name"] for row in csv.DictReader(io.StringIO(data_dictionary(public)))]
+    records = list(csv.DictReader(io.StringIO(import_records(public, [public.form(reader)]))))
+    shown = {r.id: r for r in public.form(reader).readings}
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, [*fields, "reading_complete"], lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow({**record, **answer(shown[record["record_id"]]), "reading_complete": "2"})
+    return buffer.getvalue()
+
+
+def test_what_redcap_gives_back_says_the_same_as_the_page(design, answer_file, tmp_path):
+    study = design(criteria=("correctness",), mark_errors=True)
+    public = read_public(study)
+
+    def is_left(reading):
+        return "effusion lies" in "".join(reading.texts[0])
+
+    def on_the_page(reading):
+        left = is_left(reading)
+        if reading.kind == "guess":
+            return {"guess": "left" if left else "right", "comment": 'said "yes", twice'}
+        marks = [[0] * len(text) for text in reading.texts]
+        marks[0][0], marks[1][-1] = 1, 2
+        return {"preference": 1 if left else 3, "ratings": {"correctness": [5, 2] if left else [2, 5]},
+                "errors": marks, "checked": True}  # fmt: skip
+
+    def in_redcap(reading):
+        left = is_left(reading)
+        if reading.kind == "guess":
+            return {"guess": "1" if left else "2", "comment": 'said "yes", twice'}
+        one, other = ("5", "2") if left else ("2", "5")
+        return {"preference": "1" if left else "3", "correctness_left": one, "correctness_right": other,
+                "minor_left": "1", "major_right": str(len(reading.texts[1])), "checked": "1"}  # fmt: skip
+
+    page = answer_file(tmp_path / "anna.json", public, "anna", on_the_page)
+    export = tmp_path / "DATA_2026.csv"
+    export.write_text(redcap_export(study, "anna", in_redcap))
+    found = import_answers(study, [export], tmp_path / "read")
+    assert not found.problems and not found.missing and found.counts["answered"] == len(public.forms[0].readings)
+    both = import_answers(study, [page, export], tmp_path / "both")
+    assert both.counts["equal_copies"] == len(public.forms[0].readings)
+    assert len(read_records(tmp_path / "read/preferences", Preference)) == 6

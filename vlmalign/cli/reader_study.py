@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vlmalign.cli.console import console, errors
+from vlmalign.cli.reader_study_analyze import analyze
 
-app = typer.Typer(no_args_is_help=True, help="Reader studies: design, export, import.")
+app = typer.Typer(no_args_is_help=True, help="Reader studies: design, export, import, analyse.")
 
 Study = Annotated[Path, typer.Argument(help="the study folder")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what was written with other settings")]
@@ -214,6 +215,10 @@ def import_(
     votes: Annotated[
         Literal["majority", "each"], typer.Option(help="one pair for each comparison, or for each verdict")
     ] = "majority",
+    rating_gap: Annotated[
+        float,
+        typer.Option(min=0, help="no preference was asked: mean ratings no farther apart than this are a tie"),
+    ] = 0.5,
     overwrite: Overwrite = False,
 ) -> None:
     """Check readers' files, undo the blinding with the key, and write judgements and preference pairs.
@@ -222,7 +227,9 @@ def import_(
     """
     from vlmalign.reader_study import import_answers
 
-    found = import_answers(study, files, out, key=key, on_bad=on_bad, votes=votes, overwrite=overwrite)
+    found = import_answers(
+        study, files, out, key=key, on_bad=on_bad, votes=votes, rating_gap=rating_gap, overwrite=overwrite
+    )
     told = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in sorted(found.counts.items()))
     console.print(f"wrote {out}: {told}", markup=False)
     for name, readings in found.missing.items():
@@ -232,3 +239,6 @@ def import_(
         errors.print(f"no file of: {', '.join(found.absent)}", markup=False)
     for problem in found.problems:
         errors.print(f"set aside: {problem}", markup=False)
+
+
+app.command("analyze")(analyze)

@@ -202,6 +202,7 @@ def load_stages() -> None:
         evaluate,
         experts,
         generate,
+        reader_study_stage,
         reward_comparison,
         score,
         source,

@@ -204,8 +204,7 @@ def range_problem(answer: Answer, reading: Reading, q: Questions) -> str | None:
         return f"preference is {answer.preference}, expected 1 to {steps}"
     for name, values in answer.ratings.items():
         if name not in q.criteria or len(values) != q.texts:
-            return f"rating {name!r} with {len(values)} values: expected {', '.join(q.criteria) or 'none'}, "
-            f"{q.texts} each"
+            return f"rating {name!r} has {len(values)} values: expected {q.texts} of each of {q.criteria}"
         if wrong := [v for v in values if v is not None and not 1 <= v <= 5]:
             return f"{name} is {wrong[0]}, expected 1 to 5"
     if answer.errors and [len(marks) for marks in answer.errors] != [len(text) for text in reading.texts]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from vlmalign.reader_study.collecting import Collected, OnBad, Unblinded, collect
+from vlmalign.reader_study.reader_pairs import RATING_GAP, Votes, write_pairs
 from vlmalign.reader_study.study import CASES, PRIVATE
-from vlmalign.records import Case, DataError, DatasetBuild, Judgement, Preference, RecordFolder
+from vlmalign.records import Case, DataError, DatasetBuild, Judgement, RecordFolder
 from vlmalign.records.hashing import sha256_file
 from vlmalign.records.writing import put
 
@@ -18,7 +19,6 @@ JUDGEMENTS, PREFERENCES = "judgements", "preferences"
 UNBLINDED, UNUSED, REPORT = "unblinded.jsonl", "unused.jsonl", "report.json"
 BUILDER = "reader_import@1"
 MISSING = "not answered"
-Votes = Literal["majority", "each"]
 
 
 def import_answers(
@@ -29,14 +29,15 @@ def import_answers(
     key: str | Path | None = None,
     on_bad: OnBad = "refuse",
     votes: Votes = "majority",
+    rating_gap: float = RATING_GAP,
     overwrite: bool = False,
 ) -> Collected:
     """Write the answers of a study as record folders.
 
     `out` gets `judgements/` (a verdict for each comparison read; a score for each text, reader and criterion;
     marked errors as the negative number of minor plus major ones; an unanswered question is an invalid judgement),
-    `preferences/` where a preference was asked (split `train` where the study is for training, else `test`;
-    repeats and ties make no pair and are counted), `unblinded.jsonl` (every reading, for the analysis; see
+    `preferences/` where a preference or ratings were asked (split `train` where the study is for training, else
+    `test`; repeats and ties make no pair and are counted), `unblinded.jsonl` (every reading, for the analysis; see
     `read_unblinded`), `unused.jsonl` (what was set aside, with why), and `report.json`.
 
     Args:
@@ -47,11 +48,16 @@ def import_answers(
         on_bad: refuse | skip; see `collect`.
         votes: one pair for each comparison, by the mean of its readers (margin: that mean, from -1 to 1), or one
             for each reader's verdict, weighted so that a comparison counts once.
+        rating_gap: where no preference was asked: a pair's margin is the difference of mean ratings (points of 1
+            to 5), and up to this size it is a tie.
         overwrite: replace an import of other files.
 
     Raises:
         DataError: the key or the files do not fit the study.
+        ValueError: a negative gap.
     """
+    if rating_gap < 0:
+        raise ValueError(f"rating_gap is {rating_gap}: expected 0 or more points, e.g. 0.5")
     found = collect(study, files, key=key, on_bad=on_bad)
     out = Path(out)
     cases = RecordFolder(Path(study) / PRIVATE / CASES, Case)
@@ -70,13 +76,14 @@ def import_answers(
                 build.commit(
                     row.reading, made, Counter(f"invalid:{j.invalid_reason}" for j in made if not j.valid)
                 )
-    if found.public.questions.preference:
-        pair_config = config | {"votes": votes}
+    asked = found.public.questions
+    if asked.preference or asked.criteria:
+        pair_config = config | {"votes": votes} | ({} if asked.preference else {"rating_gap": rating_gap})
         with DatasetBuild(
             out / PREFERENCES, "preference", pair_config, overwrite=overwrite, data_use=use
         ) as build:
             if not build.finished:
-                _write_pairs(build, found, cases, votes)
+                write_pairs(build, found, cases, votes, rating_gap)
     _write_lists(out, found)
     return found
 
@@ -171,78 +178,6 @@ def _judgement(
 
 def _judge(row: Unblinded, found: Collected) -> str:
     return f"reader:{row.reader}@{found.public.study}"
-
-
-def _write_pairs(build: DatasetBuild, found: Collected, cases: RecordFolder[Case], votes: Votes) -> None:
-    by_record = {case.id: case for case in cases}
-    steps = found.public.questions.preference
-    by_item: dict[str, list[tuple[Unblinded, float | None]]] = defaultdict(list)
-    for row in found.rows:
-        if row.kind == "rate" and not row.repeat:
-            value = row.preferred(steps)
-            turned = row.candidates != found.key.items[row.item].texts
-            by_item[row.item].append((row, -value if value is not None and turned else value))
-    for item, read in by_item.items():
-        if build.has(item):
-            continue
-        case = by_record[found.key.items[item].record]
-        decided = [(row, value) for row, value in read if value is not None]
-        counts = Counter(comparisons=1, unanswered=len(read) - len(decided))
-        groups = [decided] if votes == "majority" else [[one] for one in decided]
-        pairs = [_pair(found, item, case, group, votes, 1 / max(1, len(decided))) for group in groups if group]
-        counts["ties"] = sum(pair is None for pair in pairs)
-        kept = [pair for pair in pairs if pair is not None]
-        for pair in kept:
-            for ref in pair.images:
-                build.adopt(ref, cases.path)
-        build.commit(item, kept, +counts)
-
-
-def _pair(
-    found: Collected,
-    item: str,
-    case: Case,
-    decided: Sequence[tuple[Unblinded, float]],
-    votes: Votes,
-    weight: float,
-) -> Preference | None:
-    """The pair that these verdicts (1: the first text, -1: the second) decide; None for a tie."""
-    known = found.key.items[item]
-    mean = sum(value for _, value in decided) / len(decided)
-    if mean == 0:
-        return None
-    better, worse = known.texts if mean > 0 else known.texts[::-1]
-    texts = found.key.texts
-    rows = [row for row, _ in decided]
-    whole = known.pair_id or f"{found.public.study}/{item}"
-    sign = 1 if mean > 0 else -1
-    return Preference(
-        id=whole if votes == "majority" else f"{found.public.study}/{rows[0].reading}",
-        case_id=known.case_id,
-        group_id=known.group_id,
-        split="train" if found.key.purpose == "training" else "test",
-        images=case.images,
-        prompt=case.messages,
-        chosen=texts[better].messages,
-        rejected=texts[worse].messages,
-        margin=abs(mean),
-        weight=1.0 if votes == "majority" else weight,
-        source="reader",
-        judge_ids=tuple(_judge(row, found) for row in rows),
-        provenance={
-            "study": found.public.study,
-            "item": item,
-            "pair_id": known.pair_id,
-            "candidate_ids": [better, worse],
-            "arms": [texts[better].arm, texts[worse].arm],
-            "policies": [texts[better].policy, texts[worse].policy],
-            "votes": {
-                "for": sum(value * sign > 0 for _, value in decided),
-                "against": sum(value * sign < 0 for _, value in decided),
-                "tied": sum(value == 0 for _, value in decided),
-            },
-        },
-    )
 
 
 def _write_lists(out: Path, found: Collected) -> None:

@@ -1,0 +1,309 @@
+"""What an analysis says, in numbers worked by hand and in studies whose truth was planted."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from vlmalign.cli.reader_study import app
+from vlmalign.evaluation.reader_simulation import ReaderWorld
+from vlmalign.evaluation.readers_and_cases import variance_components
+from vlmalign.reader_study import collect, read_key, read_public
+from vlmalign.reader_study.analysis import analyze, methods_text, win_rates, write_analysis
+from vlmalign.reader_study.analysis.length_preference import length_effect
+from vlmalign.reader_study.analysis.mixed_models import fit_mixed
+from vlmalign.reader_study.analysis.ratings import Rated, arm_ratings, rating_differences
+from vlmalign.reader_study.analysis.reader_agreement import Said, between_readers, within_readers
+from vlmalign.reader_study.analysis.side_bias import side_bias
+from vlmalign.reader_study.analysis.verdicts import Verdict
+from vlmalign.records import DataError
+
+PAIR = ("new", "old")
+
+
+def verdict(reader, case, win, *, words=(20, 20), left=True, repeat=False, pair=PAIR):
+    strength = None if win is None else 2 * win - 1
+    return Verdict(reader, case, case, *pair, strength, words, left, repeat)
+
+
+def verdicts(table, **given):
+    """reader -> a win (1), tie (0.5), loss (0) or nothing for each case."""
+    return [verdict(r, f"c{j}", win, **given) for r, wins in table.items() for j, win in enumerate(wins)]
+
+
+def test_a_win_rate_counts_ties_as_one_half_or_not_at_all_and_says_which():
+    found = win_rates(verdicts({"a": [1, 1, 1, 0.5], "b": [1, 1, 0, 0.5]}), [PAIR])[0]
+    assert vars(found.counts) == {"wins": 5, "ties": 2, "losses": 1, "unanswered": 0}
+    assert found.win_rate.estimate.mean == 6 / 8 and found.tie_rate.estimate.mean == 2 / 8
+    assert found.decided.estimate.mean == 5 / 6 and found.decided.estimate.excluded == 2
+    assert found.win_rate.p == 0.5  # cases' sums are 2, 2, 0, 0: of +-2 +-2 two of four are as far out
+    assert found.by_reader["b"].win_rate.mean == 2.5 / 4
+    assert "these readers" in found.sentence and "a tie counts one half" in found.sentence
+
+
+def test_a_preference_planted_in_readers_of_different_taste_is_recovered_for_new_readers():
+    world = ReaderWorld(effect=1.0, reader_sd=0.3, case_sd=0.5, ties=0.2)
+    wins, _ = world.draw(8, 60, np.random.default_rng(3))
+    found = win_rates(verdicts({f"r{i}": row.tolist() for i, row in enumerate(wins)}), [PAIR])[0]
+    rate, figure = found.win_rate.estimate, found.win_rate.figure
+    assert found.win_rate.estimand == "new readers" and rate.low < world.win_rate < rate.high and rate.low > 0.5
+    these = figure.these_readers
+    assert rate.high - rate.low > these.high - these.low
+    assert found.win_rate.p < 0.001 and figure.df is not None and figure.df < 60
+
+
+def test_the_p_for_new_readers_is_below_five_hundredths_where_the_interval_leaves_out_one_half():
+    rng = np.random.default_rng(0)
+    for effect in (0.0, 0.3, 0.6, 0.9):
+        wins, _ = ReaderWorld(effect, 0.3, 0.5).draw(6, 30, rng)
+        rate = win_rates(verdicts({f"r{i}": row.tolist() for i, row in enumerate(wins)}), [PAIR])[0].win_rate
+        assert (rate.p < 0.05) == (rate.estimate.low > 0.5 or rate.estimate.high < 0.5)
+
+
+def test_unanswered_readings_change_no_rate_and_are_counted():
+    whole = win_rates(verdicts({"a": [1, 0, 0.5], "b": [1, 1, 0.5]}), [PAIR])[0]
+    holes = win_rates(verdicts({"a": [1, 0, 0.5, None], "b": [1, 1, 0.5, None]}), [PAIR])[0]
+    assert holes.win_rate.estimate.mean == whole.win_rate.estimate.mean
+    assert holes.counts.unanswered == holes.win_rate.estimate.excluded == 2
+    nothing = win_rates(verdicts({"a": [None, None]}), [PAIR])[0]
+    assert nothing.win_rate.estimate.mean is None and nothing.win_rate.p is None and nothing.p_holm is None
+    assert "no answer (unanswered: 2)" in nothing.sentence
+
+
+def test_a_single_reader_has_an_interval_over_cases_and_a_warning():
+    found = win_rates(verdicts({"a": [1, 1, 0, 1]}), [PAIR])[0]
+    assert found.win_rate.estimate.low is not None and found.win_rate.figure.new_readers.low is None
+    assert "says nothing of others" in found.sentence
+
+
+def test_all_ties_are_a_finding_with_an_interval_and_no_rate_of_decided_answers():
+    found = win_rates(verdicts({"a": [0.5] * 8, "b": [0.5] * 8}), [PAIR])[0]
+    rate = found.win_rate.estimate
+    assert rate.mean == 0.5 and rate.low < 0.5 < rate.high and found.win_rate.p == 1
+    assert found.decided.estimate.mean is None and found.decided.estimate.excluded == 16
+    assert "Every answer is a tie" in found.sentence
+
+
+def test_the_same_reading_twice_counts_once():
+    once = verdicts({"a": [1, 0, 1], "b": [1, 1, 1]})
+    twice = [*once, verdict("a", "c0", 0, repeat=True)]
+    assert win_rates(twice, [PAIR])[0].counts == win_rates(once, [PAIR])[0].counts
+
+
+def test_holm_adjusts_over_the_pairs_that_were_tested():
+    other = ("best", "old")
+    both = verdicts({"a": [1] * 8}) + verdicts({"a": [1, 0] * 4}, pair=other)
+    found = win_rates([*both], [PAIR, other, ("best", "new")])
+    assert found[0].p_holm == 2 * found[0].win_rate.p == 2 * 2 / 2**8  # two pairs have answers, not three
+    assert found[1].p_holm == 1 and found[2].p_holm is None
+
+
+def rated(table, arm_of=PAIR):
+    """reader -> a (new, old) pair of ratings for each case."""
+    return [
+        Rated(r, f"{r}{j}", f"i{j}", f"c{j}", arm, f"{arm}{j}", value, False, arm_of)
+        for r, pairs in table.items()
+        for j, pair in enumerate(pairs)
+        for arm, value in zip(arm_of, pair, strict=True)
+    ]
+
+
+def test_ratings_are_compared_within_a_screen_and_a_missing_one_is_no_zero():
+    found = rated({"a": [(5, 3), (4, 3), (4, None)], "b": [(5, 4), (3, 3), (2, 2)]})
+    arms = arm_ratings(found, PAIR)
+    assert arms["old"].counts == (0, 1, 3, 1, 0) and arms["old"].missing == 1
+    assert arms["old"].mean.estimate.mean == 3 and arms["new"].agreed.estimate.mean == 4 / 6
+    one = rating_differences({"correctness": found}, [PAIR])[0]
+    assert one.paired == "same screen" and one.difference.estimate.mean == (2 + 1 + 1 + 0 + 0) / 5
+    assert one.difference.estimate.excluded == 1
+
+
+def test_ratings_that_always_differ_alike_have_an_interval_that_is_no_point():
+    one = rating_differences({"c": rated({"a": [(4, 3)] * 6, "b": [(4, 3)] * 6})}, [PAIR])[0]
+    for estimate in (one.difference.figure.these_readers, one.difference.figure.new_readers):
+        assert estimate.mean == pytest.approx(1) and estimate.low < 0.9 and estimate.high > 1.1
+    assert one.mixed.reason == "all values are the same" and one.mixed.converged is None
+
+
+def test_a_mixed_model_of_a_balanced_study_has_the_components_of_the_analysis_of_variance():
+    rng = np.random.default_rng(1)
+    readers, cases = np.repeat(np.arange(6), 20), np.tile(np.arange(20), 6)
+    y = 0.5 + rng.normal(0, 0.5, 6)[readers] + rng.normal(0, 0.7, 20)[cases] + rng.normal(0, 1, 120)
+    fit = fit_mixed(y.tolist(), {"mean": [1.0] * 120}, {"reader": readers.tolist(), "case": cases.tolist()})
+    known = variance_components(y, readers, cases)
+    assert fit.converged and fit.effects["mean"].estimate == pytest.approx(y.mean())
+    assert fit.components["reader"] == pytest.approx(known.readers, rel=0.02)
+    assert fit.components["case"] == pytest.approx(known.cases, rel=0.02)
+    variance = known.readers / 6 + known.cases / 20 + known.rest / 120
+    assert fit.effects["mean"].error == pytest.approx(variance**0.5, rel=0.02)
+
+
+def test_a_mixed_model_that_cannot_be_fitted_says_why(monkeypatch):
+    levels = {"reader": ["a"] * 4, "case": [1, 2, 3, 4]}
+    assert "no factor has several levels" in fit_mixed([1, 2, 3, 5], {"mean": [1.0] * 4}, levels).reason
+    monkeypatch.setitem(__import__("sys").modules, "statsmodels.regression.mixed_linear_model", None)
+    levels = {"reader": list("aabb"), "case": [1, 2, 1, 2]}
+    assert "vlmalign[readers]" in fit_mixed([1, 2, 3, 5], {"mean": [1.0] * 4}, levels).reason
+
+
+def test_a_preference_that_is_only_for_length_is_gone_at_equal_length():
+    rng = np.random.default_rng(0)
+    found = []
+    for j in range(60):
+        words = (int(rng.integers(20, 60)), int(rng.integers(10, 40)))
+        for reader in "ab":
+            p = 1 / (1 + np.exp(-6 * (words[0] - words[1]) / sum(words)))
+            found.append(verdict(reader, f"c{j}", float(rng.random() < p), words=words))
+    one = length_effect(found, PAIR)
+    assert win_rates(found, [PAIR])[0].win_rate.estimate.low > 0.5  # it looks like a better arm
+    assert one.adjusted.low < 0.5 < one.adjusted.high and one.slope.low > 0
+    assert one.longer_wins.estimate.low > 0.5 and one.longer_less_shorter.low > 0
+    assert one.mixed.effects["per 0.1 of relative length"].low > 0
+
+
+def test_length_that_never_varies_cannot_be_told_apart_from_the_arm():
+    one = length_effect(verdicts({"a": [1, 0, 1, 1]}, words=(30, 10)), PAIR)
+    assert one.adjusted is None and "cannot be told apart" in one.reason and one.times_as_long.mean == 3
+    assert one.where_shorter.mean is None
+    lone = [verdict("a", f"c{j}", j % 2, words=(30, 10 + 5 * (j == 0))) for j in range(5)]
+    assert "in one case only" in length_effect(lone, PAIR).reason
+    wins = [verdict("a", f"c{j}", 1, words=(30, 10 + j)) for j in range(5)]
+    assert "every answer is the same" in length_effect(wins, PAIR).reason
+    equal = length_effect(verdicts({"a": [1, 0, 1, 1]}), PAIR)
+    assert equal.equal == 4 and equal.longer_wins.estimate.mean is None
+
+
+def test_a_reader_who_always_takes_the_left_text_is_seen_as_such_and_gives_no_arm_a_win():
+    found = [verdict("a", f"c{j}", float(j % 2), left=bool(j % 2)) for j in range(12)]
+    side = side_bias(found)
+    assert side.left_wins.estimate.mean == 1 and side.left_wins.p < 0.001
+    assert win_rates(found, [PAIR])[0].win_rate.estimate.mean == 0.5
+    assert side.arm_on_left == {"new": (6, 12), "old": (6, 12)}
+
+
+def said(table, repeat=False):
+    return [Said(r, j, f"c{j}", value, repeat) for r, row in table.items() for j, value in enumerate(row)]
+
+
+def test_readers_who_all_like_one_arm_agree_by_chance_alone():
+    found = between_readers(said({"a": [1, 1, 1, 0], "b": [1, 1, 1, 1], "c": [1, 1, 1, 1]}), "nominal")
+    assert found.same.mean == pytest.approx((3 * 3 + 1) / 12) and found.figures[1].name == "Fleiss' kappa"
+    assert found.figures[1].value < 0.1
+    alone = between_readers(said({"a": [1, 0, 1]}), "nominal")
+    assert alone.figures == () and alone.same.mean is None and "needs two" in alone.sentence
+
+
+def test_fewer_than_thirty_repeats_are_told_with_their_number():
+    first, again = {"a": [1, 0, 1, 0], "b": [1, 1, 0, None]}, {"a": [1, 0, 0, 0], "b": [1, 1, 0, 1]}
+    found = within_readers(said(first) + said(again, repeat=True), "nominal")
+    assert found.n == 7 and found.incomplete == 1 and found.same.mean == 6 / 7
+    assert found.by_reader["b"].mean == 1 and "30 or more are needed" in found.sentence
+    many = within_readers(said({"a": [0, 1] * 15}) + said({"a": [0, 1] * 15}, repeat=True), "nominal")
+    assert many.figures[1].value == 1 and "needed" not in many.sentence
+    assert "nothing is known" in within_readers(said(first), "nominal").sentence
+
+
+QUALITY = {"sft_zebra": 0.0, "dpo_quagga": 1.5}
+
+
+@pytest.fixture
+def study(design, answer_file, tmp_path):
+    """A study with the files of simulated readers, who prefer one arm and are left-leaning."""
+
+    def make(*, readers=("anna", "ben"), seed=0, change=lambda answer: answer, **given):
+        options = {"criteria": ("correctness",), "mark_errors": True, "repeats": 2, "guesses": 3, **given}
+        where = design(readers=readers, title="<b>Films</b>", **options)
+        public, key, rng = read_public(where), read_key(where), np.random.default_rng(seed)
+
+        def answer(reading):
+            quality = [QUALITY[key.texts[name].arm] for name in key.readings[reading.id].shown]
+            if reading.kind == "guess":
+                return change({"guess": ("left", "right")[int(np.argmax(quality))]})
+            wins = quality[0] - quality[-1] + 0.3 + rng.normal(0, 0.5)
+            return change({
+                "preference": 2 if abs(wins) < 0.2 else 1 if wins > 0 else 3,
+                "ratings": {"correctness": [int(3 + round(q)) for q in quality]},
+                "errors": [[2 if q == 0 else 0, *[0] * (len(t) - 1)]
+                           for q, t in zip(quality, reading.texts, strict=True)],
+                "checked": True,
+            })  # fmt: skip
+
+        return where, [answer_file(tmp_path / f"{r}.json", public, r, answer) for r in readers]
+
+    return make
+
+
+def test_the_command_recovers_a_planted_preference_and_fills_in_the_methods(study, tmp_path):
+    where, files = study(guesses=6)
+    told = CliRunner().invoke(app, ["analyze", str(where), *map(str, files), "--out", str(tmp_path / "out")])
+    assert told.exit_code == 0 and "dpo_quagga was preferred over sft_zebra in" in told.output, told
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    pair = results["preference"]["pairs"][0]
+    assert pair["win_rate"]["mean"] > 0.9 and pair["win_rate"]["low"] > 0.5 and pair["losses"] == 0
+    difference = results["ratings"]["differences"][0]["difference"]
+    assert difference["mean"] == pytest.approx(2) and difference["low"] < 2 < difference["high"]
+    errors = results["errors"]["arms"]
+    assert errors["sft_zebra"]["any_major"]["mean"] == 1 and errors["dpo_quagga"]["per_sentence"]["mean"] == 0
+    assert errors["dpo_quagga"]["per_sentence"]["high"] > 0.2  # six slides without a mark promise little
+    assert results["blinding"]["right"] == 12 and "above chance" in results["blinding"]["sentence"]
+    assert results["agreement"]["correctness"]["within"]["n"] == 8
+    methods = (tmp_path / "out/methods.md").read_text()
+    for words in ("2 readers were to rate", "for 6 cases", "12 readings and 4 repeats", "seed 0", "these readers",
+                  read_public(where).key_sha256, "fewer than five", "28 were answered"):  # fmt: skip
+        assert words in methods, words
+    page = (tmp_path / "out/report.html").read_text()
+    assert "&lt;b&gt;Films&lt;/b&gt;" in page and "<b>Films" not in page and "http://" not in page
+    assert (tmp_path / "out/preferences.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_analysis_is_the_same_every_time_and_does_not_replace_another_studys(study, tmp_path):
+    where, files = study()
+    results = analyze(collect(where, files))
+    first = {p.name: p.read_bytes() for p in write_analysis(results, tmp_path / "out")}
+    again = write_analysis(analyze(collect(where, files)), tmp_path / "out")
+    assert {p.name: p.read_bytes() for p in again} == first
+    other = {**results, "design": {**results["design"], "study": "another"}}
+    with pytest.raises(DataError, match="--overwrite"):
+        write_analysis(other, tmp_path / "out")
+    (tmp_path / "busy").mkdir()
+    (tmp_path / "busy/notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="holds no analysis"):
+        write_analysis(results, tmp_path / "busy")
+
+
+def test_one_reader_is_analysed_as_such_and_speaks_for_nobody_else(study, tmp_path):
+    where, files = study()
+    found = collect(where, files[:1])
+    results = analyze(found)
+    assert results["estimand"] == "these readers" and results["preference"]["pairs"][0]["win_rate"]["low"]
+    assert any("One reader answered" in note for note in results["notes"])
+    assert any("No file came from ben" in note for note in results["notes"]) and "ben" in methods_text(results)
+    with pytest.raises(ValueError, match="says nothing of others"):
+        analyze(found, estimand="new readers")
+    write_analysis(results, tmp_path / "out")
+
+
+def test_a_study_of_nothing_but_ties_and_unchecked_marks_is_written_without_a_zero(study, tmp_path):
+    where, files = study(change=lambda a: {**a, "preference": 2, "checked": False, "ratings": {}, "guess": None})
+    results = analyze(collect(where, files))
+    pair = results["preference"]["pairs"][0]
+    assert pair["win_rate_ties_left_out"]["mean"] is None and pair["ties"] == 12
+    assert results["ratings"]["differences"][0]["difference"]["mean"] is None
+    assert results["errors"]["arms"]["sft_zebra"]["any_error"]["mean"] is None
+    assert results["errors"]["arms"]["sft_zebra"]["unchecked"] == 12
+    assert results["preference"]["mixed_models"][0]["reason"] == "all values are the same"
+    write_analysis(results, tmp_path / "out")
+    assert "Every answer is a tie" in (tmp_path / "out/report.html").read_text()
+
+
+def test_texts_shown_alone_are_compared_by_case_between_readers(study):
+    alone = {"texts_per_item": 1, "preference": 0, "repeats": 0, "crossed": False}
+    where, files = study(
+        **alone, change=lambda a: {**a, "preference": None} | ({"guess": "yes"} if "guess" in a else {})
+    )
+    results = analyze(collect(where, files))
+    one = results["ratings"]["differences"][0]
+    assert one["paired"] == "same case, other readers" and one["difference"]["mean"] == pytest.approx(2)
+    assert results["preference"] is None and results["blinding"]["share_right"] is None
+    assert results["blinding"]["told_apart"]["mean"] in (0, None)  # yes to everything tells nothing

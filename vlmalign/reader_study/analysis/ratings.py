@@ -1,0 +1,230 @@
+"""Ratings from 1 to 5: how each arm was rated, and one arm against another by the same reader on the same case."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vlmalign.evaluation.paired_tests import holm
+from vlmalign.evaluation.readers_and_cases import Estimand
+from vlmalign.reader_study.analysis.mixed_models import MixedFit, fit_mixed
+from vlmalign.reader_study.analysis.reported import Reported, report
+from vlmalign.reader_study.collecting import Collected
+
+SCALE = (1.0, 5.0)
+AGREE = 4  # "agree" and "strongly agree"
+
+
+@dataclass(frozen=True)
+class Rated:
+    """One text as one reader rated it in one reading; `value` is None where it was not."""
+
+    reader: str
+    reading: str
+    item: str
+    case: str
+    arm: str
+    candidate: str
+    value: float | None
+    repeat: bool
+    together: tuple[str, ...]  # the arms on that screen
+
+
+@dataclass(frozen=True)
+class ArmRatings:
+    """One arm on one scale, first readings only.
+
+    Attributes:
+        counts: how often each of 1 to 5 was given.
+        missing: texts shown and not rated.
+        mean: over readers and cases.
+        agreed: share of 4 and 5.
+    """
+
+    counts: tuple[int, ...]
+    missing: int
+    mean: Reported
+    agreed: Reported
+
+
+@dataclass(frozen=True)
+class RatingDifference:
+    """`arm` less `against` on one scale.
+
+    Attributes:
+        paired: what makes a pair: the same screen, the same reader and case, or the same case read by others.
+        difference: tested against 0.
+        mixed: a mixed model of the same.
+        p_holm: for all scales and pairs of arms together.
+    """
+
+    criterion: str
+    arm: str
+    against: str
+    paired: str
+    difference: Reported
+    mixed: MixedFit
+    p_holm: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form in which results.json holds it."""
+        return {
+            "criterion": self.criterion,
+            "arm": self.arm,
+            "against": self.against,
+            "paired": self.paired,
+            "difference": self.difference.to_dict(),
+            "mixed_model": self.mixed.to_dict(),
+            "p_holm": self.p_holm,
+        }
+
+
+def read_ratings(found: Collected, criterion: str) -> list[Rated]:
+    """Every text that was shown for rating, with what it was given."""
+    rated = []
+    for row in found.rows:
+        if row.kind != "rate":
+            continue
+        values = row.answer.ratings.get(criterion, ()) if row.answer else ()
+        for place, (arm, candidate) in enumerate(zip(row.arms, row.candidates, strict=True)):
+            value = values[place] if place < len(values) else None
+            rated.append(
+                Rated(
+                    row.reader,
+                    row.reading,
+                    row.item,
+                    row.group_id,
+                    arm,
+                    candidate,
+                    None if value is None else float(value),
+                    row.repeat,
+                    row.arms,
+                )
+            )
+    return rated
+
+
+def arm_ratings(
+    rated: Sequence[Rated], arms: Iterable[str], *, estimand: Estimand | None = None, seed: int = 0
+) -> dict[str, ArmRatings]:
+    """Distribution, mean and share of agreement of each arm."""
+    result = {}
+    for arm in arms:
+        own = [one for one in rated if one.arm == arm and not one.repeat]
+        values = [one.value for one in own]
+        who, what = [one.reader for one in own], [one.case for one in own]
+        agreed = [None if value is None else float(value >= AGREE) for value in values]
+        counts = Counter(value for value in values if value is not None)
+        result[arm] = ArmRatings(
+            tuple(counts[float(k)] for k in range(1, 6)),
+            values.count(None),
+            report(values, who, what, bounds=SCALE, estimand=estimand, seed=seed),
+            report(agreed, who, what, estimand=estimand, seed=seed),
+        )
+    return result
+
+
+def rating_differences(
+    by_criterion: dict[str, list[Rated]],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    estimand: Estimand | None = None,
+    seed: int = 0,
+) -> list[RatingDifference]:
+    """Each pair of arms on each scale, with Holm's adjustment over all of them."""
+    found = [
+        _difference(criterion, rated, pair, estimand, seed)
+        for criterion, rated in by_criterion.items()
+        for pair in pairs
+    ]
+    adjusted = holm([one.difference.p for one in found])
+    return [replace(one, p_holm=p) for one, p in zip(found, adjusted, strict=True)]
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Values of two arms matched: (reader, case, of arm less of against), None where either is missing."""
+
+    how: str
+    readers: list[str]
+    cases: list[str]
+    differences: list[float | None]
+
+
+def paired_values(rated: Sequence[Rated], pair: tuple[str, str]) -> Paired:
+    """Match two arms: within a screen, else within reader and case, else by case over all its readers.
+
+    Example:
+        >>> def one(reader, arm, value):
+        ...     return Rated(reader, reader + arm, "i", "case", arm, arm, value, False, (arm,))
+        >>> paired_values([one("a", "x", 5.0), one("a", "y", 3.0)], ("x", "y")).differences
+        [2.0]
+        >>> paired_values([one("a", "x", 5.0), one("b", "y", 3.0)], ("x", "y")).how
+        'same case, other readers'
+    """
+    first = [one for one in rated if not one.repeat and one.arm in pair]
+    side_by_side = [one for one in first if set(pair) <= set(one.together)]
+    if any(len(one.together) > 1 for one in first):
+        return _matched("same screen", side_by_side, pair, lambda one: (one.reader, one.case, one.reading))
+    within = _matched("same reader and case", first, pair, lambda one: (one.reader, one.case, ""))
+    if any(d is not None for d in within.differences):
+        return within
+    return _matched("same case, other readers", first, pair, lambda one: ("all", one.case, ""))
+
+
+def _matched(how: str, rated: Sequence[Rated], pair: tuple[str, str], key: Any) -> Paired:
+    units: dict[tuple[str, str, str], dict[str, list[float | None]]] = defaultdict(lambda: {a: [] for a in pair})
+    for one in rated:
+        units[key(one)][one.arm].append(one.value)
+    readers, cases, differences = [], [], []
+    for (reader, case, _), values in units.items():
+        if not all(values[arm] for arm in pair):
+            continue  # this unit was never shown both arms: no pair, and nothing is missing
+        known = {arm: [v for v in values[arm] if v is not None] for arm in pair}
+        readers.append(reader)
+        cases.append(case)
+        whole = all(known.values())
+        means = [sum(known[arm]) / len(known[arm]) for arm in pair] if whole else []
+        differences.append(means[0] - means[1] if whole else None)
+    return Paired(how, readers, cases, differences)
+
+
+def _difference(
+    criterion: str, rated: Sequence[Rated], pair: tuple[str, str], estimand: Estimand | None, seed: int
+) -> RatingDifference:
+    paired = paired_values(rated, pair)
+    between = paired.how == "same case, other readers"
+    difference = report(
+        paired.differences,
+        paired.readers,
+        paired.cases,
+        bounds=(SCALE[0] - SCALE[1], SCALE[1] - SCALE[0]),
+        null=0.0,
+        estimand="these readers" if between else estimand,
+        seed=seed,
+    )
+    if between:  # no reader rated both: the arms are compared between readers, and the model knows these
+        own = [one for one in rated if not one.repeat and one.arm in pair]
+        mixed = (
+            fit_mixed(
+                [one.value for one in own],
+                {"mean": [1.0] * len(own), "difference": [float(one.arm == pair[0]) for one in own]},
+                {"reader": [one.reader for one in own], "case": [one.case for one in own]},
+            )
+            if own
+            else _nothing()
+        )
+    else:
+        ones = [1.0] * len(paired.differences)
+        mixed = (
+            fit_mixed(paired.differences, {"difference": ones}, {"reader": paired.readers, "case": paired.cases})
+            if ones
+            else _nothing()
+        )
+    return RatingDifference(criterion, *pair, paired.how, difference, mixed)
+
+
+def _nothing() -> MixedFit:
+    return MixedFit("none", {}, {}, None, 0, reason="no text was rated")
