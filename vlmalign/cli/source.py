@@ -16,6 +16,7 @@ from vlmalign.cli.failures import describe
 from vlmalign.cli.outcome import stamp, tell_outcome
 from vlmalign.cli.settings import call_with_settings
 from vlmalign.cli.stages import parse_settings, stage
+from vlmalign.records.errors import ended
 
 ROLE_NAMES = "train, expert, labelled, unlabelled, validation, test"  # --help does not import the builders
 
@@ -115,7 +116,7 @@ def _failing_by_name(function: Callable[..., Any], name: str) -> Callable[..., A
             return function(*args, **given)
         except (Exception, SystemExit) as error:
             expected = None if isinstance(error, SystemExit) else describe(error)
-            told = expected or f"{type(error).__name__}: {error}. VLMALIGN_TRACEBACK=1 shows where."
+            told = expected or f"{type(error).__name__}: {ended(str(error))} VLMALIGN_TRACEBACK=1 shows where."
             raise ValueError(f"{name} failed: {' '.join(told.split())}") from error
 
     return run
