@@ -49,6 +49,13 @@ def test_no_arguments_show_the_help(vlmalign):
     assert "Usage:" in result.out and "demo" in result.out
 
 
+def test_the_package_is_run_as_the_command_is():
+    from vlmalign import __version__
+
+    done = subprocess.run([sys.executable, "-m", "vlmalign", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, __version__), done.stderr
+
+
 def test_the_version_is_printed(vlmalign):
     from vlmalign import __version__
 
