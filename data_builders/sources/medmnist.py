@@ -106,6 +106,7 @@ def build_medmnist(
         on_bad=on_bad,
         overwrite=overwrite,
         root=path.parent,
+        total=_total(arrays, limit),
     )
 
 
@@ -127,6 +128,11 @@ def _check(arrays: NpzFile, flag: Flag) -> None:
                 "Fetch the official file again.",
                 file=arrays.path,
             )
+
+
+def _total(arrays: NpzFile, limit: int | None) -> int:
+    rows = [arrays.shapes[f"{part}_images"][0] for part in SPLITS]
+    return sum(rows if limit is None else (min(n, limit) for n in rows))
 
 
 def _drafts(

@@ -258,7 +258,7 @@ def test_an_output_folder_of_other_things_is_named_as_such_by_a_source_with_keys
 
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "t.csv").write_text("picture\na.png\n")
-    table = ["--set", "table=t.csv", "--set", "domain=toy", "--set", "image=picture"]
+    table = ["--set", "table=t.csv", "--set", "domain=chest_xray", "--set", "image=picture"]
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
     says = "not empty and is not a dataset folder"
