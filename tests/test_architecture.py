@@ -33,6 +33,7 @@ RULES: dict[str, set[str]] = {
     "experts": {"vlmalign.records"},
     "data_builders": {"vlmalign.records", "vlmalign.clinical"},
     "vlmalign.cli": set(OURS),
+    "vlmalign.__main__": {"vlmalign.cli"},
 }  # fmt: skip
 
 
