@@ -24,6 +24,7 @@ def known_from_findings(logic: Logic, findings: Sequence[Finding], *, min_probab
         experts=tuple(sorted({finding.expert for finding in findings})),
         uncertain=tuple(sorted(found.uncertain)),
         probabilities=found.probabilities,
+        not_assessed=found.not_assessed,
     )
 
 
