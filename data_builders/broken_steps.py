@@ -204,7 +204,7 @@ class _Writer:
     settings: BrokenStepConfig
 
     def of_case(self, case: Case, known: Known) -> tuple[list[Preference], Mapping[str, int]]:
-        counts: Counter[str] = Counter(cases=1, uncertain_concepts=len(known.uncertain))
+        counts: Counter[str] = Counter(cases=1, **known.left_open)
         if not known.answers:
             counts["cases_without_knowledge"] = 1
             return [], +counts

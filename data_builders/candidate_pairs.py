@@ -30,12 +30,26 @@ class Known:
         experts: who said so, id and version.
         uncertain: concepts left out because their source was not sure.
         probabilities: of every concept that the source speaks of, value -> probability.
+        not_assessed: concepts that it speaks of and cannot judge -> why, e.g. what a measurement needs does not
+            hold.
     """
 
     answers: Mapping[str, str]
     experts: tuple[str, ...] = ()
     uncertain: tuple[str, ...] = field(default=())
     probabilities: Probabilities = field(default_factory=dict)
+    not_assessed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def left_open(self) -> dict[str, int]:
+        """How many concepts the source speaks of and does not settle, for the counts of a build.
+
+        Example:
+            >>> Known({}, uncertain=("stain",), not_assessed={"cardiomegaly": "a child"}).left_open
+            {'uncertain_concepts': 1, 'not_assessed_concepts': 1}
+        """
+        counts = {"uncertain_concepts": len(self.uncertain)}
+        return counts | ({"not_assessed_concepts": n} if (n := len(self.not_assessed)) else {})
 
 
 @dataclass(frozen=True)
@@ -107,7 +121,7 @@ def _pairs_of(
     if not candidates:
         return [], Counter(cases=1, cases_without_candidates=1)
     known = grounding.known(case)
-    counts: Counter[str] = Counter(cases=1, uncertain_concepts=len(known.uncertain))
+    counts: Counter[str] = Counter(cases=1, **known.left_open)
     if not _checkable(known, grounding):
         return [], +(counts + Counter(cases_without_knowledge=1))
     pairs: list[Pair] = []

@@ -103,8 +103,9 @@ def build_corruptions(
     with DatasetBuild(out, "preference", config, overwrite=overwrite, data_use=given.data_use) as build:
         if build.finished:
             return build.path
-        for text in given:
-            if build.has(text.id):
+        mine = build.part(len(given))
+        for number, text in enumerate(given):
+            if number not in mine or build.has(text.id):
                 continue
             found = trust(logic, text, knowledge)
             made, counts = (
@@ -112,7 +113,7 @@ def build_corruptions(
             )
             if made:
                 text.adopt_images(build)
-            pairs = [_pair(text, found, one, number) for number, one in enumerate(made)]
+            pairs = [_pair(text, found, one, k) for k, one in enumerate(made)]
             build.commit(text.id, pairs, counts + Counter(texts=1))
     return build.path
 

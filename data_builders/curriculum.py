@@ -49,6 +49,9 @@ def build_curriculum(config: CurriculumConfig, out: str | Path, *, overwrite: bo
     A question about the table never holds its answer, and yes is as often right as no for every item and split.
     What a cell does not say is not asked.
 
+    In a shard (`vlmalign.records.shards`) every part holds its share. Merge the shards of each part, and call this
+    once more, undivided: it finds the parts complete, and writes `curriculum.json`.
+
     Args:
         config: table, attributes, parts.
         out: folder; `part-1-NAME`, `part-2-NAME` ... and `curriculum.json` are written into it.
@@ -135,8 +138,9 @@ def _take_over(source: str, folder: Path, overwrite: bool) -> None:
     with DatasetBuild(
         folder, "demonstration", config, overwrite=overwrite, notes=manifest.notes, data_use=manifest.data_use
     ) as build:
-        for record in () if build.finished else given:
-            if not build.has(record.id):
+        mine = build.part(len(given))
+        for number, record in enumerate(() if build.finished else given):
+            if number in mine and not build.has(record.id):
                 for image in record.images:
                     build.adopt(image, given.path)
                 build.commit(record.id, [record])
@@ -165,11 +169,11 @@ def _build_questions(
     ) as build:
         if build.finished:
             return
-        for row in rows:
-            if build.has(row.id):
+        for number in build.part(len(rows)):
+            if build.has((row := rows[number]).id):
                 continue
             asked, counts = questions.of_row(row)
-            if not build.counts["images_seen"]:
+            if number == 0:  # of the part as a whole, so once
                 counts.update({f"left_out_for_balance:{a}": n for a, n in questions.left_out.items() if n})
             image = build.add_image(row.path, modality=config.table.modality) if asked else None
             records = [

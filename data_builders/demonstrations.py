@@ -146,7 +146,7 @@ class _Writer:
 
     def from_known(self, case: Case, known: Known) -> tuple[list[Demonstration], Counter[str]]:
         """Report and conversations rendered from certain answers."""
-        counts: Counter[str] = Counter(cases=1, uncertain_concepts=len(known.uncertain))
+        counts: Counter[str] = Counter(cases=1, **known.left_open)
         answers, provenance = known.answers, {"expert_ids": list(known.experts)}
         if not answers:
             counts["cases_without_findings"] = 1

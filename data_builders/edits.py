@@ -151,7 +151,7 @@ class _Inputs:
         if not candidates:
             return [], Counter(cases=1, cases_without_candidates=1)
         known = self.expert(case)
-        counts: Counter[str] = Counter(cases=1, uncertain_concepts=len(known.uncertain))
+        counts: Counter[str] = Counter(cases=1, **known.left_open)
         if not known.answers:
             counts["cases_without_knowledge"] = 1
             return [], +counts

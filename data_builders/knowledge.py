@@ -9,6 +9,7 @@ from typing import Literal
 
 from data_builders.candidate_pairs import Known
 from vlmalign.clinical import Logic, answers_from_findings
+from vlmalign.clinical.measurements import check_min_probability
 from vlmalign.clinical.paths import forced_values
 from vlmalign.records import Case, DataError, Finding, RecordFolder
 from vlmalign.records.preference import Source
@@ -24,6 +25,7 @@ def known_from_findings(logic: Logic, findings: Sequence[Finding], *, min_probab
         experts=tuple(sorted({finding.expert for finding in findings})),
         uncertain=tuple(sorted(found.uncertain)),
         probabilities=found.probabilities,
+        not_assessed=found.not_assessed,
     )
 
 
@@ -78,12 +80,14 @@ class ExpertKnowledge:
 
     Raises:
         DataError: a folder is missing, incomplete or of another kind.
+        ValueError: min_probability is not in (0.5, 1].
     """
 
     source: Source = "expert"
 
     def __init__(self, logic: Logic, folders: FindingFolders, *, min_probability: float = 0.8) -> None:
         self.logic = logic
+        check_min_probability(min_probability)
         self.min_probability = min_probability
         listed = [folders] if isinstance(folders, (str, Path)) else list(folders)
         if not listed:

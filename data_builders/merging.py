@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from vlmalign.records import DataError, DatasetBuild, Record, RecordFolder
 from vlmalign.records.file_presence import file_names
 from vlmalign.records.hashing import config_hash
 from vlmalign.records.id_set import IdSet
-from vlmalign.records.manifest import KINDS, Manifest, read_manifest, strictest
+from vlmalign.records.manifest import KINDS, SKIPPED, Manifest, read_manifest, strictest
 from vlmalign.records.shards import SHARD, parse_shard
 
 Folders = Sequence[str | Path]
@@ -159,7 +160,7 @@ def _refuse_shared_ids(folders: Sequence[RecordFolder[Any]]) -> None:
 def _copy(
     build: DatasetBuild, folder: RecordFolder[Any], unit: str, prefix: str | None, counts: Counter[str]
 ) -> None:
-    """One unit per record, and one for the folder's own counts."""
+    """One unit per record, and one for the folder's own counts and its list of what was skipped."""
     for number, record in enumerate(folder):
         if build.has(f"{unit}-{number}"):
             continue
@@ -170,7 +171,14 @@ def _copy(
         build.commit(f"{unit}-{number}", [record if prefix is None else prefixed(record, prefix)])
     if not build.has(unit):
         theirs = {name: n for name, n in folder.manifest.counts.items() if name not in ("records", "images")}
-        build.commit(unit, [], {**theirs, **counts})
+        build.commit(unit, [], {**theirs, **counts}, skipped=_skipped(folder.path))
+
+
+def _skipped(folder: Path) -> list[dict[str, str]]:
+    """What the folder's own build could not read."""
+    if not (folder / SKIPPED).is_file():
+        return []
+    return [json.loads(line) for line in (folder / SKIPPED).read_bytes().split(b"\n") if line]
 
 
 def prefixed(record: Record, prefix: str) -> Record:

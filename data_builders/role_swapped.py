@@ -156,7 +156,7 @@ def _sides(
         known = knowledge(case)
         answers = {c: v for c, v in known.answers.items() if concepts is None or c in concepts}
         counts["cases"] += 1
-        counts["uncertain_concepts"] += len(known.uncertain)
+        counts.update(known.left_open)
         if not answers:
             counts["cases_without_knowledge"] += 1
             continue
@@ -168,7 +168,11 @@ def _sides(
             reading = read_answer(logic, prompt_of(case, candidate), candidate.messages)
             if reading.parsed.claims and reading.asked is None:
                 texts.append((candidate, reading))
-        sides.append(_Side(case, Known(answers, known.experts, known.uncertain), tuple(texts)))
+        sides.append(
+            _Side(
+                case, Known(answers, known.experts, known.uncertain, not_assessed=known.not_assessed), tuple(texts)
+            )
+        )
     return sides, +counts
 
 

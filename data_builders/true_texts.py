@@ -91,6 +91,9 @@ class TrueTexts:
         folders = [self.folder, *([] if self.cases is None else [self.cases])]
         return strictest(folder.manifest.data_use for folder in folders)
 
+    def __len__(self) -> int:
+        return len(self.folder)
+
     def __iter__(self) -> Iterator[TrueText]:
         cases = {} if self.cases is None else {case.id: case for case in self.cases}
         if self.kind == "candidate":

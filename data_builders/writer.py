@@ -29,8 +29,8 @@ class WriterConfig(BaseModel):
 
     model: Judge = Field(description="as a judge of `vlmalign build judge`: backend, model, base_url ...")
     cache: Path = Field(description="folder of answers; runs may share it")
-    budget: Budget = Budget()
-    retries: Retries = Retries()
+    budget: Budget = Field(Budget(), description="what may be asked, read and spent in all")
+    retries: Retries = Field(Retries(), description="of requests that fail")
     approved_endpoints: tuple[str, ...] = Field((), description="URLs that restricted data may be sent to")
     seed: int = Field(0, description="of sampling")
 

@@ -12,13 +12,20 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from experts.expert_files import CARD, PERFORMANCE_UNKNOWN, check_place, put_in_place, write_expert
+from experts.expert_files import (
+    CARD,
+    PERFORMANCE_UNKNOWN,
+    check_place,
+    put_in_place,
+    refuse_another,
+    write_expert,
+)
 from experts.protocol import ExpertCard
 from experts.registry import load_expert
 from vlmalign.records import DataError
 from vlmalign.records.base import Part
 from vlmalign.records.image import check_relative
-from vlmalign.records.suggestions import explain
+from vlmalign.records.suggestions import explain, unknown
 
 CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
 ADOPTABLE = (
@@ -108,7 +115,7 @@ def read_adoption(file: str | Path) -> Adoption:
         raise DataError("no such file", "Check the path.", file=file) from None
     except ValidationError as error:
         rule = explain(error, "key", lambda place: Adoption.model_fields if not place else ())
-        raise DataError(rule, "Correct the setting file.", file=file) from None
+        raise DataError(rule.removesuffix(" Correct it."), "Correct the setting file.", file=file) from None
     except (yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
         raise DataError(f"not valid YAML ({error})", "Correct the setting file.", file=file) from None
 
@@ -135,7 +142,9 @@ def adopt(setting_file: str | Path, out: str | Path, *, overwrite: bool = False)
         settings = kind.model_validate_json(json.dumps(adoption.settings))
     except ValidationError as error:
         rule = explain(error, "setting", lambda place: kind.model_fields if not place else ())
-        raise DataError(rule, "Correct the setting file.", file=file, field="settings") from None
+        raise DataError(
+            rule.removesuffix(" Correct it."), "Correct the setting file.", file=file, field="settings"
+        ) from None
     except ValueError as error:
         raise DataError(str(error), "Correct it.", file=file, field="architecture") from None
     if adoption.zoo and adoption.architecture != "monai_bundle":
@@ -147,11 +156,29 @@ def adopt(setting_file: str | Path, out: str | Path, *, overwrite: bool = False)
         made = Path(temporary) / "expert"
         made.mkdir()
         _gather(adoption, settings, file, made)
-        write_expert(
-            made, _card(adoption, made, settings), settings, files_of(adoption.architecture, made, settings)
-        )
+        card = _card(adoption, made, settings)
+        _refuse_unknown_concepts(card, settings, file)
+        write_expert(made, card, settings, files_of(adoption.architecture, made, settings))
+        if refuse_another(made, out, overwrite=overwrite):
+            return out
         load_expert(made)
         return put_in_place(made, out, overwrite=overwrite)
+
+
+def _refuse_unknown_concepts(card: ExpertCard, settings: BaseModel, file: Path) -> None:
+    """A misspelt concept would else be a threshold that decides nothing."""
+    for key in ("thresholds", "only"):
+        given: Mapping[str, Any] = getattr(settings, key, {})
+        for name in given:
+            if name not in card.concepts:
+                rule = f"{key}: {unknown('concept', name, card.concepts)}"
+                raise DataError(rule, "Correct the setting file.", file=file, field=f"settings.{key}")
+    for name, threshold in getattr(settings, "thresholds", {}).items():
+        if not 0 <= threshold <= 1:
+            raise DataError(
+                f"the threshold of {name} is {threshold}: 0 to 1 is required", "Correct the setting file.",
+                file=file, field="settings.thresholds",
+            )  # fmt: skip
 
 
 def _refuse_untrusted(settings: BaseModel, file: Path) -> None:

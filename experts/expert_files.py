@@ -178,6 +178,23 @@ def check_place(out: Path) -> None:
         raise DataError("the folder is not empty and holds no expert", "Choose another folder.", file=out)
 
 
+def refuse_another(made: Path, out: Path, *, overwrite: bool) -> bool:
+    """Whether the expert that was made is in its place already.
+
+    Raises:
+        DataError: another expert is there and `overwrite` is false.
+    """
+    if not (out / CARD).is_file():
+        return False
+    if (made / CARD).read_bytes() == (out / CARD).read_bytes():
+        return True
+    if not overwrite:
+        raise DataError(
+            "another expert is here", "Choose another folder, or pass --overwrite to replace it.", file=out
+        )
+    return False
+
+
 def put_in_place(made: Path, out: Path, *, overwrite: bool) -> Path:
     """Move a complete expert to where it shall be; where the same expert is already, nothing is done.
 
@@ -189,13 +206,9 @@ def put_in_place(made: Path, out: Path, *, overwrite: bool) -> Path:
     Raises:
         DataError: another expert is there and `overwrite` is false.
     """
+    if refuse_another(made, out, overwrite=overwrite):
+        return out
     if (out / CARD).is_file():
-        if (made / CARD).read_bytes() == (out / CARD).read_bytes():
-            return out
-        if not overwrite:
-            raise DataError(
-                "another expert is here", "Choose another folder, or pass --overwrite to replace it.", file=out
-            )
         shutil.rmtree(out)
     elif out.is_dir():
         out.rmdir()  # empty, by `check_place`

@@ -27,6 +27,7 @@ from experts.expert_files import check_version, read_expert
 from experts.http_reply import BadReply, read_reply
 from experts.protocol import Examination, ExpertCard, ImageContext
 from vlmalign.records.base import Part
+from vlmalign.records.errors import ended
 from vlmalign.records.loopback import is_loopback
 from vlmalign.records.manifest import DataUse
 
@@ -202,7 +203,9 @@ class HttpExpert:
                 thresholds=self.settings.thresholds,
             )
         except BadReply as error:
-            raise ServerError(f"{self.settings.url} breaks the agreement: {error}. Correct the server.") from None
+            raise ServerError(
+                f"{self.settings.url} breaks the agreement: {ended(str(error))} Correct the server."
+            ) from None
 
 
 def _retry_after(error: urllib.error.HTTPError) -> float:

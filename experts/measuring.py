@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
-from experts.adoption import files_of, settings_of
+from experts.adoption import ADOPTABLE, files_of, settings_of
 from experts.classifier_metrics import classifier_metrics
-from experts.expert_files import PERFORMANCE_UNKNOWN, check_place, put_in_place, read_expert, write_expert
+from experts.expert_files import CARD, PERFORMANCE_UNKNOWN, check_place, put_in_place, read_expert, write_expert
 from experts.labelled import UNKNOWN, LabelledImages, load_labelled
 from experts.pixel_baseline import pixel_baseline, tiny_pictures
 from experts.progress import progress_bar
@@ -23,6 +22,7 @@ from vlmalign.records import DataError
 from vlmalign.records.hashing import derive_seed
 
 BATCH = 32
+CHOICE_SHARE = 0.4
 NO_THRESHOLD = "No threshold was chosen for"
 
 
@@ -32,7 +32,7 @@ def measure_expert(
     out: str | Path,
     *,
     choose: str | None = None,
-    choice_share: float = 0.4,
+    choice_share: float | None = None,
     seed: int = 0,
     overwrite: bool = False,
 ) -> Path:
@@ -47,7 +47,7 @@ def measure_expert(
         cases_folder: cases whose reference findings are present or absent.
         out: the measured expert's folder.
         choose: `youden`, `f1` or `sensitivity>=X`; None keeps the thresholds that it has, and uses all groups.
-        choice_share: share of the groups that thresholds are chosen on.
+        choice_share: share of the groups that thresholds are chosen on; default 0.4. Only with `choose`.
         seed: of the division into groups.
         overwrite: replace an expert that is there.
 
@@ -60,10 +60,8 @@ def measure_expert(
     """
     expert_folder, out = Path(expert_folder), Path(out)
     card = read_card(expert_folder)
-    kind = settings_of(card.architecture)
-    _check(expert_folder, out, kind, card.architecture, choose, choice_share)
-    _, settings = read_expert(expert_folder, kind)
-    expert = load_expert(expert_folder)
+    _check(expert_folder, out, card, choose, choice_share, overwrite)
+    _, settings = read_expert(expert_folder, settings_of(card.architecture))
     data = load_labelled(cases_folder)
     concepts = tuple(c for c in card.concepts if c in data.concepts)
     if not concepts:
@@ -71,7 +69,9 @@ def measure_expert(
             f"no case says whether one of {card.concepts} is present", "Give cases with such findings.",
             file=data.folder.path,
         )  # fmt: skip
-    choice, test = _divide(data, set(card.training_groups), choose is not None, choice_share, seed)
+    share = CHOICE_SHARE if choice_share is None else choice_share
+    choice, test = _divide(data, set(card.training_groups), choose is not None, share, seed)
+    expert = load_expert(expert_folder)
     points: tuple[OperatingPoint, ...] = card.operating_points
     places = [*choice, *test]
     found = _probabilities(expert, data, places, concepts)
@@ -100,18 +100,31 @@ def measure_expert(
 
 
 def _check(
-    folder: Path, out: Path, kind: type[BaseModel], architecture: str, choose: str | None, share: float
+    folder: Path, out: Path, card: ExpertCard, choose: str | None, share: float | None, overwrite: bool
 ) -> None:
-    """Refuse what cannot be meant, before any work."""
+    """Refuse what cannot be meant, before any work; first what needs no library of networks to be known."""
     if choose is not None:
         parse_rule(choose)
-    if not 0 < share < 1:
+    elif share is not None:
+        raise ValueError(f"choice_share is {share} and choose is not given: no threshold is chosen, drop one")
+    if share is not None and not 0 < share < 1:
         raise ValueError(f"choice_share is {share}: it must lie between 0 and 1")
-    if "thresholds" not in kind.model_fields:
-        raise ValueError(f"{architecture} has no thresholds: what can be measured here are presences")
     if out.resolve() == folder.resolve():
         raise ValueError(f"out is the expert's own folder {out}: give another, the card's version changes")
     check_place(out)
+    if not overwrite and (out / CARD).is_file() and not _may_be_measured(read_card(out), card):
+        raise DataError(
+            "another expert is here", "Choose another folder, or pass --overwrite to replace it.", file=out
+        )
+    architecture = card.architecture
+    if architecture not in ADOPTABLE or "thresholds" not in settings_of(architecture).model_fields:
+        raise ValueError(f"{architecture} has no thresholds: what can be measured here are presences")
+
+
+def _may_be_measured(there: ExpertCard, card: ExpertCard) -> bool:
+    """Whether a card can be what comes of measuring this expert: the same one, with a performance."""
+    alike = ("name", "architecture", "modality", "domain", "structures", "concepts")
+    return bool(there.performance) and all(getattr(there, key) == getattr(card, key) for key in alike)
 
 
 def _divide(

@@ -33,6 +33,7 @@ RULES: dict[str, set[str]] = {
     "experts": {"vlmalign.records"},
     "data_builders": {"vlmalign.records", "vlmalign.clinical"},
     "vlmalign.cli": set(OURS),
+    "vlmalign.__main__": {"vlmalign.cli"},
 }  # fmt: skip
 
 
@@ -102,8 +103,8 @@ def test_every_module_imports():
             importlib.import_module(name)
 
 
-@pytest.mark.parametrize("module", ["vlmalign.records", "vlmalign.clinical"])
-def test_contracts_and_clinical_logic_load_no_torch(module):
+@pytest.mark.parametrize("module", ["vlmalign.records", "vlmalign.clinical", "vlmalign.data.formats"])
+def test_contracts_clinical_logic_and_foreign_formats_load_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -120,10 +121,13 @@ def test_experts_are_listed_and_their_cards_read_without_loading_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_every_public_name_of_the_experts_is_found_where_it_is_said_to_be():
-    import experts
-
-    assert all(getattr(experts, name).__name__ == name for name in experts.__all__)
+@pytest.mark.parametrize("package", ["experts", "vlmalign.data"])
+def test_every_lazy_public_name_is_found_where_it_is_said_to_be_whatever_was_imported_before(package):
+    found = importlib.import_module(package)
+    for _, name, _ in pkgutil.iter_modules(found.__path__):  # a module is an attribute once it is imported
+        importlib.import_module(f"{package}.{name}")
+    assert all(getattr(found, name).__name__ == name for name in found.__all__)
+    assert all(callable(getattr(found, name)) for name in found.__all__)
 
 
 def test_no_module_is_longer_than_400_lines():

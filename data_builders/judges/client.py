@@ -15,6 +15,7 @@ from data_builders.judges.asking import JudgeReply, JudgeRequest
 from data_builders.judges.backend import Backend, EndpointError, TransientError
 from data_builders.judges.budget import BudgetReached, Purse
 from data_builders.judges.cache import AnswerCache, request_key
+from vlmalign.records.errors import ended
 from vlmalign.records.hashing import derive_seed
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -203,7 +204,7 @@ def no_answers(client: JudgeClient) -> EndpointError:
     where = client.backend.endpoint or "the model in this process"
     return EndpointError(
         f"the last {n} request{'s' * (n != 1)} to {client.backend.id!r} at {where} failed; the last one: "
-        f"{client.tally.last_failure.rstrip('.')}. See to the server; the same command then continues."
+        f"{ended(client.tally.last_failure)} See to the server; the same command then continues."
     )
 
 

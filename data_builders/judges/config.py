@@ -25,11 +25,13 @@ class OpenAIJudge(_Settings):
     base_url: str = Field("https://api.openai.com/v1", description="of the API, e.g. http://127.0.0.1:8000/v1")
     api_key_env: str | None = Field(None, description="name of the environment variable that holds the key")
     id: str = Field("", description="name in records; default the model's")
-    price: Price = Price()
+    price: Price = Field(Price(), description="of its tokens, for the budget")
     extra_body: dict[str, Any] = Field(default_factory=dict, description="further fields of every request")
     concurrency: int = Field(8, ge=1, le=1000, description="requests in flight at once")
     timeout: float = Field(120.0, gt=0, description="seconds that one attempt may take")
-    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="what the endpoint calls the limit of a reply"
+    )
     send_temperature: bool = Field(True, description="false for models that refuse it")
 
     def open(self) -> Backend:
@@ -46,9 +48,9 @@ class HuggingFaceJudge(_Settings):
     model: str = Field(min_length=1, description="folder, GGUF file, or name on the hub")
     gguf: str | None = Field(None, description="which GGUF file, where there are several")
     id: str = Field("", description="name in records; default the last part of the model's")
-    price: Price = Price()
-    device: str = "auto"
-    dtype: str = "auto"
+    price: Price = Field(Price(), description="of its tokens, for the budget")
+    device: str = Field("auto", description="cpu, cuda ...; auto: the GPU where there is one")
+    dtype: str = Field("auto", description="of the weights; auto: as they are stored")
 
     def open(self) -> Backend:
         """The backend."""
@@ -79,8 +81,8 @@ class JudgeConfig(_Settings):
     cache: Path = Field(description="folder of answers; runs may share it")
     limit: int | None = Field(None, ge=1, description="only the first so many cases or pairs")
     seed: int = Field(0, description="of sampling")
-    budget: Budget = Budget()
-    retries: Retries = Retries()
+    budget: Budget = Field(Budget(), description="what may be asked, read and spent in all")
+    retries: Retries = Field(Retries(), description="of requests that fail")
     approved_endpoints: tuple[str, ...] = Field((), description="URLs that restricted data may be sent to")
 
     @field_validator("judges", mode="before")

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from data_builders.judges.asking import JudgeProtocol
 from data_builders.judges.protocols import PROTOCOLS as OURS
+from vlmalign.records.errors import ended
 from vlmalign.records.plugins import Plugins
 from vlmalign.records.suggestions import SettingsError, explain, unknown
 
@@ -46,5 +47,5 @@ def make_protocol(name: str, options: Mapping[str, Any]) -> JudgeProtocol:
     except ValidationError as error:
         raise SettingsError(f"{where}: {explain(error, 'option', lambda place: ())}") from None
     except TypeError as error:
-        raise SettingsError(f"{where}: {error}. Correct its options.") from None
+        raise SettingsError(f"{where}: {ended(str(error))} Correct its options.") from None
     return protocol

@@ -130,7 +130,8 @@ def build_bccd(
     with DatasetBuild(out, "case", config, overwrite=overwrite, notes=NOTES, data_use="open") as build:
         if build.finished:
             return build.path
-        for photograph in photographs:
+        mine = build.part(len(photographs))
+        for photograph in photographs[mine.start : mine.stop]:
             if not build.has(photograph.stem):
                 cases = photograph_cases(build, photograph, field, block)
                 build.commit(photograph.stem, cases, _counts(photograph, cases))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data_builders.sources.case_writing import CaseDraft, Known, OnBad, Picture, write_cases
+from data_builders.sources.clinical_names import check_counts, check_presences, logic_of
 from data_builders.sources.coco import read_coco
 from data_builders.sources.contained import contained, listing_hash
 from data_builders.sources.options import check_shared
@@ -67,6 +68,7 @@ def build_voc(
     exhaustive: bool = True,
     data_use: str = "local_only",
     key_file: Path | None = None,
+    own_names: bool = False,
     limit: int | None = None,
     on_bad: OnBad = "refuse",
     overwrite: bool = False,
@@ -76,13 +78,14 @@ def build_voc(
     Args:
         data: folder with `JPEGImages/` and `Annotations/`.
         out: the dataset folder.
-        domain: of the cases.
-        concepts: class -> concept, for every class that occurs: `--set concepts.RBC=red_cell_count`.
+        domain: of the cases: a shipped clinical logic, whose concepts are then checked.
+        concepts: class -> concept, for every class that occurs: `--set concepts.WBC=leukocyte_count`.
         modality: of the pictures.
         group: a regular expression with a group `patient`, searched in the file name; None: each picture its own.
         exhaustive: whether a class without a box is absent.
         data_use: where the data may be sent.
         key_file: secret of the pseudonyms, outside of `out`; see `patient_key`.
+        own_names: the domain, or some of the concepts, are of no shipped clinical logic; they are not checked.
         limit: only the first so many pictures.
         on_bad: "skip" leaves out bad boxes, and counts them.
         overwrite: replace a folder built with other settings.
@@ -92,9 +95,10 @@ def build_voc(
 
     Raises:
         DataError: see `read_voc`; a name in which `group` finds nothing; a link out of the folder.
-        ValueError: a setting out of range.
+        ValueError: a setting out of range, a name that the domain's logic does not know.
     """
     check_shared(limit=limit, on_bad=on_bad, data_use=data_use)
+    _check_names(domain, concepts, own_names)
     root = Path(data)
     for folder in ("JPEGImages", "Annotations"):
         for path in (root / folder).glob("*"):
@@ -128,6 +132,7 @@ def build_coco(
     exhaustive: bool = True,
     data_use: str = "local_only",
     key_file: Path | None = None,
+    own_names: bool = False,
     limit: int | None = None,
     on_bad: OnBad = "refuse",
     overwrite: bool = False,
@@ -138,7 +143,7 @@ def build_coco(
         data: the set's folder.
         out: the dataset folder.
         annotations: the json file, relative to `data`.
-        domain: of the cases.
+        domain: of the cases: a shipped clinical logic, whose concepts are then checked.
         images: the pictures' folder, relative to `data`.
         concepts: category -> concept; None names a concept as its category, in lower case with underscores.
         modality: of the pictures.
@@ -146,6 +151,7 @@ def build_coco(
         exhaustive: whether a category without a box is absent.
         data_use: where the data may be sent.
         key_file: secret of the pseudonyms, outside of `out`; see `patient_key`.
+        own_names: the domain, or some of the concepts, are of no shipped clinical logic; they are not checked.
         limit: only the first so many pictures.
         on_bad: "skip" leaves out bad boxes and pictures that cannot be read, and counts them.
         overwrite: replace a folder built with other settings.
@@ -155,9 +161,10 @@ def build_coco(
 
     Raises:
         DataError: see `read_coco`; a name in which `group` finds nothing; a picture that cannot be read.
-        ValueError: a setting out of range.
+        ValueError: a setting out of range, a name that the domain's logic does not know.
     """
     check_shared(limit=limit, on_bad=on_bad, data_use=data_use)
+    _check_names(domain, concepts or {}, own_names)
     root = Path(data)
     file = contained(root, annotations, field="annotations")
     folder = contained(root, images, field="images")
@@ -171,6 +178,10 @@ def build_coco(
                 file=file,
                 field="categories",
             )
+    if concepts is None:
+        _check_names(domain, mapping, own_names)
+    if not content.images:
+        raise DataError("the file names no picture", "Pass the whole file.", file=file, field="images")
     pictures = [Boxed(i.file, i.name, i.boxes, i.crowds, i.bad_boxes, i.size) for i in content.images][:limit]
     options = _options(domain, mapping, modality, exhaustive, group, "coco_annotation@1")
     config = {
@@ -179,6 +190,13 @@ def build_coco(
         "pictures_sha256": listing_hash(root, [picture.file for picture in pictures]),
     }
     return _write(root, out, pictures, options, config, data_use, key_file, on_bad, overwrite)
+
+
+def _check_names(domain: str, concepts: Mapping[str, str], own_names: bool) -> None:
+    """A finding of boxes is present or absent, and its value is their number."""
+    logic = logic_of(domain, own_names)
+    check_presences(logic, {f"concepts.{name}": concept for name, concept in concepts.items()}, own_names)
+    check_counts(logic, concepts.values())
 
 
 def _slug(name: str) -> str:

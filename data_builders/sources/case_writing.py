@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,8 +121,12 @@ def write_cases(
     overwrite: bool,
     key: PatientKey | None = None,
     root: Path | None = None,
+    total: int | None = None,
 ) -> Path:
     """Write the drafts as cases, in order; a killed build continues and ends with the same bytes.
+
+    In a shard of a build (`vlmalign.records.shards`) only the drafts of its part are written. A build that fails
+    before its first case leaves nothing behind.
 
     Args:
         out: the dataset folder.
@@ -135,6 +140,7 @@ def write_cases(
         key: of sources whose file names may hold identifiers: `skipped.jsonl` then gives a pseudonym of the name
             and one word for the reason, and the file beside the key gives name and reason in full.
         root: the data folder; names of skipped files are told relative to it.
+        total: how many drafts there are, where that is known; else a shard makes all drafts to count them.
 
     Raises:
         DataError: something cannot be read and `on_bad` is "refuse"; the folder holds something else.
@@ -143,22 +149,58 @@ def write_cases(
         if build.finished:
             _refuse_skipped(build, on_bad)
             return build.path
-        for draft in drafts:
-            if build.has(draft.id):
-                continue
-            try:
-                if isinstance(draft, Unread):
-                    raise draft.error
-                case = _case(build, draft, domain)
-            except DataError as error:
-                if on_bad == "refuse":
-                    raise _with_hint(error) from None
-                entry = {"case": draft.id, **_told(error, key, root)}
-                counts = {SKIPPED_COUNT: 1, f"{SKIPPED_COUNT}_{getattr(error, 'kind', Unreadable.kind)}": 1}
-                build.commit(draft.id, [], counts, skipped=[entry])
-            else:
-                build.commit(draft.id, [case], Counter({**draft.counts, **_open_findings(case)}))
+        try:
+            _write_each(build, _of_shard(build, drafts, total), domain, on_bad, key, root)
+        except BaseException:
+            build.leave_nothing()
+            raise
+        _keep(key)  # also of a folder without cases
     return build.path
+
+
+def _write_each(
+    build: DatasetBuild,
+    drafts: Iterable[CaseDraft | Unread],
+    domain: str,
+    on_bad: OnBad,
+    key: PatientKey | None,
+    root: Path | None,
+) -> None:
+    for draft in drafts:
+        if build.has(draft.id):
+            continue
+        try:
+            if isinstance(draft, Unread):
+                raise draft.error
+            case = _case(build, draft, domain)
+        except DataError as error:
+            if on_bad == "refuse":
+                raise _with_hint(error) from None
+            entry = {"case": draft.id, **_told(error, key, root)}
+            counts = {SKIPPED_COUNT: 1, f"{SKIPPED_COUNT}_{getattr(error, 'kind', Unreadable.kind)}": 1}
+            build.commit(draft.id, [], counts, skipped=[entry])
+        else:
+            _keep(key)
+            build.commit(draft.id, [case], Counter({**draft.counts, **_open_findings(case)}))
+
+
+def _of_shard(
+    build: DatasetBuild, drafts: Iterable[CaseDraft | Unread], total: int | None
+) -> Iterable[CaseDraft | Unread]:
+    """All drafts, or those of this shard; to divide them their number must be known."""
+    if build.shard is None:
+        return drafts
+    if total is None:
+        drafts = list(drafts)
+        total = len(drafts)
+    mine = build.part(total)
+    return islice(drafts, mine.start, mine.stop)
+
+
+def _keep(key: PatientKey | None) -> None:
+    """Before anything is written that was made with it."""
+    if key is not None:
+        key.keep()
 
 
 def _refuse_skipped(build: DatasetBuild, on_bad: OnBad) -> None:

@@ -16,6 +16,7 @@ from data_builders.sources.age_band import age_band
 from data_builders.sources.case_writing import CaseDraft, OnBad, Picture, Unread, Unreadable, write_cases
 from data_builders.sources.chest_labels import DOMAIN as CHEST
 from data_builders.sources.chest_labels import frontal_first, technique
+from data_builders.sources.clinical_names import check_domain
 from data_builders.sources.contained import files_below, listing_hash
 from data_builders.sources.dicom_header import Header, read_header
 from data_builders.sources.dicom_pixels import frame_picture, pydicom_of
@@ -79,6 +80,7 @@ def build_dicom(
         ImportError: pydicom is not installed.
     """
     check_shared(limit=limit, on_bad=on_bad, data_use=data_use)
+    check_domain(domain)
     one_of("per", per, ("image", "series", "study"))
     one_of("burned_in", burned_in, ("refuse", "flag"))
     check_view("frames", frames, window)

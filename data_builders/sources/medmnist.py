@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_builders.sources.case_writing import CaseDraft, Known, OnBad, Picture, write_cases
+from data_builders.sources.clinical_names import check_domain
 from data_builders.sources.medmnist_flags import CHEST_CONCEPTS, FLAGS, MULTI_LABEL, Flag
 from data_builders.sources.npz_rows import NpzFile
 from data_builders.sources.options import check_shared
@@ -70,6 +71,7 @@ def build_medmnist(
         ValueError: a setting out of range.
     """
     check_shared(split=split, limit=limit, on_bad=on_bad)
+    check_domain(domain or "")
     if slices < 1:
         raise ValueError(f"slices is {slices}: at least 1 is required")
     path = Path(data)
@@ -104,6 +106,7 @@ def build_medmnist(
         on_bad=on_bad,
         overwrite=overwrite,
         root=path.parent,
+        total=_total(arrays, limit),
     )
 
 
@@ -125,6 +128,11 @@ def _check(arrays: NpzFile, flag: Flag) -> None:
                 "Fetch the official file again.",
                 file=arrays.path,
             )
+
+
+def _total(arrays: NpzFile, limit: int | None) -> int:
+    rows = [arrays.shapes[f"{part}_images"][0] for part in SPLITS]
+    return sum(rows if limit is None else (min(n, limit) for n in rows))
 
 
 def _drafts(

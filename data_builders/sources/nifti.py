@@ -19,6 +19,7 @@ from PIL import Image
 
 from data_builders.sources.boxed import group_expression
 from data_builders.sources.case_writing import CaseDraft, OnBad, Picture, Unread, Unreadable, write_cases
+from data_builders.sources.clinical_names import check_domain
 from data_builders.sources.contained import files_below, listing_hash
 from data_builders.sources.grey_window import check_view, evenly, full_range, windowed
 from data_builders.sources.options import check_shared, one_of
@@ -79,6 +80,7 @@ def build_nifti(
         ImportError: nibabel is not installed.
     """
     check_shared(limit=limit, on_bad=on_bad, data_use=data_use)
+    check_domain(domain)
     one_of("axis", axis, AXES)
     check_view("slices", slices, window)
     if volume < 0:

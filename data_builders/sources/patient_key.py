@@ -13,8 +13,9 @@ from pathlib import Path
 
 from vlmalign.records import DataError
 from vlmalign.records.hashing import pseudonym
-from vlmalign.records.journal import JOURNAL
+from vlmalign.records.journal import JOURNAL, holds_entries
 from vlmalign.records.manifest import MANIFEST
+from vlmalign.records.shards import active_shard
 
 SUFFIX = ".key"
 LEAST_BYTES = 16
@@ -28,9 +29,12 @@ NOTE = (
 class PatientKey:
     """A secret, and the pseudonyms that it makes.
 
+    A new secret is written when the first case is (`keep`): a build that fails before leaves no key behind.
+
     Args:
-        path: where the secret lies.
+        path: where the secret lies, or will.
         secret: its bytes.
+        kept: whether it lies there.
 
     Example:
         >>> key = PatientKey(Path("cases.key"), b"sixteen bytes or more")
@@ -38,10 +42,29 @@ class PatientKey:
         True
     """
 
-    def __init__(self, path: Path, secret: bytes) -> None:
+    def __init__(self, path: Path, secret: bytes, kept: bool = True) -> None:
         self.path = path
         self._secret = secret
+        self._kept = kept
         self._noted: set[str] | None = None  # lines of the file of names
+
+    def keep(self) -> None:
+        """Write the secret to its file, unless it is there; before anything that was made with it.
+
+        Raises:
+            DataError: another process wrote a key there in the meantime.
+        """
+        if self._kept:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(self._secret + b"\n")
+        except FileExistsError:
+            raise DataError(
+                "another process made a key here in the meantime", "Run the same command again.", file=self.path
+            ) from None
+        self._kept = True
 
     def pseudonym(self, kind: str, identifier: str) -> str:
         """16 hexadecimal digits for an identifier; one number means another thing for another `kind`."""
@@ -59,6 +82,7 @@ class PatientKey:
 
     def note_name(self, file: str, reason: str) -> str:
         """Write a skipped file's true name and reason beside the key; returns the pseudonym to write instead."""
+        self.keep()
         name = self.pseudonym("file", file)
         line = json.dumps({"name": name, "file": file, "reason": reason}, ensure_ascii=False, sort_keys=True)
         if self._noted is None:
@@ -72,7 +96,8 @@ class PatientKey:
 
 
 def patient_key(out: str | Path, key_file: str | Path | None = None, *, overwrite: bool = False) -> PatientKey:
-    """The key of a dataset folder: from `key_file`, else `<out>.key` beside it, made at the first build.
+    """The key of a dataset folder: from `key_file`, else `<out>.key` beside it, made at the first build and kept
+    with the first case.
 
     Args:
         out: the dataset folder.
@@ -80,14 +105,16 @@ def patient_key(out: str | Path, key_file: str | Path | None = None, *, overwrit
         overwrite: whether the folder is to be replaced: then a lost key may be made anew.
 
     Raises:
+        ValueError: a shard is built and `key_file` is not given.
         DataError: the key would lie inside the folder, does not exist, is too short, or was lost while the folder
             is there.
 
     Example:
         >>> import tempfile
         >>> place = Path(tempfile.mkdtemp())
-        >>> one, again = patient_key(place / "cases"), patient_key(place / "cases")
-        >>> one.fingerprint == again.fingerprint, one.path.name
+        >>> one = patient_key(place / "cases")
+        >>> one.keep()
+        >>> one.fingerprint == patient_key(place / "cases").fingerprint, one.path.name
         (True, 'cases.key')
     """
     folder = Path(out).resolve()
@@ -98,6 +125,11 @@ def patient_key(out: str | Path, key_file: str | Path | None = None, *, overwrit
             "Keep it elsewhere: --set key_file=PATH, or leave it out for a file beside the folder.",
             file=path,
         )
+    if active_shard() is not None and key_file is None:
+        raise ValueError(
+            "a shard is built and key_file is not given: the shards of one build need one key. Write a secret, "
+            "e.g. `openssl rand -hex 32 > FILE`, and give it to each: --set key_file=FILE"
+        )
     if not path.is_file():
         if key_file is not None:
             raise DataError(
@@ -106,17 +138,19 @@ def patient_key(out: str | Path, key_file: str | Path | None = None, *, overwrit
                 file=path,
             )
         if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-            if not (folder / MANIFEST).exists() and not (folder / JOURNAL).exists():
+            begun = (folder / JOURNAL).exists()
+            if not (folder / MANIFEST).exists() and not begun:
                 raise DataError(
                     "the folder is not empty and is not a dataset folder", "Choose another --out.", file=folder
                 )
-            raise DataError(
-                "the folder was built with a key that is not here any more, and a new one would give other "
-                "pseudonyms",
-                "Restore it, name it with --set key_file=PATH, or pass --overwrite to build with a new one.",
-                file=path,
-            )
-        _make(path)
+            if (folder / MANIFEST).exists() or holds_entries(folder / JOURNAL):
+                raise DataError(
+                    "the folder was built with a key that is not here any more, and a new one would give other "
+                    "pseudonyms",
+                    "Restore it, name it with --set key_file=PATH, or pass --overwrite to build with a new one.",
+                    file=path,
+                )
+        return PatientKey(path, secrets.token_hex(32).encode(), kept=False)
     secret = path.read_bytes().strip()
     if len(secret) < LEAST_BYTES:
         raise DataError(
@@ -125,9 +159,3 @@ def patient_key(out: str | Path, key_file: str | Path | None = None, *, overwrit
             file=path,
         )
     return PatientKey(path, secret)
-
-
-def _make(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_hex(32) + "\n")

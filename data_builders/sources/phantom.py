@@ -64,7 +64,8 @@ def write_phantoms(
         if build.finished:
             return build.path
         first = settings["first_group"]
-        for group in range(first, first + settings["n_groups"]):
+        for number in build.part(settings["n_groups"]):
+            group = first + number
             name = f"{unit}-{group}"
             if not build.has(name):
                 build.commit(name, draw(build, group))

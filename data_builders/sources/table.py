@@ -17,15 +17,18 @@ from typing import Any
 from data_builders.sources.age_band import age_band
 from data_builders.sources.case_writing import CaseDraft, Known, OnBad, Picture, refuse_divided_groups, write_cases
 from data_builders.sources.chest_labels import sex_of
+from data_builders.sources.clinical_names import check_categories, check_numbers, check_presences, logic_of
 from data_builders.sources.contained import contained, listing_hash
 from data_builders.sources.options import check_shared
 from data_builders.sources.patient_key import NOTE, PatientKey, patient_key
 from data_builders.sources.prompt import prompt_bank
 from data_builders.sources.tables import Row, read_table
+from vlmalign.clinical import Logic
 from vlmalign.records import Attributes
 from vlmalign.records.case import Split
 from vlmalign.records.finding import Status
 from vlmalign.records.hashing import sha256_file
+from vlmalign.records.suggestions import unknown
 
 VERSION = 1
 EXPERT = "table@1"
@@ -91,6 +94,7 @@ def build_table(
     modality: str = "unknown",
     data_use: str = "local_only",
     key_file: Path | None = None,
+    own_names: bool = False,
     limit: int | None = None,
     on_bad: OnBad = "refuse",
     overwrite: bool = False,
@@ -101,7 +105,7 @@ def build_table(
         data: the folder of the table and the pictures.
         out: the dataset folder.
         table: the csv file (or csv.gz), relative to `data`.
-        domain: of the cases.
+        domain: of the cases: a shipped clinical logic, whose concepts and values are then checked.
         image: column of the pictures' paths relative to `data`; several columns with commas.
         group: column of the patient (or slide ...); None makes every row its own group.
         group_kind: what a group is.
@@ -116,15 +120,18 @@ def build_table(
         modality: of the pictures.
         data_use: where the data may be sent.
         key_file: secret of the pseudonyms, outside of `out`; see `patient_key`.
+        own_names: the domain, or some of the concepts, are of no shipped clinical logic; they are not checked.
         limit: only the first so many rows.
         on_bad: "skip" leaves out rows of which a picture cannot be read.
         overwrite: replace a folder built with other settings.
 
     Raises:
-        DataError: the table breaks a rule (a column, cell or path), a picture cannot be read.
-        ValueError: a setting out of range.
+        DataError: the table has no rows or breaks a rule (a column, cell or path), a picture cannot be read.
+        ValueError: a setting out of range, a name that the domain's logic does not know.
     """
     check_shared(limit=limit, on_bad=on_bad, data_use=data_use)
+    logic = logic_of(domain, own_names)
+    _check_names(logic, findings or {}, categories or {}, measurements or {}, units or {}, own_names)
     root = Path(data)
     file = contained(root, table, field="table")
     columns = Columns(
@@ -133,7 +140,7 @@ def build_table(
     )  # fmt: skip
     rows = list(read_table(file, columns.names()))[:limit]
     pictures = [_pictures(root, row, columns) for row in rows]
-    _check(rows, columns, file)
+    _check(rows, columns, file, logic)
     key = patient_key(out, key_file, overwrite=overwrite)
     patients = f"By the column {group!r}." if group else "Not known: every row is its own group."
     return write_cases(
@@ -169,10 +176,35 @@ def _content(
     }
 
 
-def _check(rows: list[Row], columns: Columns, file: Path) -> None:
+def _check_names(
+    logic: Logic | None,
+    findings: Mapping[str, str],
+    categories: Mapping[str, str],
+    measurements: Mapping[str, str],
+    units: Mapping[str, str],
+    own_names: bool,
+) -> None:
+    """Names and units of concepts, before anything is read."""
+    for name in units:
+        if name not in measurements:
+            raise ValueError(f"units: {unknown('measurement', name, measurements)} Correct or drop it.")
+    check_presences(logic, {f"findings.{name}": name for name in findings}, own_names)
+    check_categories(logic, categories, own_names)
+    check_numbers(logic, "measurements", {name: units.get(name, "1") for name in measurements}, own_names)
+
+
+def _check(rows: list[Row], columns: Columns, file: Path, logic: Logic | None) -> None:
     """Every cell, before anything is written."""
     for row in rows:
         _known(row, columns)
+        for concept, column in columns.categories.items():
+            values = logic.concepts[concept].values if logic and concept in logic.concepts else ()
+            if values and row[column] and row[column] not in values:
+                raise row.error(
+                    f"{row[column]!r} is no value of {concept}: {', '.join(values)}",
+                    "Correct the cell, or leave it blank where it was not assessed.",
+                    column,
+                )
         _split(row, columns)
         if columns.group and not row[columns.group]:
             raise row.error("the group is not named", "Fill the cell: splits are by group.", columns.group)

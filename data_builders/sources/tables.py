@@ -60,7 +60,8 @@ def read_table(path: Path, columns: Collection[str] = ()) -> Iterator[Row]:
         columns: what the header must have.
 
     Raises:
-        DataError: missing, not UTF-8, no header, a column is missing or twice, a row with more or fewer cells.
+        DataError: missing, not UTF-8, no header, no rows, a column is missing or twice, a row with more or fewer
+            cells.
     """
     csv.field_size_limit(LONGEST_CELL)
     try:
@@ -72,6 +73,7 @@ def read_table(path: Path, columns: Collection[str] = ()) -> Iterator[Row]:
         try:
             header = [name.strip() for name in next(reader, [])]
             _check_header(path, header, columns)
+            empty = True
             for cells in reader:
                 if not cells:
                     continue
@@ -82,7 +84,12 @@ def read_table(path: Path, columns: Collection[str] = ()) -> Iterator[Row]:
                         file=path,
                         line=reader.line_num,
                     )
+                empty = False
                 yield Row(path, reader.line_num, dict(zip(header, map(str.strip, cells), strict=True)))
+            if empty:
+                raise DataError(
+                    "the table has no rows below its header", "Pass the whole table.", file=path, line=1
+                )
         except (UnicodeDecodeError, csv.Error, EOFError, OSError, zlib.error) as error:
             raise DataError(
                 f"not a csv file in UTF-8 ({error})", "Fetch it again.", file=path, line=reader.line_num + 1

@@ -9,7 +9,7 @@ from benchmarks.setting import BETA, Pair
 from benchmarks.step import Step
 from torch import Tensor
 
-from vlmalign.data.collate import collate, pad_token
+from vlmalign.data.collation import collate, pad_token
 from vlmalign.data.encode import Example, encode_response, stop_tokens
 from vlmalign.data.prompts import encode_prompt
 from vlmalign.losses import dpo_loss, log_ratios, ranked_pairs

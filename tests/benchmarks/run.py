@@ -29,7 +29,7 @@ from benchmarks.ours import OurStep  # noqa: E402
 from benchmarks.peer import PeerStep  # noqa: E402
 from benchmarks.setting import BETA, PAIRS, Pair, adapt, build, pairs, stir  # noqa: E402
 
-from vlmalign.data.collate import collate, pad_token  # noqa: E402
+from vlmalign.data.collation import collate, pad_token  # noqa: E402
 from vlmalign.models import batch_flops  # noqa: E402
 
 

@@ -249,7 +249,12 @@ def test_a_folder_that_is_read_or_holds_another_kind_is_never_written_over(
     refused("build", "noisy-reports", "--cases", "mine", "--out", "./mine", *logic, says="cases and out are both")
     vlmalign("build", "noisy-reports", "--cases", "mine", "--out", "reports", *logic)
     says = "the folder holds case records, and this would write demonstration records"
-    refused("build", "demonstrations", "--cases", "reports", "--out", "mine", *logic, says=says)
+    for options in (logic, logic[:-1]):
+        refused("build", "demonstrations", "--cases", "reports", "--out", "mine", *options, says=says)
+    expert = ("build", "templates", "--cases", "mine", "--findings", "found", *logic[:-1], "--out", "no")
+    vlmalign("build", "known-findings", "--cases", "mine", "--out", "found")
+    refused(*expert, "--min-probability", 3, says="min_probability is 3.0")
+    assert not (tmp_path / "no").exists()
     assert contents_of(tmp_path / "mine") == before
 
 
@@ -258,7 +263,7 @@ def test_an_output_folder_of_other_things_is_named_as_such_by_a_source_with_keys
 
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "t.csv").write_text("picture\na.png\n")
-    table = ["--set", "table=t.csv", "--set", "domain=toy", "--set", "image=picture"]
+    table = ["--set", "table=t.csv", "--set", "domain=chest_xray", "--set", "image=picture"]
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
     says = "not empty and is not a dataset folder"

@@ -146,6 +146,52 @@ def test_chat_answers_and_keeps_a_transcript_and_refuses_to_write_into_another(
     refused("chat", tiny, image, *options, says="is there already")
 
 
+@pytest.fixture
+def loads_nothing(monkeypatch):
+    def load(*_, **__):
+        raise AssertionError("a model was loaded")
+
+    for name in ("vlmalign.models.load_vlm", "experts.registry.load_expert", "experts.measuring.load_expert"):
+        monkeypatch.setattr(name, load)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["no.png"], "no.png"),
+        (["IMAGE", "--temperature", -1], "temperature is -1.0"),
+        (["IMAGE", "--max-new-tokens", 0], "max_new_tokens is 0"),
+        (["IMAGE", "--expert", "nobody"], "expert.json is missing"),
+    ],
+)
+def test_chat_loads_no_model_before_all_its_options_are_found_good(
+    refused, loads_nothing, tiny, cases, expert, options, says
+):
+    image = next((cases / "images").rglob("*.png"))
+    given = [image if option == "IMAGE" else option for option in options]
+    refused("chat", tiny, *given, *([] if "--expert" in given else ["--expert", expert]), says=says)
+
+
+def test_chat_loads_no_expert_for_a_model_that_is_not_there(refused, loads_nothing, cases, expert):
+    image = next((cases / "images").rglob("*.png"))
+    refused("chat", "runs/none", image, "--expert", expert, says="runs/none")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--choose", "best"], "expected youden, f1 or sensitivity>=X"),
+        (["--choice-share", 0.3], "choice_share is 0.3 and choose is not given"),
+        (["--choose", "f1", "--choice-share", 1], "choice_share is 1.0"),
+        ([], "segmentation has no thresholds"),
+    ],
+)
+def test_measuring_loads_no_expert_before_its_options_are_found_good(
+    refused, loads_nothing, cases, expert, options, says
+):
+    refused("experts", "measure", expert, cases, "out", *options, says=says)
+
+
 def test_chat_survives_a_wrong_path_and_unknown_commands(vlmalign, tiny, cases):
     image = next((cases / "images").rglob("*.png"))
     said = ["/image no.png", "/frobnicate", "/again", "/quit", "never asked"]

@@ -49,6 +49,30 @@ def test_an_architecture_that_cannot_be_adopted_is_refused_by_the_list_of_those_
     )
 
 
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"ulr": "http://127.0.0.1:1/x", "concepts": ["mass"]}, "Did you mean 'url'? Correct the setting file."),
+        (
+            {"url": "http://127.0.0.1:1/x", "concepts": ["mass"], "thresholds": {"mas": 0.5}},
+            "thresholds: unknown concept 'mas'. Did you mean 'mass'? Correct the setting file.",
+        ),
+        ({"url": "http://127.0.0.1:1/x", "concepts": ["mass"], "thresholds": {"mass": 5}}, "0 to 1 is required"),
+    ],
+)
+def test_what_is_misspelt_in_an_adoption_is_refused_before_the_expert_is_loaded(
+    refused, monkeypatch, tmp_path, settings, says
+):
+    def load(folder):
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr("experts.adoption.load_expert", load)
+    card = {"name": "x", "modality": "xray", "domain": "toy"}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump({"architecture": "http", "card": card, "settings": settings}))
+    refused("experts", "adopt", tmp_path / "a.yaml", tmp_path / "out", says=says)
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_adopted_expert_is_unknown_until_it_is_measured(vlmalign, cases, tmp_path):
     import torch
     from safetensors.torch import save_file

@@ -49,6 +49,13 @@ def test_no_arguments_show_the_help(vlmalign):
     assert "Usage:" in result.out and "demo" in result.out
 
 
+def test_the_package_is_run_as_the_command_is():
+    from vlmalign import __version__
+
+    done = subprocess.run([sys.executable, "-m", "vlmalign", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, __version__), done.stderr
+
+
 def test_the_version_is_printed(vlmalign):
     from vlmalign import __version__
 
@@ -85,6 +92,24 @@ def test_the_settings_of_a_training_stage_are_listed_with_defaults(vlmalign, ver
     assert listed["lr_schedule"].endswith("after the warm-up (constant | linear | cosine)")
     assert "lora.rank" in listed
     assert f"vlmalign {verb} --settings" in vlmalign("recipes", "run", _misspelt(verb)).err
+
+
+def test_every_mapping_of_a_stage_command_is_listed_with_what_it_holds(vlmalign):
+    with_mappings = [p for p, c in COMMANDS.items() if p[0] == "build" and "NAME=VALUE" in _help_of(c, "set_")]
+    assert len(with_mappings) >= 8
+    for path in with_mappings:
+        result = vlmalign(*path, "--settings")
+        assert (result.code, result.err) == (0, ""), path
+        assert all(len(line.split()) >= 3 for line in result.out.splitlines())
+        for key in _help_of(COMMANDS[path], "settings").partition(" in ")[2].partition(", with")[0].split(", "):
+            assert f"{key}." in result.out
+    listed = vlmalign("build", "corruptions", "--settings").out
+    assert "corruption.per_text" in listed and "flip | laterality | severity" in listed
+    assert "writer.model: openai" in vlmalign("build", "write-rewrites", "--settings").out
+
+
+def _help_of(command, name):
+    return next((p.help for p in command.params if p.name == name), "") or ""
 
 
 def _misspelt(verb):

@@ -10,7 +10,9 @@ from data_builders.curriculum import build_curriculum, read_curriculum
 from data_builders.curriculum_config import CurriculumConfig
 from data_builders.curriculum_questions import balanced_items
 from data_builders.curriculum_table import Cell
+from data_builders.merging import merge_shards
 from vlmalign.records import DataError, Demonstration, read_manifest, read_records
+from vlmalign.records.shards import building, parse_shard
 from vlmalign.records.validation import validate_folder
 
 ATTRIBUTES = {
@@ -207,3 +209,13 @@ def question(**fields):
 def test_settings_that_make_no_sense_are_refused(config, fields, message):
     with pytest.raises(ValidationError, match=message):
         config(**fields)
+
+
+def test_shards_of_each_part_merge_and_the_same_build_then_adds_the_list(config, tmp_path, bytes_of):
+    whole = build_curriculum(config(), tmp_path / "whole")
+    for k in range(2):
+        with building(parse_shard(f"{k}/2")):
+            build_curriculum(config(), tmp_path / f"s{k}")
+    for part in ("part-1-attributes", "part-2-naming"):
+        merge_shards([tmp_path / f"s{k}" / part for k in range(2)], tmp_path / "merged" / part)
+    assert bytes_of(build_curriculum(config(), tmp_path / "merged")) == bytes_of(whole)

@@ -1,7 +1,11 @@
 import pytest
+from PIL import Image
 
 from data_builders import build_demonstrations
+from data_builders.corruption_pairs import build_corruptions
 from data_builders.merging import merge_folders, merge_shards
+from data_builders.sources import build_smear
+from data_builders.sources.table import build_table
 from vlmalign.records import (
     Candidate,
     Case,
@@ -33,6 +37,50 @@ def test_merged_shards_are_the_bytes_of_the_undivided_build(cases, logic, tmp_pa
     assert bytes_of(merge_shards(parts[::-1], tmp_path / "merged")) == bytes_of(whole)
     more = [shard(cases, logic, tmp_path / f"more-{k}", f"{k}/9") for k in range(9)]
     assert bytes_of(merge_shards(more, tmp_path / "merged-more")) == bytes_of(whole)
+
+
+def check_shards(build, root, bytes_of, of=3):
+    """Any build: its shards put together are its bytes; returns the folder of the whole."""
+    parts = []
+    for k in range(of):
+        with building(parse_shard(f"{k}/{of}")):
+            parts.append(build(root / f"part-{k}"))
+    whole = build(root / "whole")
+    assert bytes_of(merge_shards(parts, root / "merged")) == bytes_of(whole)
+    assert all(read_manifest(part).counts["records"] < read_manifest(whole).counts["records"] for part in parts)
+    return whole
+
+
+def test_shards_of_corruptions_merge_to_the_bytes_of_the_undivided_build(cases, logic, tmp_path, bytes_of):
+    texts = build_demonstrations(cases, tmp_path / "demos", logic=logic)
+    for given in ({"texts": texts}, {"texts": cases}):
+        root = tmp_path / f"of-{given['texts'].name}"
+        root.mkdir()
+        check_shards(lambda out, given=given: build_corruptions(**given, out=out, logic=logic), root, bytes_of)
+
+
+def test_shards_of_a_phantom_are_whole_groups(tmp_path, bytes_of):
+    check_shards(lambda out: build_smear(out, n_groups=4, fields_per_group=2, size=32), tmp_path, bytes_of)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Four rows, of which the third cannot be read, as options of the source `table`."""
+    for k in range(4):
+        Image.new("L", (8, 8), k).save(tmp_path / f"{k}.png")
+    (tmp_path / "2.png").write_bytes(b"broken")
+    (tmp_path / "t.csv").write_text("path,who\n" + "".join(f"{k}.png,P{k}\n" for k in range(4)))
+    return {"data": tmp_path, "table": "t.csv", "image": "path", "group": "who", "domain": "chest_xray",
+            "on_bad": "skip"}  # fmt: skip
+
+
+def test_shards_of_a_source_share_a_key_and_merge_with_what_they_skipped(table, tmp_path, bytes_of):
+    key = tmp_path / "key"
+    key.write_text("k" * 32)
+    whole = check_shards(lambda out: build_table(out=out, key_file=key, **table), tmp_path, bytes_of, of=2)
+    assert read_manifest(whole).counts["skipped"] == 1
+    with building(parse_shard("0/2")), pytest.raises(ValueError, match="the shards of one build need one key"):
+        build_table(out=tmp_path / "alone", **table)
 
 
 def test_a_killed_shard_and_a_killed_merge_continue_to_the_same_bytes(cases, logic, tmp_path, bytes_of, killed):

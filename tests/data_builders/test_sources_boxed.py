@@ -38,7 +38,7 @@ def write_coco(root: Path, **changes: Any) -> Path:
 
 
 def coco(root: Path, out: Path, **settings: Any) -> Path:
-    return build_coco(root, out, annotations="boxes.json", domain="smears", **settings)
+    return build_coco(root, out, annotations="boxes.json", domain="smears", own_names=True, **settings)
 
 
 def test_coco_boxes_become_corners_counts_and_absences(tmp_path: Path) -> None:
@@ -117,7 +117,8 @@ def test_voc_classes_are_mapped_to_concepts(tmp_path: Path) -> None:
         "<annotation><filename>jane.png</filename><size><width>20</width><height>10</height></size><object>"
         "<name>RBC</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox></object></annotation>"
     )
-    out = build_voc(data, tmp_path / "out", domain="smears", concepts={"RBC": "red_cell", "WBC": "leukocyte"})
+    names: dict[str, Any] = {"domain": "smears", "own_names": True}
+    out = build_voc(data, tmp_path / "out", concepts={"RBC": "red_cell", "WBC": "leukocyte"}, **names)
     (case,) = read_records(out, Case)
     assert {f.concept: f.value for f in case.reference.findings} == {"red_cell": 1.0, "leukocyte": 0.0}
     assert all(b"jane" not in file.read_bytes() for file in out.rglob("*") if file.is_file())
@@ -125,7 +126,7 @@ def test_voc_classes_are_mapped_to_concepts(tmp_path: Path) -> None:
     (data / "JPEGImages/jane.png").unlink()
     (data / "JPEGImages/jane.png").symlink_to(tmp_path / "far.png")
     with pytest.raises(DataError, match="link out"):
-        build_voc(data, tmp_path / "b", domain="smears", concepts={"RBC": "red_cell"})
+        build_voc(data, tmp_path / "b", concepts={"RBC": "red_cell"}, **names)
 
 
 TABLE = """path,who,part,report,pneumonia,side,ctr,gender,years
@@ -178,10 +179,68 @@ def test_a_table_maps_its_columns_and_a_blank_cell_is_not_assessed(tmp_path: Pat
         ("0.61", "wide", "'wide' is not a number"),
         (",1,left", ",maybe,left", "'maybe' is none of"),
         ("who", "whom", "column 'who' is missing"),
+        (",1,left", ",1,middle", "field 'side': 'middle' is no value of opacity_side: left, right, both"),
+        (TABLE.split("\n", 1)[1], "", "t.csv:1: the table has no rows below its header"),
     ],
 )
 def test_a_wrong_cell_is_named_before_anything_is_written(tmp_path: Path, old: str, new: str, rule: str) -> None:
     data = write_table(tmp_path / "data", TABLE.replace(old, new, 1))
     with pytest.raises(DataError, match=rule):
         build_table(data, tmp_path / "out", **COLUMNS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"domain": "chest_xry"}, "unknown domain 'chest_xry'. Did you mean 'chest_xray'?"),
+        ({"domain": "my_set"}, "unknown domain 'my_set'.*own_names=true"),
+        ({"findings": {"pneumnia": "pneumonia"}}, "chest_xray has no concept 'pneumnia'. Did you mean "
+        "'pneumonia'?"),
+        ({"findings": {"opacity_side": "side"}}, "opacity_side of chest_xray is one of left, right"),
+        ({"categories": {"cardiothoracic_ratio": "ctr"}}, "cardiothoracic_ratio of chest_xray is a number"),
+        ({"measurements": {"pneumonia": "ctr"}}, "pneumonia of chest_xray is no number: those are cardio"),
+        ({"units": {"cardiothoracic_ratio": "mm"}}, "has the unit 'mm', chest_xray reads it in '1'"),
+        ({"units": {"ctr": "1"}}, "unknown measurement 'ctr'"),
+    ],
+)  # fmt: skip
+def test_a_name_that_the_logic_does_not_know_is_refused_before_anything_is_read(
+    tmp_path: Path, changes: dict[str, Any], rule: str
+) -> None:
+    with pytest.raises(ValueError, match=rule):
+        build_table(tmp_path / "nowhere", tmp_path / "out", **{**COLUMNS, **changes})
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_of_ones_own_are_taken_where_they_are_said_to_be_meant(tmp_path: Path) -> None:
+    own = {**COLUMNS, "findings": {"pneumonia": "pneumonia", "rib_notching": "pneumonia"}, "own_names": True}
+    (first, *_) = read_records(build_table(write_table(tmp_path / "data"), tmp_path / "out", **own), Case)
+    assert [f.concept for f in first.reference.findings][:2] == ["pneumonia", "rib_notching"]
+
+
+@pytest.mark.parametrize(
+    ("concept", "rule"),
+    [
+        ("leukocytes", "concepts.WBC: peripheral_smear has no concept 'leukocytes'. Did you mean 'leukocyte'?"),
+        ("focus", "focus of peripheral_smear is one of sharp, blurred"),
+        ("red_cell_cover", "red_cell_cover of peripheral_smear is no number of things"),
+    ],
+)
+def test_boxes_are_mapped_to_concepts_that_the_logic_counts(tmp_path: Path, concept: str, rule: str) -> None:
+    given: dict[str, Any] = {"domain": "peripheral_smear", "concepts": {"WBC": concept}}
+    with pytest.raises(ValueError, match=rule):
+        build_voc(tmp_path / "nowhere", tmp_path / "out", **given)
+    with pytest.raises(ValueError, match=rule):
+        build_coco(tmp_path / "nowhere", tmp_path / "out", annotations="a.json", **given)
+
+
+def test_categories_without_a_mapping_are_checked_as_concepts_and_a_file_without_pictures_is_refused(
+    tmp_path: Path,
+) -> None:
+    data = write_coco(tmp_path / "data")
+    with pytest.raises(ValueError, match="concepts.Red Cell: peripheral_smear has no concept 'red_cell'"):
+        build_coco(data, tmp_path / "out", annotations="boxes.json", domain="peripheral_smear")
+    write_coco(data, images=[], annotations=[])
+    with pytest.raises(DataError, match="boxes.json.*the file names no picture"):
+        coco(data, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]

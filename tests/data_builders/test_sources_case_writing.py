@@ -82,6 +82,27 @@ def test_a_lost_key_is_not_replaced_silently(data: Path, tmp_path: Path) -> None
     assert (tmp_path / "out.key").exists()
 
 
+def test_a_build_that_fails_before_its_first_case_leaves_neither_key_nor_folder(
+    data: Path, tmp_path: Path
+) -> None:
+    for file in data.rglob("*.png"):
+        file.write_bytes(b"broken")
+    mine = tmp_path / "mine"
+    mine.write_text("k" * 32)
+    for key in (None, mine):
+        with pytest.raises(DataError, match="cannot be decoded"):
+            build_kermany(data, tmp_path / "out", key_file=key)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "mine"]
+
+
+def test_a_kill_before_the_first_case_needs_no_key_to_go_on(data: Path, tmp_path: Path, killed) -> None:
+    killed(lambda: build_kermany(data, tmp_path / "out"), 1)
+    journal = tmp_path / "out/journal.jsonl"
+    journal.write_text(journal.read_text().splitlines(keepends=True)[0])
+    (tmp_path / "out.key").unlink()
+    assert len(read_records(build_kermany(data, tmp_path / "out"), Case)) == 3
+
+
 @pytest.mark.parametrize(("content", "rule"), [(None, "no such key file"), ("short", "has 5 bytes")])
 def test_a_key_file_that_cannot_serve_is_refused(tmp_path: Path, content: str | None, rule: str) -> None:
     if content is not None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.build import app
+from vlmalign.cli.commands import SHARD_HELP
 from vlmalign.cli.console import console
 from vlmalign.cli.outcome import told
 from vlmalign.cli.settings import make_settings
@@ -23,23 +24,26 @@ def curriculum(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace parts built with other settings")
     ] = False,
+    shard: Annotated[str | None, typer.Option("--shard", help=SHARD_HELP)] = None,
 ) -> None:
     """Questions and answers from a table of annotations or a clinical logic, in named parts to be learnt in order.
 
     For example: vlmalign build curriculum smear-curriculum --var root=runs/mine
 
     Writes part-1-NAME, part-2-NAME ... and curriculum.json. Train on them in this order with part_steps of
-    `vlmalign sft`.
+    `vlmalign sft`. Of shards merge each part alone (vlmalign data merge s0/part-1-X s1/part-1-X --shards --out
+    OUT/part-1-X), then run the same command without --shard: it adds curriculum.json.
     """
     recipe = load_recipe(read_recipe(config), parse_settings(var), name=str(config))
     if recipe.stage != "curriculum":
         raise StageError(f"{config}: this is a recipe of stage {recipe.stage!r}, not of 'curriculum'.")
     merged = merge(recipe.config, parse_settings(set_))
-    run_recipe_stage("curriculum", merged | ({"overwrite": True} if overwrite else {}), name=str(config))
+    chosen = ({"overwrite": True} if overwrite else {}) | ({} if shard is None else {"shard": shard})
+    run_recipe_stage("curriculum", merged | chosen, name=str(config))
     _tell(Path(merged["out"]))
 
 
-@stage("curriculum")
+@stage("curriculum", shards=True)
 def run_curriculum(out: Path, overwrite: bool = False, **config: Any) -> None:
     """Write the parts of a curriculum."""
     from data_builders.curriculum import build_curriculum

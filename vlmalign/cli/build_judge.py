@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmalign.cli.build import app
+from vlmalign.cli.commands import SHARD_HELP
 from vlmalign.cli.console import console, errors
 from vlmalign.cli.outcome import stamp, tell_outcome
 from vlmalign.cli.settings import settings_table
@@ -102,6 +103,7 @@ def judge(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="start anew; what is in the cache is not asked again")
     ] = False,
+    shard: Annotated[str | None, typer.Option("--shard", help=SHARD_HELP)] = None,
     settings: Annotated[
         bool,
         typer.Option("--settings", callback=_list_settings, is_eager=True, help="list every setting, and stop"),
@@ -122,5 +124,6 @@ def judge(
         )
     merged = merge(recipe.config, parse_settings(set_))
     before = stamp(merged["out"]) if "out" in merged else None
-    run_recipe_stage("judge", merged | ({"overwrite": True} if overwrite else {}), name=str(config))
+    chosen = ({"overwrite": True} if overwrite else {}) | ({} if shard is None else {"shard": shard})
+    run_recipe_stage("judge", merged | chosen, name=str(config))
     tell_outcome(merged["out"], before)

@@ -11,7 +11,7 @@ from vlmalign.cli.commands import stage_command
 from vlmalign.cli.settings import make_settings
 
 
-@stage_command(app, "corruptions")
+@stage_command(app, "corruptions", shards=True)
 def corruptions(
     texts: Path,
     out: Path,

@@ -41,11 +41,14 @@ def command(
     Where the model writes a call such as <CELLS(platelet)>, the expert examines the image, and its findings go
     back to the model with a picture on which they are coloured. Both are shown here; --save keeps them.
     """
+    from vlmalign.cli.generate import check_numbers
     from vlmalign.records import load_image
 
+    check_numbers(1, temperature, 1.0, max_new_tokens, 1, None)
     if save is not None and save.exists() and (not save.is_dir() or any(save.iterdir())):
         raise FileExistsError(f"{save} is there already and holds something. Name a new folder for --save.")
-    talk = _Talk(_consultant(model, expert, temperature, max_new_tokens), load_image(image), seed, save)
+    shown = load_image(image)
+    talk = _Talk(_consultant(model, expert, temperature, max_new_tokens), shown, seed, save)
     if ask is None and sys.stdin.isatty():
         console.print(HELP, markup=False, style="dim")
     for line in ask if ask is not None else _lines():
@@ -76,15 +79,18 @@ def _lines() -> Iterator[str]:
 
 
 def _consultant(model: str, expert: Path | None, temperature: float, max_new_tokens: int) -> Consultant:
-    from experts import load_expert
+    """Both loaded, after both were found."""
+    from experts import load_expert, read_card
     from vlmalign.cli.consulting import Consultant
-    from vlmalign.cli.generate import check_numbers, model_to_sample
+    from vlmalign.cli.generate import model_to_sample
+
+    if expert is not None:
+        read_card(expert)
+    weights = model_to_sample(model)
+    called = None if expert is None else load_expert(expert)
     from vlmalign.models import load_vlm
 
-    check_numbers(1, temperature, 1.0, max_new_tokens, 1, None)
-    called = None if expert is None else load_expert(expert)
-    vlm = load_vlm(model_to_sample(model))
-    return Consultant(vlm, called, temperature=temperature, max_new_tokens=max_new_tokens)
+    return Consultant(load_vlm(weights), called, temperature=temperature, max_new_tokens=max_new_tokens)
 
 
 class _Talk:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
+from vlmalign.cli.console import console
+from vlmalign.cli.mapping_settings import mapping_table
 from vlmalign.cli.outcome import another_domain, stamp, tell_outcome
 from vlmalign.cli.stages import StageError, load_recipe, merge, parse_settings, run_stage, stage
 from vlmalign.recipes import read_recipe
@@ -83,10 +85,15 @@ def _command(name: str, function: Callable[..., Any], shards: bool) -> Callable[
             required.append(key)
     if shards:
         parameters.append(_keyword("shard", None, str | None, typer.Option("--shard", help=SHARD_HELP)))
-    about = f"a further setting, e.g. --set {in_mappings[0]}.KEY=VALUE" if in_mappings else "a setting, key=value"
+    about = "a setting, key=value"
+    if in_mappings:
+        about = f"a further setting, e.g. --set {in_mappings[0]}.NAME=VALUE; --settings lists them"
     parameters.append(_keyword("set_", [], list[str], typer.Option("--set", help=about)))
+    if in_mappings:
+        parameters.append(_list_of(in_mappings))
 
     def command(context: typer.Context, **options: Any) -> None:
+        options.pop("settings", None)
         recipe, variables = options.pop("config"), parse_settings(options.pop("var"))
         settings = parse_settings(options.pop("set_"))
         base = _from_file(recipe, name, variables)
@@ -106,6 +113,20 @@ def _command(name: str, function: Callable[..., Any], shards: bool) -> Callable[
     command.__signature__ = inspect.Signature([context, *parameters])  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in (context, *parameters)}
     return command
+
+
+def _list_of(mappings: Sequence[str]) -> inspect.Parameter:
+    """--settings: what can be given by --set, listed."""
+
+    def show(value: bool) -> None:
+        if value:
+            for name, default, about in mapping_table(mappings):
+                console.print(f"{name:28} {default:10} {about}", markup=False)
+            raise typer.Exit
+
+    about = f"list what --set reaches in {', '.join(mappings)}, with defaults, and stop"
+    option = typer.Option("--settings", callback=show, is_eager=True, help=about)
+    return _keyword("settings", False, bool, option)
 
 
 def _keyword(name: str, default: Any, annotation: Any, about: Any) -> inspect.Parameter:

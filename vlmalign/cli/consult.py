@@ -34,21 +34,21 @@ def consult(
     overwrite: bool = False,
 ) -> None:
     """Answers of a model that may call an expert, as candidates: the final answer, with the call beside it."""
-    from experts import load_expert
+    from experts import load_expert, read_card
     from vlmalign.cli.generate import check_numbers, model_to_sample, policy_id
     from vlmalign.models import load_vlm
     from vlmalign.records import Case, DatasetBuild, RecordFolder
 
     check_numbers(1, temperature, top_p, max_new_tokens, batch_size, limit)
     questions = _questions(logic, concepts)
+    if expert is None and swap_feedback:
+        raise ValueError("--swap-feedback shows the expert another picture: give --expert, or drop it")
+    card = None if expert is None else read_card(expert)
     folder = RecordFolder(cases, Case)
     weights = model_to_sample(model)
     policy = policy_id(weights)
-    if expert is None and swap_feedback:
-        raise ValueError("--swap-feedback shows the expert another picture: give --expert, or drop it")
-    loaded = None if expert is None else load_expert(expert)
     config = {
-        "stage": KIND, "policy": policy, "cases": folder.sha256, "expert": loaded and loaded.card.id,
+        "stage": KIND, "policy": policy, "cases": folder.sha256, "expert": card and card.id,
         "logic": logic, "concepts": list(questions), "swap_feedback": swap_feedback, "temperature": temperature,
         "top_p": top_p, "max_new_tokens": max_new_tokens, "seed": seed, "batch_size": batch_size, "limit": limit,
     }  # fmt: skip
@@ -59,6 +59,7 @@ def consult(
         records = list(folder)[:limit]
         _refuse_several_images(records)
         others = _next_group(records) if swap_feedback else {}
+        loaded = None if expert is None else load_expert(expert)
         writer = _Writer(load_vlm(weights), loaded, policy, folder, config, others)
         batches = [records[i : i + batch_size] for i in range(0, len(records), batch_size)]
         for batch in track(batches, f"consult {Path(out).name}"):

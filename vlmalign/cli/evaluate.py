@@ -14,6 +14,7 @@ from vlmalign.cli.evaluate_benchmark import evaluate_benchmark, list_benchmarks
 from vlmalign.cli.evaluate_best_of_n import evaluate_best_of_n
 from vlmalign.cli.evaluate_checklist import evaluate_checklist
 from vlmalign.cli.evaluate_critiques import evaluate_critiques
+from vlmalign.cli.evaluate_judge import evaluate_injections, evaluate_judge
 from vlmalign.cli.evaluate_lint import evaluate_lint
 from vlmalign.cli.evaluate_power import evaluate_power
 from vlmalign.cli.evaluate_prompts import evaluate_prompts
@@ -138,6 +139,8 @@ app.command("reward")(evaluate_reward)
 app.command("critique-gate")(evaluate_critiques)
 app.command("best-of-n")(evaluate_best_of_n)
 app.command("shortcuts")(evaluate_shortcuts)
+app.command("judge")(evaluate_judge)
+app.command("injections")(evaluate_injections)
 
 
 def _give(results: dict[str, Any], path: Path | None) -> None:

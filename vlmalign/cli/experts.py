@@ -100,7 +100,9 @@ def measure_command(
     choose: Annotated[
         str | None, typer.Option(help="choose thresholds first: youden, f1, or sensitivity>=X")
     ] = None,
-    choice_share: Annotated[float, typer.Option(help="share of the groups that thresholds are chosen on")] = 0.4,
+    choice_share: Annotated[
+        float | None, typer.Option(help="share of the groups that thresholds are chosen on; default 0.4")
+    ] = None,
     seed: Annotated[int, typer.Option(help="of the division into groups")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an expert that is there")] = False,
 ) -> None:
@@ -122,7 +124,7 @@ def measure(
     cases: Path,
     out: Path,
     choose: str | None = None,
-    choice_share: float = 0.4,
+    choice_share: float | None = None,
     seed: int = 0,
     overwrite: bool = False,
 ) -> None:

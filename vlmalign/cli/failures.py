@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from vlmalign.cli.settings import explain
+from vlmalign.records.errors import ended
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 REMEDIES = {
@@ -39,14 +40,14 @@ def describe(error: BaseException) -> str | None:
         return f"{error.title}: {explain(error)}"
     if disk_is_full(error):
         remedy = CONTINUES if CONTINUES in getattr(error, "__notes__", ()) else AGAIN
-        return _system(error, remedy) if isinstance(error, OSError) else f"{str(error).rstrip('.')}. {remedy}"
+        return _system(error, remedy) if isinstance(error, OSError) else f"{ended(str(error))} {remedy}"
     if isinstance(error, OSError) and _errno(error) is not None:
         return _system(error, REMEDIES.get(_errno(error) or 0, "Check the disk and the path."))
     if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)):
         return str(error)
     # The next two by the names of their classes: to import these would load torch, also where nothing else does.
     if type(error).__name__ == "SafetensorError":
-        return f"{str(error).rstrip('.')}. The file of weights is damaged: restore it or make it again."
+        return f"{ended(str(error))} The file of weights is damaged: restore it or make it again."
     if type(error).__name__ == "OutOfMemoryError":
         return f"{str(error).splitlines()[0]} Lower batch_size, or set gradient_checkpointing: true."
     return None
@@ -107,4 +108,4 @@ def _system(error: OSError, remedy: str) -> str:
         place = error.filename2 or error.filename  # of a copy, where to
         reason = os.strerror(number) if number in FULL else error.strerror or str(error)
     where = f"{os.fsdecode(place)}: " if isinstance(place, (str, bytes, os.PathLike)) else ""
-    return f"{where}{reason[0].lower()}{reason[1:].rstrip('.')}. {remedy}"
+    return f"{where}{reason[0].lower()}{ended(reason[1:])} {remedy}"

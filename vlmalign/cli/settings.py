@@ -109,14 +109,15 @@ def settings_table(settings: type[BaseModel], prefix: str = "") -> Iterator[tupl
             if len(mappings) == 1:
                 yield from settings_table(part, f"{prefix}{name}.")
             else:
-                yield from _alternative(part, prefix + name)
+                tag = field.discriminator if isinstance(field.discriminator, str) else "name"
+                yield from _alternative(part, prefix + name, tag)
 
 
-def _alternative(settings: type[BaseModel], key: str) -> Iterator[tuple[str, str, str]]:
-    """One of several mappings that a key may hold: its `name` and what it is, then its other settings."""
-    (name,) = get_args(settings.model_fields["name"].annotation)
+def _alternative(settings: type[BaseModel], key: str, tag: str) -> Iterator[tuple[str, str, str]]:
+    """One of several mappings that a key may hold: its name (in `tag`) and what it is, then its other settings."""
+    (name,) = get_args(settings.model_fields[tag].annotation)
     yield f"{key}: {name}", "", (settings.__doc__ or "").partition(";")[0].rstrip(".")
-    yield from (row for row in settings_table(settings, f"  {key}.") if row[0] != f"  {key}.name")
+    yield from (row for row in settings_table(settings, f"  {key}.") if row[0] != f"  {key}.{tag}")
 
 
 def _default(field: FieldInfo) -> str:

@@ -11,11 +11,13 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from vlmalign.cli.commands import SHARD_HELP
 from vlmalign.cli.console import console
 from vlmalign.cli.failures import describe
 from vlmalign.cli.outcome import stamp, tell_outcome
 from vlmalign.cli.settings import call_with_settings
-from vlmalign.cli.stages import parse_settings, stage
+from vlmalign.cli.stages import in_shard, parse_settings, stage
+from vlmalign.records.errors import ended
 
 ROLE_NAMES = "train, expert, labelled, unlabelled, validation, test"  # --help does not import the builders
 
@@ -66,6 +68,7 @@ def build(
         str | None, typer.Option(help="refuse | skip: what to do with annotations that break a rule")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a folder of other settings")] = False,
+    shard: Annotated[str | None, typer.Option("--shard", help=SHARD_HELP)] = None,
 ) -> None:
     """Turn a source's pictures and annotations into a folder of cases.
 
@@ -77,11 +80,12 @@ def build(
     """
     options = parse_settings(set_) | ({"on_bad": on_bad} if on_bad else {})
     before = stamp(out)
-    source(name=name, out=out, data=data, overwrite=overwrite, options=options)
+    with in_shard("source", shard):
+        source(name=name, out=out, data=data, overwrite=overwrite, options=options)
     tell_outcome(out, before)
 
 
-@stage("source")
+@stage("source", shards=True)
 def source(
     name: str,
     out: Path,
@@ -115,7 +119,7 @@ def _failing_by_name(function: Callable[..., Any], name: str) -> Callable[..., A
             return function(*args, **given)
         except (Exception, SystemExit) as error:
             expected = None if isinstance(error, SystemExit) else describe(error)
-            told = expected or f"{type(error).__name__}: {error}. VLMALIGN_TRACEBACK=1 shows where."
+            told = expected or f"{type(error).__name__}: {ended(str(error))} VLMALIGN_TRACEBACK=1 shows where."
             raise ValueError(f"{name} failed: {' '.join(told.split())}") from error
 
     return run

@@ -36,6 +36,22 @@ class FoundAnswers:
     shares: dict[str, Share] = field(default_factory=dict)
 
 
+def check_min_probability(min_probability: float) -> None:
+    """Refuse a probability by which two values could both be sure, for a build to ask before it writes.
+
+    Raises:
+        ValueError: it is not in (0.5, 1].
+
+    Example:
+        >>> check_min_probability(0.5)
+        Traceback (most recent call last):
+        ...
+        ValueError: min_probability is 0.5: it must lie above 0.5 and at most at 1
+    """
+    if not 0.5 < min_probability <= 1:
+        raise ValueError(f"min_probability is {min_probability}: it must lie above 0.5 and at most at 1")
+
+
 def answers_from_findings(
     logic: Logic, findings: Iterable[Finding], *, min_probability: float = 0.8
 ) -> FoundAnswers:
@@ -70,8 +86,7 @@ def answers_from_findings(
         >>> answers_from_findings(load_logic("peripheral_smear"), [cover], min_probability=0.8).answers
         {'crowding': 'crowded', 'impression': 'thick_area'}
     """
-    if not 0.5 < min_probability <= 1:
-        raise ValueError(f"min_probability is {min_probability}: it must lie above 0.5 and at most at 1")
+    check_min_probability(min_probability)
     given = list(findings)
     used = used_findings(logic)
     unused = dict.fromkeys(f.concept for f in given if f.status != "not_assessed" and f.concept not in used)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vlmalign.data.case_ranking import NoRankingError, ranks_of
-from vlmalign.data.collate import TrainingBatch, collate
+from vlmalign.data.collation import TrainingBatch, collate
 from vlmalign.data.datasets import ExampleDataset
 from vlmalign.data.encode import EncodedResponse, Example
 from vlmalign.data.mismatched import mismatched_answers

@@ -181,14 +181,14 @@ def _distances(values: Sequence[Hashable], totals: np.ndarray, level: Level) -> 
     return (ranks[:, None] - ranks[None, :]) ** 2
 
 
-def jury_agreement(folder: str | Path, criterion: str, *, seed: int = 0) -> list[Agreement]:
-    """How far the judges of a Judgement folder agree on one criterion.
+def jury_agreement(folder: str | Path | Sequence[str | Path], criterion: str, *, seed: int = 0) -> list[Agreement]:
+    """How far the judges of a Judgement folder, or of several folders on the same answers, agree on one criterion.
 
     Verdicts are nominal; scores interval. An invalid judgement is a missing rating. For verdicts of two judges
     Cohen's kappa is given as well, of more Fleiss' kappa.
 
     Args:
-        folder: of judgements by two or more judges.
+        folder: of judgements by two or more judges; or several folders, read as one.
         criterion: e.g. `pairwise`.
         seed: of the bootstrap.
 
@@ -196,8 +196,9 @@ def jury_agreement(folder: str | Path, criterion: str, *, seed: int = 0) -> list
         DataError: the folder cannot be used.
         ValueError: fewer than two judges judged by that criterion, or one judged the same twice.
     """
+    folders = [folder] if isinstance(folder, (str, Path)) else list(folder)
     found: dict[tuple[str, ...], dict[str, Judgement]] = defaultdict(dict)
-    for judgement in RecordFolder(folder, Judgement):
+    for judgement in (record for one in folders for record in RecordFolder(one, Judgement)):
         if judgement.criterion != criterion:
             continue
         if judgement.judge in found[judgement.candidate_ids]:
@@ -206,7 +207,8 @@ def jury_agreement(folder: str | Path, criterion: str, *, seed: int = 0) -> list
     judges = sorted({judge for by_judge in found.values() for judge in by_judge})
     if len(judges) < 2:
         raise ValueError(
-            f"{folder}: {len(judges)} judge(s) on {criterion!r} ({', '.join(judges)}): two are needed."
+            f"{', '.join(map(str, folders))}: {len(judges)} judge(s) on {criterion!r} ({', '.join(judges)}): two "
+            "are needed."
         )
     rows = [[_rating(by_judge.get(judge)) for judge in judges] for by_judge in found.values()]
     if any(isinstance(value, float) for row in rows for value in row):

@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -102,6 +104,7 @@ class DatasetBuild:
         if self.finished:
             self._folder.remove_leftover()  # a kill came between the manifest and this
             return
+        self._made = not self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
         journal = self._folder.journal
         self._journal = open_locked(journal)
@@ -218,6 +221,19 @@ class DatasetBuild:
         stem = Path(path).stem
         self._files.adopt(path, source, stem if re.fullmatch("[0-9a-f]{64}", stem) else None)
         return path
+
+    def leave_nothing(self) -> None:
+        """Remove what is here of a build that committed no unit; for one that fails and has nothing to continue.
+
+        What was there before, a complete folder that was to be overwritten or an empty one, stays.
+        """
+        if self.finished or len(self._units) or (self.path / MANIFEST).exists():
+            return
+        with suppress(OSError):  # what failed is told, not this
+            shutil.rmtree(self.path / "images", ignore_errors=True)
+            self._folder.journal.unlink(missing_ok=True)
+            if self._made:
+                self.path.rmdir()
 
     def close(self) -> None:
         """Turn the journal into `records.jsonl` and `manifest.json`. Does nothing when complete.

@@ -7,6 +7,16 @@ from pathlib import Path
 from typing import Any
 
 
+def ended(text: str) -> str:
+    """A text as a sentence that another can follow: with a full stop, unless it asks or exclaims.
+
+    Example:
+        >>> ended("the box has no area"), ended("Did you mean 'url'?")
+        ('the box has no area.', "Did you mean 'url'?")
+    """
+    return text if text.endswith(("?", "!")) else text.rstrip(".") + "."
+
+
 class DataError(ValueError):
     """Data on disk breaks a rule.
 
@@ -58,5 +68,5 @@ class DataError(ValueError):
         if self.field is not None:
             parts.append(f"field {self.field!r}")
         where = ", ".join(parts)
-        text = f"{self.rule.rstrip('.')}. {self.remedy}"
+        text = f"{ended(self.rule)} {self.remedy}"
         return f"{where}: {text}" if where else text

@@ -57,7 +57,8 @@ class OutputFolder:
             raise DataError("the output path is a file", "Choose another --out.", file=self.path)
         if (self.path / MANIFEST).exists():
             manifest = read_manifest(self.path)
-            if (manifest.kind, manifest.config_sha256) != (self.kind, self.header["config_sha256"]):
+            self._refuse_another_kind()  # --overwrite would not help
+            if manifest.config_sha256 != self.header["config_sha256"]:
                 raise DataError(
                     f"the folder is complete and was built as another {manifest.kind} dataset or with other "
                     f"settings ({config_difference(manifest.config, self.config)})",

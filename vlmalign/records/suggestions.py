@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection
 
 from pydantic import ValidationError
 
+from vlmalign.records.errors import ended
+
 Place = tuple[int | str, ...]
 
 
@@ -79,10 +81,10 @@ def explain(error: ValidationError, kind: str, known_at: Callable[[Place], Colle
         name = str(context["discriminator"]).strip("'")
         said = hint(str(context["tag"]), choices, "Known")
         return f"{kind} {f'{key}.{name}'!r} is {context['tag']!r}. {said}"
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    message = first["msg"].removeprefix("Value error, ")
     if place and message.startswith(f"{place[-1]} is "):
-        return f"{message}. Correct it."  # the rule says already what it is
-    return f"{kind} {key!r} is {first['input']!r}: {message}. Correct it." if key else f"{message}."
+        return f"{ended(message)} Correct it."  # the rule says already what it is
+    return f"{kind} {key!r} is {first['input']!r}: {ended(message)} Correct it." if key else ended(message)
 
 
 def is_unknown_key(error: ValidationError) -> bool:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlmalign.data.collate import collate, pad_token
+from vlmalign.data.collation import collate, pad_token
 from vlmalign.data.encode import candidate_prompt, stop_tokens
 from vlmalign.models import VLM, RewardModel, batch_flops, load_vlm
 from vlmalign.models.answer_states import answer_states

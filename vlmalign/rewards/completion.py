@@ -9,7 +9,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from vlmalign.data.collate import encode_prompts
+from vlmalign.data.collation import encode_prompts
 from vlmalign.models import load_vlm, sample_conversations, sampling_flops
 from vlmalign.models.builtin import resolve_checkpoint
 from vlmalign.models.sampling import Sample

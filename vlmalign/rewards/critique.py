@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from vlmalign.data.collate import collate, pad_token
+from vlmalign.data.collation import collate, pad_token
 from vlmalign.data.critique import REQUEST_VERSION, encode_judged
 from vlmalign.data.encode import EncodedResponse, candidate_prompt, encode_response, stop_tokens
 from vlmalign.models.critique_model import CritiqueModel

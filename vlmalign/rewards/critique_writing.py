@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from vlmalign.data.blank import blank_image
-from vlmalign.data.collate import encode_prompts
+from vlmalign.data.collation import encode_prompts
 from vlmalign.data.critique import critique_prompt
 from vlmalign.data.encode import candidate_prompt
 from vlmalign.models import Sample, sample_responses, sampling_flops

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from vlmalign.data.collate import collate, pad_token
+from vlmalign.data.collation import collate, pad_token
 from vlmalign.data.encode import EncodedResponse, candidate_prompt, stop_tokens
 from vlmalign.data.follow_up import encode_follow_up
 from vlmalign.models import batch_flops, forward_responses

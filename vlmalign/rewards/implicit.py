@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from vlmalign.data.collate import collate, pad_token
+from vlmalign.data.collation import collate, pad_token
 from vlmalign.data.encode import EncodedResponse, stop_tokens
 from vlmalign.models import VLM, PromptBatch, batch_flops, forward_responses
 from vlmalign.records import Candidate, Case

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from vlmalign.records.errors import ended
 from vlmalign.records.plugins import Plugins
 from vlmalign.rewards.calibrated import CalibratedReward
 from vlmalign.rewards.clip_goal import ClipGoalReward
@@ -103,5 +104,5 @@ def make(what: str, maker: Any, settings: dict[str, Any]) -> Any:
         signature.bind(**settings)
     except TypeError as error:
         known = ", ".join(signature.parameters)
-        raise ValueError(f"{what}: {error}. Its settings are: {known}.") from None
+        raise ValueError(f"{what}: {ended(str(error))} Its settings are: {known}.") from None
     return maker(**settings)

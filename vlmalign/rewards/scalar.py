@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from PIL import Image
 
-from vlmalign.data.collate import collate, pad_token
+from vlmalign.data.collation import collate, pad_token
 from vlmalign.data.encode import stop_tokens
 from vlmalign.losses.uncertain_rewards import reward_moments
 from vlmalign.models import VLM, PromptBatch, RewardModel
