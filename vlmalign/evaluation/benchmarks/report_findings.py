@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from vlmalign.evaluation.benchmarks.answer_files import Answered, read_answered
+from vlmalign.evaluation.benchmarks.claim_agreement import NAME as GREEN
+from vlmalign.evaluation.benchmarks.claim_agreement import agreement_table
 from vlmalign.evaluation.benchmarks.finding_states import (
     CHEXPERT,
     FIVE,
@@ -140,12 +142,15 @@ def _positive(state: FindingState, uncertain: str, blank: str) -> bool | None:
 
 
 def score(
-    items: Sequence[ReportItem], uncertain: str = "positive", blank: str = "negative", metrics: str = ""
-) -> BenchmarkResult:
+    items: Sequence[ReportItem], uncertain: str = "positive", blank: str = "negative", metrics: str = "",
+    logic: str = "chest_xray",
+) -> BenchmarkResult:  # fmt: skip
     """F1 of the findings (micro, macro, of five, each), and text metrics where they are asked for."""
     given = [item for item in items if item.text is not None]
     out = len(items) - len(given)
-    texts = text_metrics(metrics, [(i.text or "", i.reference, i.group) for i in given], excluded=out)
+    wanted = [name.strip() for name in metrics.split(",") if name.strip()]
+    compared = [(i.text or "", i.reference, i.group) for i in given]
+    texts = text_metrics(",".join(name for name in wanted if name != GREEN), compared, excluded=out)
     counts = count_cells(given, uncertain=uncertain, blank=blank)
     groups = [item.group for item in given]
     each = {
@@ -163,6 +168,8 @@ def score(
         tables.append(
             Table("texts", "Text metrics", {"all": texts}, "mean over reports; see the notes", share=False)
         )
+    if GREEN in wanted:
+        tables.append(agreement_table(compared, logic, excluded=out))
     unread = sum(item.state != SCORED for item in given)
     notes = [
         "labels are read by vlmalign's claim parser, not by CheXbert: compare only figures of the same reader",
@@ -242,6 +249,8 @@ ADAPTERS = {
                              ("positive", "negative", "exclude")),
          "blank": Option("negative", "what a finding counts as of which the reference does not speak",
                          ("negative", "exclude")),
-         "metrics": Option("", "text metrics, between commas: bleu, rouge, bertscore, radgraph, chexbert")},
+         "metrics": Option("", "text metrics, between commas: green (by claims), and of the metrics extra bleu, "
+         "rouge, "
+                              "bertscore, radgraph, chexbert")},
     )
 }  # fmt: skip
