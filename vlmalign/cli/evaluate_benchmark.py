@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import figure, show_rows, write_figures
+from vlmalign.cli.figures import check_out, figure, show_rows, write_figures
 
 if TYPE_CHECKING:
     from vlmalign.evaluation.benchmarks import BenchmarkResult, Table
@@ -31,7 +31,9 @@ def evaluate_benchmark(
     """
     from vlmalign.evaluation.benchmarks import find_benchmark, run_benchmark
 
-    result = run_benchmark(find_benchmark(name), [*(predictions or ()), *(more or ())], options_of(settings or ()))
+    files = [*(predictions or ()), *(more or ())]
+    check_out(json_file, "--json", files)
+    result = run_benchmark(find_benchmark(name), files, options_of(settings or ()))
     show_result(result)
     write_figures(result.to_dict(), json_file)
 

@@ -131,3 +131,12 @@ def test_our_own_folders_of_candidates_and_judgements_are_scored_alike(run, tmp_
         run("reward-bench-2", candidates("unknown", lambda k: {}), tmp_path / "judged")
     with pytest.raises(DataError, match="4 of its 4 answers are right"):
         run("reward-bench-2", candidates("all", lambda k: {"correct": True}), tmp_path / "judged")
+
+
+def test_ids_are_unique_within_a_subset_and_the_ten_that_are_published_wrongly_are_mended(run, write_log):
+    fact = [four(k, [1, 0, 0, 0], "Factuality") for k in (*range(30, 40), *range(10, 45))]
+    found = run("reward-bench-2", write_log("a.jsonl", [*fact, four(30, [0, 1, 0, 0], "Focus")]))
+    row = found.table("subsets").rows["Factuality"][SHARED]
+    assert (row.n, row.n_groups) == (45, 45)
+    with pytest.raises(DataError, match="1 ids are used more than once"):
+        run("reward-bench-2", write_log("b.jsonl", [*fact[10:], fact[12]]))

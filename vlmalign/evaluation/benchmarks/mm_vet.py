@@ -51,6 +51,9 @@ def read(files: Sequence[Path]) -> list[GradedItem]:
     ):
         tags = row.need("capability", "capabilities", "category")
         names = tags.replace("+", ",").split(",") if isinstance(tags, str) else tags
+        if not isinstance(names, list):
+            raise DataError(f"its capabilities are {tags!r}, expected names", "Correct the row.",
+                            file=row.file, record=row.id, field="capability")  # fmt: skip
         grades = _grades(row)
         state = SCORED if any(grade is not None for grade in grades) else UNGRADED
         group = row.get("imagename", "image", "image_id", "group")

@@ -32,9 +32,10 @@ from vlmalign.evaluation.benchmarks.protocol import (
     count_states,
 )
 from vlmalign.evaluation.benchmarks.ratios import mean_of_shares, share_of_sums
-from vlmalign.evaluation.benchmarks.text_metrics import text_metrics
+from vlmalign.evaluation.benchmarks.text_metrics import LIBRARIES, text_metrics
 from vlmalign.evaluation.benchmarks.unread import why_unread
 from vlmalign.records import Case, DataError
+from vlmalign.records.suggestions import unknown
 
 NOTHING_READ = "nothing_read"
 
@@ -65,6 +66,8 @@ def read(files: Sequence[Path], logic: str = "chest_xray") -> list[ReportItem]:
     from vlmalign.clinical import load_logic
 
     domain = load_logic(logic)
+    if lacking := [concept for concept in CHEXPERT if concept not in domain.concepts]:
+        raise ValueError(f"logic {logic!r} has no {', '.join(lacking[:3])} ...: give one with the fourteen findings")
     columns = ("reference", "reference_report", "gt", "ground_truth", "target", *CHEXPERT.values())
     rows = read_answered(files, truth=columns, answers=("text", "report", "answer"),
                          predictions=("prediction", "generated", "hypothesis", "response", "pred"))  # fmt: skip
@@ -149,6 +152,9 @@ def score(
     given = [item for item in items if item.text is not None]
     out = len(items) - len(given)
     wanted = [name.strip() for name in metrics.split(",") if name.strip()]
+    for name in wanted:
+        if name not in (GREEN, *LIBRARIES):
+            raise ValueError(unknown("text metric", name, (GREEN, *LIBRARIES)))
     compared = [(i.text or "", i.reference, i.group) for i in given]
     texts = text_metrics(",".join(name for name in wanted if name != GREEN), compared, excluded=out)
     counts = count_cells(given, uncertain=uncertain, blank=blank)

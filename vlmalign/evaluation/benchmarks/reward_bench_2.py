@@ -28,7 +28,6 @@ from vlmalign.evaluation.benchmarks.protocol import (
     Option,
     Table,
     count_states,
-    unique_ids,
 )
 from vlmalign.evaluation.benchmarks.tied_answers import OVERALL, Answers, ties_table
 from vlmalign.evaluation.estimate import Estimate
@@ -41,6 +40,7 @@ FINAL = "final (mean of the six)"
 PUBLISHED, STRICT, COVERAGE = "accuracy, a tie is shared", "accuracy, a tie is wrong", "coverage"
 #: what the script for judges writes in the place of a reply that it could not read
 UNREAD_RESULT = 0.25
+WRONG_IDS = [str(k) for k in range(30, 40)]
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,26 @@ def read(files: Sequence[Path], damaged: str = "refuse", unread: str = "", by: s
     logs = [_rows_of_columns(read_log(file, damaged=damaged)) for file in files]
     if len(logs) == 1 and len(logs[0].rows) == 1 and "id" not in logs[0].rows[0]:
         return list(_subset_scores(logs[0]))
+    _mend_ids(logs)
     items = [
         _question(str(field(log, k, "id")), log.rows[k], {"file": log.file, "line": log.numbers[k]}, sentinel,
                   log.damage)
         for log in logs for k in range(len(log.rows))
     ]  # fmt: skip
-    unique_ids(items, files)
     return list(items)
+
+
+def _mend_ids(logs: Sequence[Log]) -> None:
+    """Most published score files call the first ten questions of Factuality 30 to 39, as the later ones of these ids.
+
+    They are 0 to 9 in the benchmark (allenai/reward-bench, issue 273); any other double is refused later.
+    """
+    for log in logs:
+        rows = [row for row in log.rows if str(row.get("subset")) == "Factuality"]
+        names = [str(row.get("id")) for row in rows]
+        if names[:10] == WRONG_IDS and set(WRONG_IDS) <= set(names[10:]):
+            for k, row in enumerate(rows[:10]):
+                row["id"] = str(k)
 
 
 def _rows_of_columns(log: Log) -> Log:
@@ -134,8 +147,9 @@ def _question(
     if subset == TIES and form not in ("ref", "tied"):
         raise DataError(f"the id of a question of {TIES} is {name!r}, expected ref:NUMBER or tied:NUMBER",
                         "Restore the row.", **place)  # fmt: skip
-    group = str(row.get("group") or (f"{TIES}/{question}" if subset == TIES else f"{subset}/{name}"))
+    group = str(row.get("group") or f"{subset}/{question if subset == TIES else name}")
     subsets = (subset,) if subset else ()
+    name = f"{subset}/{name}" if subset else name
     if row.get("scores") is None and "results" in row and subset != TIES:
         return _judged(name, group, subsets, row, place, damage)
     scores = row.get("scores")
@@ -246,7 +260,7 @@ def _figures(items: Sequence[ManyAnswers]) -> dict[str, Estimate | None]:
 
 
 def _answers(item: ManyAnswers) -> Answers:
-    form, _, question = item.id.rpartition(":")
+    form, _, question = item.id.removeprefix(f"{TIES}/").rpartition(":")
     return Answers(question, form, item.right, item.wrong, bool(item.right))
 
 
