@@ -15,8 +15,10 @@ FILES = [
     ("reward-bench", "x.json", [], "it holds no item"),
     ("reward-bench", "x.json", {}, "there are no fields at all"),
     ("reward-bench", "x.json", [PAIR, PAIR], "1 ids are used more than once"),
-    ("rm-bench", "x.json", [{"id": 1, "score_chosen": [1, 2, 3], "score_rejected": [0] * 3}] * 2, "more than once"),
-    ("reward-bench", "x.json.gz", gzip.compress(b"[]"), "compressed with gzip, which is not read. Unpack it first"),
+    ("rm-bench", "x.json", [{"id": 1, "score_chosen": [1, 2, 3], "score_rejected": [0] * 3}] * 2, "more than "
+    "once"),
+    ("reward-bench", "x.json.gz", gzip.compress(b"[]"), "compressed with gzip, which is not read. Unpack it "
+    "first"),
     ("reward-bench", "x.json", "[]".encode("utf-16"), "it is UTF-16 text"),
     ("reward-bench", "x.json", "é".encode("latin1"), "byte 0 is no UTF-8"),
     ("reward-bench", "x.json", b"[" * 100_000, "nested too deeply"),
@@ -25,7 +27,8 @@ FILES = [
     ("vl-rewardbench", "x.jsonl", [{**VL, "response": ["a", None]}], "two texts"),
     ("mmbench", "x.tsv", b"", "the file is empty"),
     ("mmbench", "x.tsv", MM.encode(), "a heading and no row"),
-    ("mmbench", "x.tsv", MM.replace("A", "index").encode() + b"1\t2\ty\tB\tA\n", "the heading names index more than"),
+    ("mmbench", "x.tsv", MM.replace("A", "index").encode() + b"1\t2\ty\tB\tA\n", "the heading names index more "
+    "than"),
     ("mmbench", "x.tsv", MM.encode() + b'1\tx\ty\tA\t"open\n2\tx\ty\tA\tB\n', "a quote may be left open"),
     ("mm-vet", "x.jsonl", [{"index": 1, "category": 5, "score": 1}], "its capabilities are 5"),
     ("mediconfusion", "x.jsonl", [{"id": 1, "im_1_correct": "A", "im_2_correct": "B", "prediction": "A"}],
@@ -66,7 +69,9 @@ def test_an_option_that_cannot_be_meant_is_refused(refused, tmp_path, name, opti
     row = {**PAIR, "score_0": 1, "score_1": 0, "label": 0, "reference": "Edema.", "prediction": "Edema.",
            "choices": ["a", "b"], "answer": 0, "split": "val"}  # fmt: skip
     (tmp_path / "x.json").write_text(json.dumps([row]))
-    refused("evaluate", "benchmark", name, "--predictions", "x.json", "--set", option, "--json", "f.json", says=says)
+    refused(
+        "evaluate", "benchmark", name, "--predictions", "x.json", "--set", option, "--json", "f.json", says=says
+    )
     assert not (tmp_path / "f.json").exists()
 
 
@@ -83,7 +88,11 @@ def test_where_figures_cannot_be_written_is_said_before_the_work_and_no_input_is
 
 
 def test_line_ends_of_windows_a_byte_order_mark_and_unscored_numbers_are_no_damage(vlmalign, tmp_path):
-    lines = [json.dumps({**PAIR, "id": k, "score_chosen": value}) for k, value in enumerate((1, float("nan"), None))]
+    lines = [
+        json.dumps({**PAIR, "id": k, "score_chosen": value}) for k, value in enumerate((1, float("nan"), None))
+    ]
     (tmp_path / "x.jsonl").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
     found = vlmalign("evaluate", "benchmark", "reward-bench", "x.jsonl")
-    assert found.code == 0 and "1 unparsed" in found.out and "1 scored" in found.out and "2983 missing" in found.out
+    assert (
+        found.code == 0 and "1 unparsed" in found.out and "1 scored" in found.out and "2983 missing" in found.out
+    )

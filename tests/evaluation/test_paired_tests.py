@@ -94,3 +94,8 @@ def test_holm_by_hand():
     assert holm([]) == []
     with pytest.raises(ValueError, match="1.5"):
         holm([1.5])
+
+
+def test_large_whole_numbers_are_not_counted_out_but_give_the_same_p():
+    small = np.array([3.0, 2.0, -1.0, 4.0])
+    assert flip_signs(small * 1e9) == flip_signs(small) == flip_signs(small * 1e300)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmalign.evaluation.benchmarks.logs import read_log, read_text
-from vlmalign.records import Candidate, Case, DataError, RecordFolder, read_manifest
+from vlmalign.records import Candidate, Case, DataError, Judgement, RecordFolder, read_manifest
 
 Row = dict[str, Any]
 IDS = ("id", "question_id", "qid", "index", "idx", "image_id")
@@ -74,7 +74,7 @@ def field_of(row: Mapping[str, Any], names: Iterable[str]) -> Any:
 
 
 def read_rows(path: Path, *, sample: int = 0) -> list[Row]:
-    """Rows of a file (.jsonl, .json, .csv, .tsv) or of a folder of our cases or candidates.
+    """Rows of a file (.jsonl, .json, .csv, .tsv) or of a folder of our cases, candidates or judgements.
 
     A JSON object of objects, or of texts, is read as id -> row, or id -> prediction. A file of JSON lines may be
     called .json. Of a folder of candidates the wanted sample of each case is read.
@@ -106,7 +106,8 @@ def _of_table(text: str, path: Path, delimiter: str) -> list[Row]:
         names = list(reader.fieldnames or ())
         twice = sorted({name for name in names if names.count(name) > 1})
         if not names or twice:
-            raise DataError(f"the heading names {', '.join(twice)} more than once" if twice else "the file is empty",
+            raise DataError(f"the heading names {', '.join(twice)} more than once" if twice else "the file is "
+            "empty",
                             "Give every column a name of its own." if twice else "Give a file with predictions.",
                             file=path, line=1 if twice else None)  # fmt: skip
         for row in reader:
@@ -144,14 +145,33 @@ def _of_folder(path: Path, sample: int) -> Iterator[Row]:
                 yield {"id": answer.case_id, "prediction": answer.text, "policy": answer.policy,
                        "finished": answer.finished}  # fmt: skip
         return
+    if kind == "judgement":
+        yield from _of_judgements(path)
+        return
     if kind != "case":
-        raise DataError(f"it is a folder of kind {kind}, expected cases or candidates", "Give those.", file=path)
+        raise DataError(f"it is a folder of kind {kind}, expected cases, candidates or judgements", "Give those.",
+                        file=path)  # fmt: skip
     for case in RecordFolder(path, Case):
         truth = case.reference
         row: Row = {"question": case.messages[-1].text, "image": case.images[0].sha256}
         if truth is not None and truth.text is not None:
             row |= {"answer": truth.text, "label": truth.text, "reference": truth.text}
         yield {**row, **case.extra, "id": case.id, "group": case.group_id, "case": case}
+
+
+def _of_judgements(path: Path) -> Iterator[Row]:
+    """Scores of one answer to each case; several judgements of it are a judge's runs, an invalid one is None."""
+    found: dict[str, list[Judgement]] = {}
+    for judgement in RecordFolder(path, Judgement):
+        given = found.setdefault(judgement.case_id, [])
+        if len(judgement.candidate_ids) != 1 or (given and given[0].candidate_ids != judgement.candidate_ids):
+            raise DataError("it is of another answer to the case than the first judgement, or of two",
+                            "Give judgements of one answer to each case.",
+                            file=path, record=judgement.id, field="candidate_ids")  # fmt: skip
+        given.append(judgement)
+    for case_id, given in found.items():
+        scores = [judgement.score for judgement in given]
+        yield {"id": case_id, "score": scores[0] if len(scores) == 1 else scores}
 
 
 def read_answered(

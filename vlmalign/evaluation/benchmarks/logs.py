@@ -145,7 +145,9 @@ def _parsed(file: Path, text: str, line: int | None = None) -> Any:
     except json.JSONDecodeError:
         raise
     except (RecursionError, ValueError) as error:
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else "a number has thousands of digits"
+        why = (
+            "it is nested too deeply" if isinstance(error, RecursionError) else "a number has thousands of digits"
+        )
         raise DataError(why, "Restore the file.", file=file, line=line) from None
 
 

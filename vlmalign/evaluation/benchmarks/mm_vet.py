@@ -165,7 +165,8 @@ ADAPTERS = {
         "Yu et al., MM-Vet: Evaluating Large Multimodal Models for Integrated Capabilities, ICML 2024 "
         "(arXiv:2308.02490)",
         {".json": "mm-vet.json (capability) and a grade file (id -> score, content)",
-         ".tsv, .csv, .jsonl": "index, category, score"},
+         ".tsv, .csv, .jsonl": "index, category, score",
+         "folder": "judgements of one answer to each case, in the place of the grade file"},
         read,
         score,
     )

@@ -67,7 +67,9 @@ def read(files: Sequence[Path], logic: str = "chest_xray") -> list[ReportItem]:
 
     domain = load_logic(logic)
     if lacking := [concept for concept in CHEXPERT if concept not in domain.concepts]:
-        raise ValueError(f"logic {logic!r} has no {', '.join(lacking[:3])} ...: give one with the fourteen findings")
+        raise ValueError(
+            f"logic {logic!r} has no {', '.join(lacking[:3])} ...: give one with the fourteen findings"
+        )
     columns = ("reference", "reference_report", "gt", "ground_truth", "target", *CHEXPERT.values())
     rows = read_answered(files, truth=columns, answers=("text", "report", "answer"),
                          predictions=("prediction", "generated", "hypothesis", "response", "pred"))  # fmt: skip

@@ -96,7 +96,8 @@ def read(files: Sequence[Path], damaged: str = "refuse", unread: str = "", by: s
 
 
 def _mend_ids(logs: Sequence[Log]) -> None:
-    """Most published score files call the first ten questions of Factuality 30 to 39, as the later ones of these ids.
+    """Most published score files call the first ten questions of Factuality 30 to 39, as the later ones of these
+    ids.
 
     They are 0 to 9 in the benchmark (allenai/reward-bench, issue 273); any other double is refused later.
     """

@@ -83,7 +83,7 @@ def _convert(benchmark: str, name: str, option: Option, given: str | OptionValue
         value = kind(given)
     except ValueError:
         raise refuse(rule) from None
-    if kind is float and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise refuse(rule)
     return value
 

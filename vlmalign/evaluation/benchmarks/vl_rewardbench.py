@@ -150,7 +150,8 @@ def _samples(log: Log) -> list[Item]:
         two = isinstance(answers, list) and len(answers) == 2 and all(isinstance(text, str) for text in answers)
         if shuffled not in (0, 1) or not ranked or not two:
             raise DataError(
-                f"ranking is {ranking!r}, meta.random_number {shuffled!r}, response {str(answers)[:40]!r}: expected "
+                f"ranking is {ranking!r}, meta.random_number {shuffled!r}, response {str(answers)[:40]!r}: "
+                "expected "
                 "[0, 1] or [1, 0], 0 or 1, and two texts",
                 "Restore the line.",
                 file=log.file,
