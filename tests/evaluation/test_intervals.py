@@ -112,6 +112,15 @@ def test_groups_that_recur_under_every_seed_widen_the_interval_when_called_cross
     assert crossed.n_groups == 2
 
 
+def test_crossed_seeds_and_groups_add_both_variances_and_take_off_what_is_counted_twice():
+    # seed means 0.5, 1.5: 0.25; without a or b 1.5, 0.5: 0.25; without a cell 1 +- 0.25: 0.1875; t(1) = 12.7062
+    found = cluster_estimate([0, 1, 1, 2], list("abab"), seeds=[1, 1, 2, 2], crossed=True, proportion=False)
+    assert found.high - found.mean == pytest.approx(12.7062 * (0.25 + 0.25 - 0.1875) ** 0.5, abs=1e-3)
+    # three seeds, two groups: the fewer of the two decide
+    found = cluster_estimate([0.0, 1.0] * 3, list("ab") * 3, seeds=[1, 1, 2, 2, 3, 3], crossed=True)
+    assert found.method == "two-way over 3 seeds and 2 groups, t with 1 df"
+
+
 def test_a_paired_difference_is_antisymmetric():
     rng = np.random.default_rng(3)
     a, b, groups = list(rng.random(60)), list(rng.random(60)), [i // 4 for i in range(60)]

@@ -134,7 +134,8 @@ def flip_signs(sums: Array, *, flips: int = FLIPS, seed: int = 0) -> float:
 
     If the two models are exchangeable within each cluster this is exact (Fisher's randomisation test). Whole
     numbers that add up to at most 100,000 are counted out in full, however many there are; others for up to 14
-    clusters that differ; beyond, signs are drawn, and p is (1 + as extreme) / (1 + draws) (Phipson & Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39).
+    clusters that differ; beyond, signs are drawn, and p is (1 + as extreme) / (1 + draws) (Phipson & Smyth 2010,
+    Stat. Appl. Genet. Mol. Biol. 9:39).
 
     Args:
         sums: (K,) sum of the differences of each cluster; 0 for a cluster that does not differ.

@@ -1,4 +1,4 @@
-"""Published questions, answered by `vlmalign generate`, graded by `vlmalign score`: folders in the place of logs."""
+"""Published questions, answered by `vlmalign generate`, graded by `vlmalign score`: folders instead of logs."""
 
 import pytest
 
@@ -7,7 +7,9 @@ from vlmalign.records import Candidate, DataError, DatasetBuild, Judgement, Samp
 QUESTIONS = {
     "pope": [{"question_id": k, "text": "Is there a dog?", "label": "yes", "image": f"{k}.jpg"} for k in (1, 2)],
     "mmbench": [{"index": k, "A": "yes", "B": "no", "answer": "A", "category": "x"} for k in (1, 2)],
-    "vqa-rad": [{"qid": k, "image_name": k, "question": "q", "answer": "yes", "answer_type": "CLOSED"} for k in (1, 2)],
+    "vqa-rad": [
+        {"qid": k, "image_name": k, "question": "q", "answer": "yes", "answer_type": "CLOSED"} for k in (1, 2)
+    ],
     "slake": [{"qid": k, "img_name": k, "question": "q", "answer": "yes", "q_lang": "en"} for k in (1, 2)],
     "path-vqa": [{"id": k, "image": k, "question": "q", "answer": "yes"} for k in (1, 2)],
     "scienceqa": [{"id": k, "choices": ["yes", "no"], "answer": 0} for k in (1, 2)],
