@@ -105,3 +105,7 @@ def test_thirty_clusters_that_differ_are_the_first_that_the_chi_square_decides()
     a, b = [1] * 30 + [0] * 9, [0] * 30 + [0] * 9
     assert clustered_mcnemar(a[1:], b[1:], range(38)).method == "exact, signs of 29 clusters flipped"
     assert clustered_mcnemar(a, b, range(39)).method == "McNemar over 39 clusters (Obuchowski), 1 df"
+
+
+def test_a_p_that_is_drawn_is_never_nothing():
+    assert flip_signs(np.full(40, 0.1)) == 1 / 10_000  # none of 9,999 draws is all of one sign
