@@ -177,10 +177,97 @@ def test_folders_that_cannot_be_compared_are_refused(refused, cases, tmp_path):
     refused("compare", a, b, "--metric", "harm", says="no item has the metric 'harm': choose from helpful")
     refused("compare", a, b, "--margin", "0", says="--margin is 0")
     refused("compare", a, b, "--by", "sex", says="--by needs --cases")
-    refused("compare", a, b, "--names", "x", says="expected two different ones")
+    refused("compare", a, b, "--names", "x", says="expected 2 different ones")
     with DatasetBuild(tmp_path / "two", "judgement", {}) as build:
         for name in ("j@1", "k@1"):
             build.commit(name, [Judgement(id=name, case_id="c0", candidate_ids=("c0/0",), score=1, criterion=""
             "helpful",
                                           judge=name)])  # fmt: skip
     refused("compare", a, tmp_path / "two", says="compare the judges")
+
+
+def score_sides(out, margins, **fields):
+    """A reward's scores of both sides of pairs; a margin of None: the rejected side is invalid."""
+    with DatasetBuild(out, "judgement", {}) as build:
+        for k, margin in enumerate(margins):
+            why = {"valid": False, "invalid_reason": "no claim"} if margin is None else {"score": 100.0}
+            build.commit(str(k), [
+                Judgement(id=f"{k}c", case_id=f"c{k}", candidate_ids=(f"p{k}/chosen",), criterion="r",
+                          judge=f"{out.name}@1", score=100.0 + (margin or 0)),
+                Judgement(id=f"{k}r", case_id=f"c{k}", candidate_ids=(f"p{k}/rejected",), criterion="r",
+                          judge=f"{out.name}@1", **why)])  # fmt: skip
+    return out
+
+
+def test_two_rewards_are_compared_by_the_pairs_that_they_order_rightly_not_by_their_units(compared, tmp_path):
+    a = score_sides(tmp_path / "a", [50.0] * 8 + [0.0, None])
+    b = score_sides(tmp_path / "b", [0.1] * 2 + [-0.1] * 6 + [0.1, 0.1])
+    found, page, out = compared(a, b)
+    each = found["metrics"]["pair_accuracy"]
+    assert list(found["metrics"]) == ["pair_accuracy"] and each["share"]
+    assert each["items"] == {"a_better": 6, "equal": 2, "b_better": 1} and each["difference"]["excluded"] == 1
+    assert each["difference"]["mean"] == pytest.approx((6 - 0.5) / 9)
+    (table,) = [table for table in found["tables"] if table["title"] == "verdicts"]
+    assert set(table["rows"]) >= {"right", "tie", "no valid verdict"} and table["n"] == 10
+    assert "every case is a cluster of its own" in out and "every case is a cluster of its own" in page
+
+
+def test_judgements_get_their_patients_from_cases_candidates_or_pairs(compared, refused, cases, tmp_path):
+    opened = list(RecordFolder(cases, Case))
+
+    def of_cases(out, verdicts):
+        with DatasetBuild(out, "judgement", {}) as build:
+            for case, value in zip(opened, verdicts, strict=True):
+                build.commit(case.id, [Judgement(
+                    id=f"j{case.id}", case_id=case.id, candidate_ids=(f"{case.id}/0",), score=value,
+                    criterion="right", judge="j@1")])  # fmt: skip
+        return out
+
+    a, b = of_cases(tmp_path / "a", [1] * 6), of_cases(tmp_path / "b", [0, 1] * 3)
+    assert compared(a, b)[0]["counts"]["groups"] == 6
+    answers = answer(cases, tmp_path / "answers", "Platelets are few.")
+    for folder in (cases, answers):
+        found, _, out = compared(a, b, "--groups", folder)
+        assert found["counts"]["groups"] == 3 and "a cluster of its own" not in out
+    refused("compare", a, b, "--groups", a, says="it holds judgement records, which tell no groups")
+    refused("compare", a, b, "--groups", cases, "--cases", cases, says="drop --groups")
+    refused("compare", a, b, "--answered", cases, says="--answered is of candidates")
+    refused("compare", answers, answer(cases, tmp_path / "more", "x"), "--cases", cases, "--groups", cases,
+            says="--groups is of judgements")  # fmt: skip
+
+
+def test_further_runs_are_each_compared_with_the_first_and_adjusted_together(vlmalign, refused, tmp_path):
+    a = score(tmp_path / "a", [1] * 12)
+    b, c = score(tmp_path / "b", [0] * 6 + [1] * 6), score(tmp_path / "c", [0] * 7 + [1] * 5)
+    result = vlmalign("compare", a, b, c, "--json", tmp_path / "r.json", "--report", tmp_path / "r.html")
+    assert result.code == 0, result
+    found = json.loads((tmp_path / "r.json").read_text())
+    p = [each["metrics"]["helpful"]["p"] for each in found["comparisons"]]
+    adjusted = [each["metrics"]["helpful"]["p_holm"] for each in found["comparisons"]]
+    assert p == [2 / 2**6, 2 / 2**7] and adjusted == [2 / 2**6, 2 * 2 / 2**7] and found["tested"] == 2
+    assert [each["names"] for each in found["comparisons"]] == [["a", "b"], ["a", "c"]]
+    assert (tmp_path / "r-1.html").exists() and "<b>12</b> items" in (tmp_path / "r-2.html").read_text()
+    assert "all metrics of 2 comparisons" in result.out
+    refused("compare", a, b, a, says="is given twice")
+    refused("compare", a, b, c, "--names", "x,y", says="expected 3 different ones")
+
+
+def test_candidates_to_another_selection_of_the_cases_are_compared_when_those_are_named(compared, cases, tmp_path):
+    opened, chosen = RecordFolder(cases, Case), tmp_path / "chosen"
+    with DatasetBuild(chosen, "case", {}) as build:
+        for case in list(opened)[:4]:
+            for image in case.images:
+                build.adopt(image, opened.path)
+            build.commit(case.id, [case])
+    runs = [answer(cases, tmp_path / name, f"Platelets are {name}.") for name in ("few", "absent")]
+    found, _, _ = compared(*runs, "--cases", chosen, "--answered", cases)
+    assert found["counts"]["items"] == 4 and found["counts"]["a"]["excluded_other_case"] == 2
+
+
+def test_where_pages_and_figures_go_is_checked_before_the_work(refused, tmp_path):
+    a, b = score(tmp_path / "a", [1, 0]), score(tmp_path / "b", [1, 0])
+    refused("compare", a, b, "--report", tmp_path, says="this is a folder")
+    refused("compare", a, b, "--json", a / "records.json", says="this would change the input")
+    refused("compare", a, b, "--json", "x", "--report", "x", says="give each a file of its own")
+    for margin in ("nan", "inf", "-1"):
+        refused("compare", a, b, "--margin", margin, says=f"--margin is {float(margin)}")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vlmalign.evaluation.intervals import cluster_estimate, paired_difference
+from vlmalign.evaluation.intervals import cluster_estimate, cluster_interval, paired_difference
 
 
 def test_few_equal_groups_give_the_t_interval_on_their_means():
@@ -112,6 +112,15 @@ def test_groups_that_recur_under_every_seed_widen_the_interval_when_called_cross
     assert crossed.n_groups == 2
 
 
+def test_crossed_seeds_and_groups_add_both_variances_and_take_off_what_is_counted_twice():
+    # seed means 0.5, 1.5: 0.25; without a or b 1.5, 0.5: 0.25; without a cell 1 +- 0.25: 0.1875; t(1) = 12.7062
+    found = cluster_estimate([0, 1, 1, 2], list("abab"), seeds=[1, 1, 2, 2], crossed=True, proportion=False)
+    assert found.high - found.mean == pytest.approx(12.7062 * (0.25 + 0.25 - 0.1875) ** 0.5, abs=1e-3)
+    # three seeds, two groups: the fewer of the two decide
+    found = cluster_estimate([0.0, 1.0] * 3, list("ab") * 3, seeds=[1, 1, 2, 2, 3, 3], crossed=True)
+    assert found.method == "two-way over 3 seeds and 2 groups, t with 1 df"
+
+
 def test_a_paired_difference_is_antisymmetric():
     rng = np.random.default_rng(3)
     a, b, groups = list(rng.random(60)), list(rng.random(60)), [i // 4 for i in range(60)]
@@ -209,3 +218,34 @@ def test_paired_shares_that_rarely_differ_cover_at_the_stated_rate():
         return paired_difference(a.ravel(), (a - differ).ravel(), np.repeat(np.arange(34), 4))
 
     assert _coverage(draw, 0.02, repeats=300) >= 0.92
+
+
+def test_thirty_groups_are_the_first_that_are_bootstrapped():
+    values = [float(k % 3) for k in range(30)]
+    assert cluster_estimate(values[:29], range(29)).method == "t, 28 df, over 29 groups"
+    assert cluster_estimate(values, range(30)).method == "cluster bootstrap, 30 groups, 2000 resamples"
+
+
+def test_an_arm_that_is_always_better_may_still_lose_in_groups_that_were_not_seen():
+    always = paired_difference([1] * 10, [0] * 10, range(10))
+    assert (always.mean, round(always.low, 4), always.high) == (1, round(1 - 2 * 0.3085, 4), 1)
+    never = paired_difference([0] * 10, [1] * 10, range(10))
+    assert (never.low, round(never.high, 4)) == (-1, round(-1 + 2 * 0.3085, 4))
+
+
+def test_every_resample_draws_as_many_groups_as_there_are():
+    drawn = []
+
+    def statistic(weights):
+        drawn.append(weights)
+        return weights @ np.ones(weights.shape[1])
+
+    cluster_interval(statistic, 40)
+    (weights,) = drawn
+    assert weights.shape == (2000, 40) and (weights.sum(axis=1) == 40).all()
+
+
+def test_a_difference_of_shares_ends_at_one():
+    found = paired_difference([1, 0], [0, 0], "ab")
+    assert (found.mean, found.low, found.high) == (0.5, -1, 1)
+    assert paired_difference([10, 0], [0, 0], "ab").high > 1  # not shares

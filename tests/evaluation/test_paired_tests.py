@@ -94,3 +94,18 @@ def test_holm_by_hand():
     assert holm([]) == []
     with pytest.raises(ValueError, match="1.5"):
         holm([1.5])
+
+
+def test_large_whole_numbers_are_not_counted_out_but_give_the_same_p():
+    small = np.array([3.0, 2.0, -1.0, 4.0])
+    assert flip_signs(small * 1e9) == flip_signs(small) == flip_signs(small * 1e300)
+
+
+def test_thirty_clusters_that_differ_are_the_first_that_the_chi_square_decides():
+    a, b = [1] * 30 + [0] * 9, [0] * 30 + [0] * 9
+    assert clustered_mcnemar(a[1:], b[1:], range(38)).method == "exact, signs of 29 clusters flipped"
+    assert clustered_mcnemar(a, b, range(39)).method == "McNemar over 39 clusters (Obuchowski), 1 df"
+
+
+def test_a_p_that_is_drawn_is_never_nothing():
+    assert flip_signs(np.full(40, 0.1)) == 1 / 10_000  # none of 9,999 draws is all of one sign

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vlmalign.evaluation.intervals import cluster_estimate, paired_difference
-from vlmalign.evaluation.rare_events import rare_interval
+from vlmalign.evaluation.rare_events import one_sided_bound, rare_interval
 
 
 def fields(events, n_groups=72, size=4, whole_groups=False):
@@ -60,3 +60,9 @@ def test_five_groups_that_differ_do_not_tell_two_arms_apart_and_six_do():
                        for values, groups in map(fields, (0, 5, 6)))  # fmt: skip
     assert (five.low, five.high) == (none.low, none.high)
     assert six.low > 0
+
+
+def test_from_ten_groups_with_an_event_their_share_of_a_group_is_trusted():
+    few, enough = (rare_interval(0.1 * n / 72, n, 72) for n in (9, 10))  # an event takes a tenth of its group
+    assert few is not None and few[1] == one_sided_bound(72)
+    assert enough is not None and enough[1] < 0.03

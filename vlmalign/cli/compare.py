@@ -1,15 +1,15 @@
-"""`vlmalign compare`: two runs over the same items, with every difference tested."""
+"""`vlmalign compare`: two or more runs over the same items, with every difference tested."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import figure, show_rows, write_figures
+from vlmalign.cli.figures import check_out, figure, show_rows, write_figures
 
 MARGIN = 0.02
 
@@ -17,11 +17,22 @@ MARGIN = 0.02
 def compare(
     run_a: Annotated[Path, typer.Argument(help="folder of candidates or of judgements")],
     run_b: Annotated[Path, typer.Argument(help="another one, over the same items")],
+    more: Annotated[
+        list[Path] | None, typer.Argument(help="further runs, each compared with RUN_A", show_default=False)
+    ] = None,
     cases: Annotated[
         list[Path] | None,
         typer.Option(
             help="their cases: truth, groups, pictures, subgroups; needed for candidates; may be repeated"
         ),
+    ] = None,
+    answered: Annotated[
+        Path | None,
+        typer.Option(help="the cases that were answered, where --cases is another selection of them"),
+    ] = None,
+    groups: Annotated[
+        list[Path] | None,
+        typer.Option(help="of judgements without --cases: cases, candidates or pairs that tell the patients"),
     ] = None,
     logic: Annotated[str, typer.Option(help="clinical logic: a name or a YAML file")] = "peripheral_smear",
     in_scope: Annotated[
@@ -43,7 +54,7 @@ def compare(
         list[Path] | None, typer.Option(help="judgements with A's confidence, then B's (`vlmalign elicit`)")
     ] = None,
     names: Annotated[
-        str | None, typer.Option(help="what to call them: NAME_A,NAME_B; default: the folders")
+        str | None, typer.Option(help="what to call them: NAME_A,NAME_B,...; default: the folders")
     ] = None,
     common_only: Annotated[
         bool, typer.Option("--common-only", help="compare what both have; the others are counted")
@@ -53,28 +64,62 @@ def compare(
     json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
     report: Annotated[Path | None, typer.Option(help="write a self-contained HTML page here")] = None,
 ) -> None:
-    """Compare two runs item by item: paired differences, McNemar, margins, Holm, wins and losses, subgroups.
+    """Compare runs item by item: paired differences, McNemar, margins, Holm, wins and losses, subgroups.
 
     For example: vlmalign compare dpo/answers sft/answers --cases roles/test --margin 0.05 --json results.json
     --report report.html
+
+    Of folders that `vlmalign score --pairs` wrote, an item is a pair: is the chosen answer scored above the
+    rejected? With further runs each is compared with RUN_A, and Holm's p is over all metrics of all comparisons.
 
     Runs over different items are refused unless --common-only says that only the shared ones count. Nothing of the
     margin's verdicts is worth anything if the margin was chosen after a look at the figures.
     """
     from vlmalign.cli.comparing import compare_folders, named
 
-    found = compare_folders(
-        run_a, run_b, names=named(names, run_a, run_b), cases=cases or (), logic=logic, in_scope=in_scope,
-        metric=metric, margin=margin, less_is_better=less_is_better or (), by=by, confidence=confidence or (),
-        common_only=common_only, examples=examples, seed=seed,
-    )  # fmt: skip
-    _show(found.results)
-    write_figures(found.results, json_file)
-    if report is not None:
-        from vlmalign.evaluation.run_comparison_report import render_run_comparison
+    others = [run_b, *(more or ())]
+    inputs = [run_a, *others, *(cases or ()), *(groups or ())]
+    check_out(json_file, "--json", inputs)
+    check_out(report, "--report", inputs)
+    if json_file is not None and report is not None and json_file.resolve() == report.resolve():
+        raise ValueError(f"--json and --report are both {report}: give each a file of its own")
+    if confidence and len(others) > 1:
+        raise ValueError("--confidence is for two runs: compare these two alone, or drop it")
+    called = named(names, run_a, *others)
+    compared = [
+        compare_folders(
+            run_a, run, names=(called[0], name), cases=cases or (), answered=answered, groups=groups or (),
+            logic=logic, in_scope=in_scope, metric=metric, margin=margin, less_is_better=less_is_better or (),
+            by=by, confidence=confidence or (), common_only=common_only, examples=examples, seed=seed,
+        )
+        for name, run in zip(called[1:], others, strict=True)
+    ]  # fmt: skip
+    results = [found.results for found in compared]
+    figures: dict[str, Any] = results[0]
+    if len(results) > 1:
+        from vlmalign.evaluation.many_comparisons import adjust_together
 
+        tested = adjust_together(results)
+        for found in results:
+            found["notes"].append(f"Holm's p is over {tested} tests: all metrics of {len(results)} comparisons.")
+        figures = {"comparisons": results, "tested": tested}
+    for found in results:
+        _show(found)
+    write_figures(figures, json_file)
+    if report is None:
+        console.print("\nfor tables, plots and the items that changed: --report report.html", markup=False)
+    else:
+        _write_reports(compared, report)
+
+
+def _write_reports(compared: Sequence[Any], report: Path) -> None:
+    """One page; of several comparisons one each, numbered."""
+    from vlmalign.evaluation.run_comparison_report import render_run_comparison
+
+    for number, found in enumerate(compared, start=1):
+        out = report if len(compared) == 1 else report.with_stem(f"{report.stem}-{number}")
         path = render_run_comparison(
-            found.results, found.examples, report, reliability=found.reliability, risk=found.risk
+            found.results, found.examples, out, reliability=found.reliability, risk=found.risk
         )
         console.print(f"wrote {path}", markup=False)
 

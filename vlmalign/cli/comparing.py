@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data_builders import HIDDEN_STATEMENTS
+from vlmalign.cli.clusters import read_groups
 from vlmalign.cli.given_truth import GivenCases, read_cases, score_against
 from vlmalign.clinical import Logic, load_logic
 from vlmalign.evaluation import mark_report
@@ -47,24 +48,28 @@ class _Run:
     say: Say
 
 
-def named(names: str | None, run_a: Path, run_b: Path) -> tuple[str, str]:
-    """What the runs are called: as given, or their folders' names; the whole paths where these are the same.
+def named(names: str | None, *runs: Path) -> tuple[str, ...]:
+    """What the runs are called: as given, or their folders' names; the whole paths where two of these are the
+    same.
 
     Raises:
-        ValueError: not two names, or twice the same; twice the same folder.
+        ValueError: not a name for each, or twice the same; twice the same folder.
 
     Example:
         >>> named(None, Path("dpo/answers"), Path("sft/answers")), named("new,old", Path("x"), Path("y"))
         (('dpo/answers', 'sft/answers'), ('new', 'old'))
     """
-    if run_a.resolve() == run_b.resolve():
-        raise ValueError(f"{run_a} is given twice: name two runs")
+    places = [run.resolve() for run in runs]
+    for run, place in zip(runs, places, strict=True):
+        if places.count(place) > 1:
+            raise ValueError(f"{run} is given twice: name different runs")
     if names is None:
-        return (run_a.name, run_b.name) if run_a.name != run_b.name else (str(run_a), str(run_b))
+        short = tuple(run.name for run in runs)
+        return short if len(set(short)) == len(short) else tuple(map(str, runs))
     found = tuple(part.strip() for part in names.split(","))
-    if len(found) != 2 or not all(found) or found[0] == found[1]:
-        raise ValueError(f"--names is {names!r}: expected two different ones, NAME_A,NAME_B")
-    return found[0], found[1]
+    if len(found) != len(runs) or not all(found) or len(set(found)) < len(found):
+        raise ValueError(f"--names is {names!r}: expected {len(runs)} different ones, NAME_A,NAME_B")
+    return found
 
 
 def compare_folders(
@@ -73,6 +78,8 @@ def compare_folders(
     *,
     names: tuple[str, str],
     cases: Sequence[Path] = (),
+    answered: Path | None = None,
+    groups: Sequence[Path] = (),
     logic: str = "peripheral_smear",
     in_scope: Sequence[str] | None = None,
     metric: str | None = None,
@@ -92,19 +99,26 @@ def compare_folders(
     """
     kind = _kind(run_a, run_b)
     _check_options(kind, cases, by, confidence, margin)
+    _check_groups(kind, cases, answered, groups)
     domain = load_logic(logic) if cases else None
     given = None if domain is None else read_cases(cases, domain)
     if kind == "candidate":
         assert given is not None and domain is not None
         scope = in_scope or [c for c in domain.order if c not in set(domain.derived_concepts)]
-        a, b = (_candidates(run, given, domain, scope) for run in (run_a, run_b))
+        a, b = (_candidates(run, given, domain, scope, answered) for run in (run_a, run_b))
     else:
-        a, b = (_judgements(run, given) for run in (run_a, run_b))
+        known = None if given is None else {case.id: case.group_id for case in given.cases.values()}
+        a, b = (_judgements(run, read_groups(groups) if groups else known) for run in (run_a, run_b))
     runs = pair_runs(a.items, b.items, common_only=common_only)
     results = compare_runs(
         runs, metric=metric, margin=margin, less_is_better=less_is_better, names=names, seed=seed
     )
     main = results["metric"]
+    if kind == "judgement" and given is None and not groups:
+        results["notes"].append(
+            "Judgements name no patient: every case is a cluster of its own, and intervals are too narrow where a "
+            "patient has several. Name the patients with --groups (cases, candidates or pairs) or --cases."
+        )
     results["counts"] |= {"a": a.counts, "b": b.counts, "changed": len(changed(runs, main))}
     labels, expected = ({}, {}) if given is None else _labels(given, by)
     results["subgroups"] = compare_subgroups(runs, main, labels, expected, seed=seed)
@@ -141,7 +155,7 @@ def _kind(run_a: Path, run_b: Path) -> str:
 def _check_options(
     kind: str, cases: Sequence[Path], by: Sequence[str] | None, confidence: Sequence[Path], margin: float
 ) -> None:
-    if margin <= 0:
+    if not 0 < margin < float("inf"):
         raise ValueError(
             f"--margin is {margin}: give the largest difference of no interest, e.g. 0.02 for 2 points"
         )
@@ -158,8 +172,19 @@ def _check_options(
         raise ValueError("--confidence is of candidates, and these are judgements: drop it")
 
 
-def _candidates(folder: Path, given: GivenCases, logic: Logic, scope: Sequence[str]) -> _Run:
-    scored, counts = score_against(folder, given, logic, scope)
+def _check_groups(kind: str, cases: Sequence[Path], answered: Path | None, groups: Sequence[Path]) -> None:
+    if answered is not None and kind != "candidate":
+        raise ValueError("--answered is of candidates, and these are judgements: drop it")
+    if groups and kind != "judgement":
+        raise ValueError("--groups is of judgements, and the groups of candidates are in --cases: drop it")
+    if groups and cases:
+        raise ValueError("--groups and --cases are both given: the cases tell the groups, drop --groups")
+
+
+def _candidates(
+    folder: Path, given: GivenCases, logic: Logic, scope: Sequence[str], answered: Path | None
+) -> _Run:
+    scored, counts = score_against(folder, given, logic, scope, answered)
     opened = RecordFolder(folder, Candidate)
     ids: dict[tuple[Hashable, ...], str] = {}
     texts = {}
@@ -177,8 +202,7 @@ def _candidates(folder: Path, given: GivenCases, logic: Logic, scope: Sequence[s
     return _Run(items_of_scores(scored, ids), dict(counts), opened.sha256, say)
 
 
-def _judgements(folder: Path, given: GivenCases | None) -> _Run:
-    groups = None if given is None else {case.id: case.group_id for case in given.cases.values()}
+def _judgements(folder: Path, groups: Mapping[str, str] | None) -> _Run:
     items, reasons = items_of_judgements(folder, groups)
     opened = RecordFolder(folder, Judgement)
     said = {judgement.id: judgement for judgement in opened}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,32 @@ def write_figures(results: Mapping[str, Any], path: Path | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, (text + "\n").encode())
     console.print(f"wrote {path}", markup=False)
+
+
+def check_out(path: Path | None, option: str, inputs: Iterable[Path] = ()) -> None:
+    """Refuse a file to write that cannot be one, before any work is done for it.
+
+    Raises:
+        ValueError: it is a folder, lies below a file or where nothing can be written, or is one of the inputs.
+
+    Example:
+        >>> check_out(Path("."), "--json")
+        Traceback (most recent call last):
+        ...
+        ValueError: --json .: this is a folder. Name a file in it.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise ValueError(f"{option} {path}: this is a folder. Name a file in it.")
+    for given in inputs:
+        if path.resolve() == given.resolve() or given.resolve() in path.resolve().parents:
+            raise ValueError(f"{option} {path}: this would change the input {given}. Choose another place.")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise ValueError(f"{option} {path}: {above} is a file, not a folder. Choose another place.")
+    if not os.access(above, os.W_OK):
+        raise ValueError(f"{option} {path}: nothing can be written to {above}. Choose another place.")
 
 
 def named_folders(given: Sequence[str], option: str) -> dict[str, Path]:

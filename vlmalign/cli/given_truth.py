@@ -92,6 +92,10 @@ def read_cases(folders: Sequence[Path], logic: Logic, seed: int | None = None) -
         for key in SOURCES:
             made_from = opened.manifest.config.get(key) or ()
             sources.update([made_from] if isinstance(made_from, str) else made_from)
+    if truths and not any(truth.answers for truth in truths.values()):
+        raise DataError(f"no finding of these cases is of a concept of the clinical logic {logic.name}",
+                        "Name the logic of these cases with --logic.",
+                        file=", ".join(map(str, folders)))  # fmt: skip
     return GivenCases(tuple(folders), cases, truths, frozenset(hashes), frozenset(sources))
 
 

@@ -249,6 +249,7 @@ def paired_difference(
     the share of groups that might have differed. Where a bootstrap would rest on fewer than six groups that
     differ, the interval is at least as wide as if none did: six is the least with which a sign test over groups
     can tell the two arms apart (2 * 0.5 ** 6 = 0.03), while the percentile bootstrap does so with four.
+    Ends of the difference of scores in [0, 1] lie in [-1, 1].
 
     Args:
         a: (n,) scores of one arm.
@@ -295,7 +296,7 @@ def paired_difference(
         )
     named = zip(_names_of_groups(groups, seeds, crossed), differences, strict=True)
     differ = len({group for group, difference in named if difference})
-    return widen_if_few_differ(estimate, differ, level) if bounded else estimate
+    return _clip(widen_if_few_differ(estimate, differ, level), -1.0) if bounded else estimate
 
 
 def widen_if_few_differ(estimate: Estimate, differ: int, level: float = 0.95) -> Estimate:
@@ -347,7 +348,7 @@ def _cells(
     )
 
 
-def _clip(estimate: Estimate) -> Estimate:
+def _clip(estimate: Estimate, least: float = 0.0) -> Estimate:
     if estimate.low is None or estimate.high is None:
         return estimate
-    return replace(estimate, low=max(0.0, estimate.low), high=min(1.0, estimate.high))
+    return replace(estimate, low=max(least, estimate.low), high=min(1.0, estimate.high))

@@ -22,6 +22,7 @@ Pairs = Sequence[tuple[RunItem, RunItem]]
 QUESTIONS = ("superiority", "non-inferiority", "equivalence")
 #: more kinds of score than this are no categories
 CATEGORIES = 7
+LESS = "less_is_better"
 _TURNED = {"better": "worse", "worse": "better"}
 
 
@@ -54,8 +55,17 @@ def compare_runs(
     Raises:
         ValueError: the main metric is of no item, or the margin is not positive.
     """
+    known = metric_names(runs.pairs)
+    for name in less_is_better:
+        if name not in known:
+            raise ValueError(f"no item has the metric {name!r}, of which less is to be better: choose from "
+                             f"{', '.join(known)}")  # fmt: skip
     less = frozenset(less_is_better) | LESS_IS_BETTER
-    found = {name: compare_values(runs.pairs, name, less, seed) for name in metric_names(runs.pairs)}
+    found = {name: compare_values(runs.pairs, name, less, seed) for name in known}
+    if not 0 < margin < float("inf"):
+        raise ValueError(
+            f"margin is {margin}: state the largest difference of no interest, e.g. 0.02 for 2 points"
+        )
     scored = [name for name, each in found.items() if each["difference"]["mean"] is not None]
     main = metric or next(iter(scored or found))
     if main not in found:
@@ -75,7 +85,8 @@ def compare_runs(
     tasks = concepts or {name: each for name, each in found.items() if name not in QUANTITIES and "p" in each}
     return {
         "metric": main, "margin": margin, "metrics": found, "verdicts": verdicts, "concepts": concepts,
-        "win_tie_loss": {"over": "concepts" if concepts else "metrics", **outcomes(tasks, less)},
+        "win_tie_loss": {"over": "concepts" if concepts else "metrics", "tasks": list(tasks),
+                         **outcomes(tasks, less)},
         "tables": [table.to_dict() for table in agreement_tables(runs.pairs, main, names)],
         "confusion": {run: [table.to_dict() for table in confusion_tables(items)]
                       for run, items in zip("ab", zip(*runs.pairs, strict=True), strict=True)},

@@ -10,10 +10,14 @@ from typing import Any
 
 from vlmalign.evaluation.answer_scores import ItemScore
 from vlmalign.records import DataError, Judgement, RecordFolder
+from vlmalign.records.scores import SIDES
 
 #: a verdict on two answers, as a score of the one that is named first
 VERDICT_SCORES = {"first": 1.0, "tie": 0.5, "second": 0.0}
 INVALID = "no valid verdict"
+#: metric of a pair whose two sides are scored
+PAIR_ACCURACY = "pair_accuracy"
+PAIR_WORDS = {1.0: "right", 0.5: "tie", 0.0: "wrong"}
 
 
 @dataclass(frozen=True)
@@ -128,8 +132,10 @@ def items_of_judgements(
 ) -> tuple[list[RunItem], dict[str, int]]:
     """Items of a folder of judgements: the same candidates (by their ids), criterion and step are the same item.
 
-    A verdict counts 1 for the candidate that is named first in the record, 0.5 a tie. Several judges in one folder
-    are refused, as are two judgements of one item.
+    A verdict counts 1 for the candidate that is named first in the record, 0.5 a tie. Where all judgements are
+    scores of the two sides of pairs (`vlmalign score --pairs`) an item is a pair, and counts 1 where the chosen
+    answer has the higher score, 0.5 a tie: two rewards' scores are not in the same units. Several judges in one
+    folder are refused, as are two judgements of one item.
 
     Args:
         folder: of judgements.
@@ -142,7 +148,7 @@ def items_of_judgements(
         DataError: no judgement, two judges, or a case that `groups` lacks.
     """
     opened = RecordFolder(folder, Judgement)
-    items, reasons = [], Counter[str]()
+    items, judgements, reasons = [], [], Counter[str]()
     judge = None
     for judgement in opened:
         judge = judge or judgement.judge
@@ -152,15 +158,48 @@ def items_of_judgements(
                             file=opened.path, record=judgement.id, field="judge")  # fmt: skip
         if groups is not None and judgement.case_id not in groups:
             raise DataError(f"its case {judgement.case_id!r} is not in the cases given",
-                            "Give the cases that were judged: --cases may be repeated.",
+                            "Give the cases that were judged: --cases and --groups may be repeated.",
                             file=opened.path, record=judgement.id, field="case_id")  # fmt: skip
         group = judgement.case_id if groups is None else groups[judgement.case_id]
         items.append(_judged(judgement, group))
+        judgements.append(judgement)
         if not judgement.valid:
             reasons[judgement.invalid_reason or "invalid"] += 1
     if not items:
         raise DataError("the folder holds no judgement", "Judge the candidates first.", file=opened.path)
+    if of_pairs(judgements):
+        items = _pair_items(judgements, groups)
     return items, dict(sorted(reasons.items()))
+
+
+def of_pairs(judgements: Sequence[Judgement]) -> bool:
+    """Whether these are scores of the two sides of pairs, and of nothing else."""
+    return all(
+        len(j.candidate_ids) == 1 and j.step is None and j.candidate_ids[0].rpartition("/")[2] in SIDES
+        for j in judgements
+    )
+
+
+def _pair_items(judgements: Sequence[Judgement], groups: Mapping[str, str] | None) -> list[RunItem]:
+    sides: dict[tuple[str, str, str], dict[str, Judgement]] = {}
+    for judgement in judgements:
+        pair, _, side = judgement.candidate_ids[0].rpartition("/")
+        found = sides.setdefault((judgement.case_id, pair, judgement.criterion), {})
+        if side in found:
+            raise DataError(f"candidate {judgement.candidate_ids[0]!r} is judged twice",
+                            "Give one judgement of each side.", record=judgement.id)  # fmt: skip
+        found[side] = judgement
+    items = []
+    for (case_id, pair, _), found in sides.items():
+        scores = [found[side].score if side in found else None for side in SIDES]
+        value, category = None, INVALID
+        if scores[0] is not None and scores[1] is not None:
+            value = 0.5 if scores[0] == scores[1] else float(scores[0] > scores[1])
+            category = PAIR_WORDS[value]
+        group = case_id if groups is None else groups[case_id]
+        record = next(iter(found.values())).id
+        items.append(RunItem((case_id, pair), case_id, group, record, {PAIR_ACCURACY: value}, category=category))
+    return items
 
 
 def _judged(judgement: Judgement, group: str) -> RunItem:

@@ -20,7 +20,8 @@ def test_every_benchmark_names_its_source_formats_and_options(name):
     [
         ({"math": "1"}, "unknown option 'math'"),
         ({"damaged": "maybe"}, "expected one of refuse, skip"),
-        ({"threshold": "much"}, "expected a number"),
+        ({"threshold": "much"}, "expected a finite number"),
+        ({"threshold": "nan"}, "expected a finite number"),
     ],
 )
 def test_options_are_refused_before_a_file_is_read(options, told):

@@ -124,3 +124,15 @@ def test_radevals_values_per_report_are_averaged(monkeypatch):
     monkeypatch.setitem(sys.modules, "radeval", SimpleNamespace(RadEval=FakeRadEval))
     found = text_metrics("radgraph", [("a", "a", "p"), ("b", "a", "q"), ("c", None, "r")], excluded=2)
     assert (found["radgraph"].mean, found["radgraph"].n, found["radgraph"].excluded) == (0.5, 2, 3)
+
+
+def test_green_counts_matched_claims_against_errors_and_leaves_out_what_cannot_be_compared(run, write_log):
+    true = "Cardiomegaly. No pleural effusion. No pneumothorax."
+    rows = [
+        {"id": 1, "prediction": "Cardiomegaly. No pleural effusion. No pneumothorax.", "reference": true},
+        {"id": 2, "prediction": "Cardiomegaly. There is a pleural effusion.", "reference": true},
+        {"id": 3, "prediction": "Thank you.", "reference": true},
+    ]
+    found = run("report-findings", write_log("a.jsonl", rows), metrics="green").table("green").rows["all"]
+    assert found["green"].mean == pytest.approx((1 + 1 / 3) / 2) and found["green"].excluded == 1
+    assert (found["false_finding"].mean, found["missing_finding"].mean) == (0.5, 0.5)

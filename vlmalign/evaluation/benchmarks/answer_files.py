@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlmalign.evaluation.benchmarks.logs import read_log
-from vlmalign.records import Candidate, Case, DataError, RecordFolder, read_manifest
+from vlmalign.evaluation.benchmarks.logs import read_log, read_text
+from vlmalign.records import Candidate, Case, DataError, Judgement, RecordFolder, read_manifest
 
 Row = dict[str, Any]
 IDS = ("id", "question_id", "qid", "index", "idx", "image_id")
@@ -74,7 +74,7 @@ def field_of(row: Mapping[str, Any], names: Iterable[str]) -> Any:
 
 
 def read_rows(path: Path, *, sample: int = 0) -> list[Row]:
-    """Rows of a file (.jsonl, .json, .csv, .tsv) or of a folder of our cases or candidates.
+    """Rows of a file (.jsonl, .json, .csv, .tsv) or of a folder of our cases, candidates or judgements.
 
     A JSON object of objects, or of texts, is read as id -> row, or id -> prediction. A file of JSON lines may be
     called .json. Of a folder of candidates the wanted sample of each case is read.
@@ -93,33 +93,34 @@ def read_rows(path: Path, *, sample: int = 0) -> list[Row]:
         raise DataError(f"{suffix or 'no ending'} is not a format that is read: .jsonl, .json, .csv or .tsv",
                         "Save it as one of these (a spreadsheet: as .tsv).", file=path)  # fmt: skip
     if suffix in (".csv", ".tsv"):
-        return _of_table(_text(path), path, "\t" if suffix == ".tsv" else ",")
+        return _of_table(read_text(path), path, "\t" if suffix == ".tsv" else ",")
     log = read_log(path)
     one_object = len(log.rows) == 1 and path.read_bytes().removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
     return _of_object(log.rows[0]) if suffix == ".json" and one_object else log.rows
 
 
-def _text(path: Path) -> str:
-    data = path.read_bytes()
-    if nul := data.count(b"\0"):
-        raise DataError(f"it holds {nul} NUL bytes, the first at byte {data.index(0)}: it is damaged",
-                        "Get the file again; what is left of it is not the whole.", file=path,
-                        line=data[: data.index(0)].count(b"\n") + 1)  # fmt: skip
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"byte {error.start} is not UTF-8", "Save it as UTF-8.", file=path) from None
-
-
 def _of_table(text: str, path: Path, delimiter: str) -> list[Row]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    rows = []
-    for row in reader:
-        if None in row or None in row.values():
-            raise DataError(f"the row has not the {len(reader.fieldnames or ())} columns of the heading",
-                            "Restore the file; quote cells that hold the delimiter.",
-                            file=path, line=reader.line_num)  # fmt: skip
-        rows.append(dict(row))
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[Row] = []
+    try:
+        names = list(reader.fieldnames or ())
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if not names or twice:
+            raise DataError(f"the heading names {', '.join(twice)} more than once" if twice else "the file is "
+            "empty",
+                            "Give every column a name of its own." if twice else "Give a file with predictions.",
+                            file=path, line=1 if twice else None)  # fmt: skip
+        for row in reader:
+            if None in row or None in row.values():
+                raise DataError(f"the row has not the {len(names)} columns of the heading",
+                                "Restore the file; quote cells that hold the delimiter.",
+                                file=path, line=reader.line_num)  # fmt: skip
+            rows.append(dict(row))
+    except csv.Error as error:
+        raise DataError(f"it cannot be read as a table ({error})", "Restore the file: a quote may be left open.",
+                        file=path, line=reader.line_num) from None  # fmt: skip
+    if not rows:
+        raise DataError("it has a heading and no row", "Give a file with predictions.", file=path)
     return rows
 
 
@@ -144,14 +145,33 @@ def _of_folder(path: Path, sample: int) -> Iterator[Row]:
                 yield {"id": answer.case_id, "prediction": answer.text, "policy": answer.policy,
                        "finished": answer.finished}  # fmt: skip
         return
+    if kind == "judgement":
+        yield from _of_judgements(path)
+        return
     if kind != "case":
-        raise DataError(f"it is a folder of kind {kind}, expected cases or candidates", "Give those.", file=path)
+        raise DataError(f"it is a folder of kind {kind}, expected cases, candidates or judgements", "Give those.",
+                        file=path)  # fmt: skip
     for case in RecordFolder(path, Case):
         truth = case.reference
         row: Row = {"question": case.messages[-1].text, "image": case.images[0].sha256}
         if truth is not None and truth.text is not None:
             row |= {"answer": truth.text, "label": truth.text, "reference": truth.text}
         yield {**row, **case.extra, "id": case.id, "group": case.group_id, "case": case}
+
+
+def _of_judgements(path: Path) -> Iterator[Row]:
+    """Scores of one answer to each case; several judgements of it are a judge's runs, an invalid one is None."""
+    found: dict[str, list[Judgement]] = {}
+    for judgement in RecordFolder(path, Judgement):
+        given = found.setdefault(judgement.case_id, [])
+        if len(judgement.candidate_ids) != 1 or (given and given[0].candidate_ids != judgement.candidate_ids):
+            raise DataError("it is of another answer to the case than the first judgement, or of two",
+                            "Give judgements of one answer to each case.",
+                            file=path, record=judgement.id, field="candidate_ids")  # fmt: skip
+        given.append(judgement)
+    for case_id, given in found.items():
+        scores = [judgement.score for judgement in given]
+        yield {"id": case_id, "score": scores[0] if len(scores) == 1 else scores}
 
 
 def read_answered(

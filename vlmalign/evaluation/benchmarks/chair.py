@@ -103,6 +103,9 @@ def _truth(row: Row) -> Any:
     found = field_of(row, ("objects", "findings", "gt_objects", "truth"))
     if found is None and isinstance(row.get("prediction"), list):
         found = row["prediction"]  # a file of id -> objects
+    if found is not None and not isinstance(found, (str, list, dict)):
+        raise DataError(f"its objects are {found!r}, expected a list of names", "Correct the row.",
+                        record=str(field_of(row, IDS)), field="objects")  # fmt: skip
     return [part.strip() for part in found.split(",")] if isinstance(found, str) else found
 
 

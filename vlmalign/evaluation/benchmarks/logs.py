@@ -13,6 +13,14 @@ from typing import Any
 from vlmalign.records import DataError
 
 NUL_RUN = re.compile(rb"\x00+")
+#: how files begin that are no text at all -> what they are, and what to do
+FOREIGN = {
+    b"\x1f\x8b": ("compressed with gzip", "Unpack it first: gunzip FILE."),
+    b"PK\x03\x04": ("a ZIP archive or a spreadsheet", "Unpack it first, or save the sheet as .tsv."),
+    b"\xff\xfe": ("UTF-16 text", "Save it as UTF-8."),
+    b"\xfe\xff": ("UTF-16 text", "Save it as UTF-8."),
+    b"PAR1": ("a Parquet file", "Save it as .jsonl."),
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,7 @@ def read_log(file: str | Path, *, damaged: str = "refuse") -> Log:
     if file.is_dir():
         raise DataError("it is a folder, not a log file", "Name the file.", file=file)
     data = file.read_bytes()
+    _refuse_foreign(file, data)
     holes = [match.span() for match in NUL_RUN.finditer(data)]
     if holes and damaged != "skip":
         raise DataError(
@@ -64,12 +73,7 @@ def read_log(file: str | Path, *, damaged: str = "refuse") -> Log:
         )
     if holes:
         return _surviving(file, data, holes)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"byte {error.start} is no UTF-8", "Restore the file, or save it as UTF-8.", file=file
-        ) from None
+    text = _decoded(file, data)
     if not text.strip():
         raise DataError("the file is empty", "Give a file with predictions.", file=file)
     rows, numbers = _rows(file, text)
@@ -81,9 +85,43 @@ def read_log(file: str | Path, *, damaged: str = "refuse") -> Log:
     return Log(file, rows, numbers)
 
 
+def read_text(file: str | Path) -> str:
+    """A text file as it is, without a byte order mark.
+
+    Raises:
+        DataError: a folder, damaged by NUL bytes, no text, or no UTF-8.
+    """
+    file = Path(file)
+    if file.is_dir():
+        raise DataError("it is a folder, not a file", "Name the file.", file=file)
+    data = file.read_bytes()
+    _refuse_foreign(file, data)
+    if b"\0" in data:
+        first = data.index(0)
+        raise DataError(f"it holds {data.count(0)} NUL bytes, the first at byte {first}: it is damaged",
+                        "Get the file again; what is left of it is not the whole.",
+                        file=file, line=data[:first].count(b"\n") + 1)  # fmt: skip
+    return _decoded(file, data)
+
+
+def _refuse_foreign(file: Path, data: bytes) -> None:
+    for start, (what, remedy) in FOREIGN.items():
+        if data.startswith(start):
+            raise DataError(f"it is {what}, which is not read", remedy, file=file)
+
+
+def _decoded(file: Path, data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"byte {error.start} is no UTF-8", "Restore the file, or save it as UTF-8.", file=file
+        ) from None
+
+
 def _rows(file: Path, text: str) -> tuple[list[Any], list[int]]:
     try:
-        whole = json.loads(text)
+        whole = _parsed(file, text)
     except json.JSONDecodeError as error:
         lines = [(k, line) for k, line in enumerate(text.splitlines(), start=1) if line.strip()]
         if text.lstrip().startswith("[") or len(lines) == 1:
@@ -91,13 +129,26 @@ def _rows(file: Path, text: str) -> tuple[list[Any], list[int]]:
         rows = []
         for number, line in lines:
             try:
-                rows.append(json.loads(line))
+                rows.append(_parsed(file, line, number))
             except json.JSONDecodeError as wrong:
                 raise _no_json(file, number, wrong.msg) from None
         return rows, [number for number, _ in lines]
     if isinstance(whole, list):
         return whole, list(range(1, len(whole) + 1))
     return [whole], [1]
+
+
+def _parsed(file: Path, text: str, line: int | None = None) -> Any:
+    """JSON; what Python's reader gives up on (depth, thousands of digits) names the file, too."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except (RecursionError, ValueError) as error:
+        why = (
+            "it is nested too deeply" if isinstance(error, RecursionError) else "a number has thousands of digits"
+        )
+        raise DataError(why, "Restore the file.", file=file, line=line) from None
 
 
 def _no_json(file: Path, line: int, message: str) -> DataError:
@@ -150,7 +201,7 @@ def field(log: Log, k: int, name: str, *aliases: str) -> Any:
     for key in (name, *aliases):
         if key in row:
             return row[key]
-    known = ", ".join(sorted(row)[:12])
+    known = ", ".join(sorted(row)[:12]) or "no fields at all"
     raise DataError(
         f"the field is missing (there are {known})",
         "Give a log in one of the formats that `vlmalign evaluate list` names.",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlmalign.evaluation.benchmarks.answer_files import Answered, read_answered
+from vlmalign.evaluation.benchmarks.logs import number
 from vlmalign.evaluation.benchmarks.marks import Figures
 from vlmalign.evaluation.benchmarks.option_letters import Choice, alone_among_words, read_letter
 from vlmalign.evaluation.benchmarks.protocol import (
@@ -63,7 +64,11 @@ def read(files: Sequence[Path], gap: float = 3.0) -> list[PairItem]:
         if row.get("im_1_correct") is None:
             halves.setdefault(str(row.need("pair")), []).append(row)
             continue
-        found = row.prediction if isinstance(row.prediction, dict) else {}
+        if row.prediction is not None and not isinstance(row.prediction, dict):
+            raise DataError(f"the answer to a pair is {str(row.prediction)[:40]!r}, expected one to each image",
+                            "Give im1 and im2, or a row for each image.",
+                            file=row.file, record=row.id)  # fmt: skip
+        found = row.prediction or {}
         one, other = (
             _side(row, f"im_{k}", row.get(f"im_{k}_correct"), found.get(f"im{k}", found.get(f"im_{k}")),
                   row.get(f"category_{k}"), gap)
@@ -107,7 +112,11 @@ def _choices(said: Any, gap: float) -> tuple[Choice, Choice]:
     text = None if said.get("full_answer") is None else str(said["full_answer"])
     if said.get("A") is None or said.get("B") is None:
         return alone_among_words(text), read_letter(text, "AB")
-    a, b = float(said["A"]), float(said["B"])
+    scores = [number(said[option]) for option in "AB"]
+    if None in scores:
+        raise DataError(f"the scores of A and B are {said['A']!r} and {said['B']!r}, expected numbers",
+                        "Correct the entry.", field="prediction")  # fmt: skip
+    a, b = (score or 0.0 for score in scores)
     theirs = Choice(None, why_unread(text) if text is None else UNPARSED, "gap")
     if abs(a - b) >= gap:
         theirs = Choice("A" if a > b else "B", SCORED, "gap")

@@ -228,7 +228,9 @@ BENCHMARK = Benchmark(
     score=score,
     options={
         "threshold": Option(0.0, "scores that differ by at most it are a tie"),
-        "perspective": Option("", "alignment, safety or quality, where the file's name does not say it"),
+        "perspective": Option(
+            "", "alignment, safety or quality, where the file's name does not say it", ("", *PERSPECTIVES)
+        ),
         "bias_acc": Option(-1.0, "ACC of mj-bench-bias in percent, for the overall score; -1: not known"),
         "damaged": Option("refuse", "of a damaged file, refuse it or skip what is damaged", ("refuse", "skip")),
         "by": Option("provenance.subset", "what names the subset of a pair in our own format"),

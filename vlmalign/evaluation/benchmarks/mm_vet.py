@@ -51,6 +51,9 @@ def read(files: Sequence[Path]) -> list[GradedItem]:
     ):
         tags = row.need("capability", "capabilities", "category")
         names = tags.replace("+", ",").split(",") if isinstance(tags, str) else tags
+        if not isinstance(names, list):
+            raise DataError(f"its capabilities are {tags!r}, expected names", "Correct the row.",
+                            file=row.file, record=row.id, field="capability")  # fmt: skip
         grades = _grades(row)
         state = SCORED if any(grade is not None for grade in grades) else UNGRADED
         group = row.get("imagename", "image", "image_id", "group")
@@ -162,7 +165,8 @@ ADAPTERS = {
         "Yu et al., MM-Vet: Evaluating Large Multimodal Models for Integrated Capabilities, ICML 2024 "
         "(arXiv:2308.02490)",
         {".json": "mm-vet.json (capability) and a grade file (id -> score, content)",
-         ".tsv, .csv, .jsonl": "index, category, score"},
+         ".tsv, .csv, .jsonl": "index, category, score",
+         "folder": "judgements of one answer to each case, in the place of the grade file"},
         read,
         score,
     )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from vlmalign.evaluation.benchmarks.logs import read_text
 from vlmalign.records import DataError
 
 IGNORED = ""
@@ -60,7 +61,7 @@ def read_synonyms(file: Path) -> ObjectWords:
     if not file.is_file():
         raise DataError("no such file of synonyms", "Check --set synonyms.", file=file)
     names: dict[str, str] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
         ignored = line.startswith("!")
         parts = [part.strip().lower() for part in line.removeprefix("!").split(",") if part.strip()]
         for part in parts:

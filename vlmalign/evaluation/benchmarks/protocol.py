@@ -196,7 +196,7 @@ def unique_ids(items: Sequence[Item], files: Sequence[Path]) -> None:
     if twice:
         raise DataError(
             f"{len(twice)} ids are used more than once",
-            "Give one prediction of each item, or the option that says how several are joined.",
+            "Give one prediction of each item; what several items share is named in a column group.",
             file=", ".join(map(str, files)),
             record=twice[0],
         )

@@ -13,6 +13,7 @@ from vlmalign.records.suggestions import unknown
 
 #: name -> module of this package that holds it
 BENCHMARKS: dict[str, str] = {
+    "calibration": "calibration",
     "chair": "chair",
     "hallusionbench": "hallusionbench",
     "mediconfusion": "mediconfusion",
@@ -24,6 +25,7 @@ BENCHMARKS: dict[str, str] = {
     "pope": "pope",
     "report-findings": "report_findings",
     "reward-bench": "reward_bench",
+    "reward-bench-2": "reward_bench_2",
     "rm-bench": "rm_bench",
     "scienceqa": "scienceqa",
     "slake": "medical_vqa",

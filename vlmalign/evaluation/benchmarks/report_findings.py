@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from vlmalign.evaluation.benchmarks.answer_files import Answered, read_answered
+from vlmalign.evaluation.benchmarks.claim_agreement import NAME as GREEN
+from vlmalign.evaluation.benchmarks.claim_agreement import agreement_table
 from vlmalign.evaluation.benchmarks.finding_states import (
     CHEXPERT,
     FIVE,
@@ -30,9 +32,10 @@ from vlmalign.evaluation.benchmarks.protocol import (
     count_states,
 )
 from vlmalign.evaluation.benchmarks.ratios import mean_of_shares, share_of_sums
-from vlmalign.evaluation.benchmarks.text_metrics import text_metrics
+from vlmalign.evaluation.benchmarks.text_metrics import LIBRARIES, text_metrics
 from vlmalign.evaluation.benchmarks.unread import why_unread
 from vlmalign.records import Case, DataError
+from vlmalign.records.suggestions import unknown
 
 NOTHING_READ = "nothing_read"
 
@@ -63,6 +66,10 @@ def read(files: Sequence[Path], logic: str = "chest_xray") -> list[ReportItem]:
     from vlmalign.clinical import load_logic
 
     domain = load_logic(logic)
+    if lacking := [concept for concept in CHEXPERT if concept not in domain.concepts]:
+        raise ValueError(
+            f"logic {logic!r} has no {', '.join(lacking[:3])} ...: give one with the fourteen findings"
+        )
     columns = ("reference", "reference_report", "gt", "ground_truth", "target", *CHEXPERT.values())
     rows = read_answered(files, truth=columns, answers=("text", "report", "answer"),
                          predictions=("prediction", "generated", "hypothesis", "response", "pred"))  # fmt: skip
@@ -140,12 +147,18 @@ def _positive(state: FindingState, uncertain: str, blank: str) -> bool | None:
 
 
 def score(
-    items: Sequence[ReportItem], uncertain: str = "positive", blank: str = "negative", metrics: str = ""
-) -> BenchmarkResult:
+    items: Sequence[ReportItem], uncertain: str = "positive", blank: str = "negative", metrics: str = "",
+    logic: str = "chest_xray",
+) -> BenchmarkResult:  # fmt: skip
     """F1 of the findings (micro, macro, of five, each), and text metrics where they are asked for."""
     given = [item for item in items if item.text is not None]
     out = len(items) - len(given)
-    texts = text_metrics(metrics, [(i.text or "", i.reference, i.group) for i in given], excluded=out)
+    wanted = [name.strip() for name in metrics.split(",") if name.strip()]
+    for name in wanted:
+        if name not in (GREEN, *LIBRARIES):
+            raise ValueError(unknown("text metric", name, (GREEN, *LIBRARIES)))
+    compared = [(i.text or "", i.reference, i.group) for i in given]
+    texts = text_metrics(",".join(name for name in wanted if name != GREEN), compared, excluded=out)
     counts = count_cells(given, uncertain=uncertain, blank=blank)
     groups = [item.group for item in given]
     each = {
@@ -163,6 +176,8 @@ def score(
         tables.append(
             Table("texts", "Text metrics", {"all": texts}, "mean over reports; see the notes", share=False)
         )
+    if GREEN in wanted:
+        tables.append(agreement_table(compared, logic, excluded=out))
     unread = sum(item.state != SCORED for item in given)
     notes = [
         "labels are read by vlmalign's claim parser, not by CheXbert: compare only figures of the same reader",
@@ -242,6 +257,8 @@ ADAPTERS = {
                              ("positive", "negative", "exclude")),
          "blank": Option("negative", "what a finding counts as of which the reference does not speak",
                          ("negative", "exclude")),
-         "metrics": Option("", "text metrics, between commas: bleu, rouge, bertscore, radgraph, chexbert")},
+         "metrics": Option("", "text metrics, between commas: green (by claims), and of the metrics extra bleu, "
+         "rouge, "
+                              "bertscore, radgraph, chexbert")},
     )
 }  # fmt: skip

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlmalign.evaluation.benchmarks.logs import Log, field, number, read_log
+from vlmalign.evaluation.benchmarks.logs import Log, field, number, read_log, read_text
 from vlmalign.evaluation.benchmarks.own_pairs import FORMAT, are_folders, read_own_pairs
 from vlmalign.evaluation.benchmarks.pairs import (
     TIE_COLUMNS,
@@ -68,6 +68,8 @@ def read(
     subsets: str = "",
 ) -> list[Item]:  # fmt: skip
     """Read pair files, a dictionary of subset accuracies, or our own folders; see `BENCHMARK.formats`."""
+    if threshold < 0:
+        raise ValueError(f"threshold is {threshold:g}: a tie is a difference of at most it, give 0 or more")
     if are_folders(files):
         return list(read_own_pairs(files, by, threshold))
     logs = [read_log(file, damaged=damaged) for file in files]
@@ -99,7 +101,7 @@ def _subset_names(file: Path, logs: Sequence[Log]) -> list[str]:
     """One subset per row, in the order of the benchmark's file."""
     if not file.is_file():
         raise DataError("no such file", "Option subsets names a text file with one subset a line.", file=file)
-    names = file.read_text(encoding="utf-8").split()
+    names = read_text(file).split()
     rows = sum(len(log.rows) for log in logs)
     wrong = next((k for k, name in enumerate(names, start=1) if name not in COUNTS), None)
     if wrong is not None:
@@ -119,12 +121,12 @@ def _pairs(log: Log, names: Sequence[str] | None, threshold: float, *, prefix: b
         subset = str(names[k] if names else row.get("subset") or "")
         section = next((s for s, parts in SECTIONS.items() if subset in parts), None)
         state, outcome = _outcome(log, k, threshold)
-        name = str(row.get("id", f"row {log.numbers[k]}"))
+        name = f"row {log.numbers[k]}" if row.get("id") is None else str(row["id"])
         texts = [row.get(side) for side in ("chosen", "rejected")]
         found.append(
             Pair(
-                f"{log.file.stem}/{name}" if prefix else name,
-                str(row.get("group") or row.get("id") or name),
+                "/".join([*([log.file.stem] if prefix else []), *([subset] if subset else []), name]),
+                str(row.get("group") or f"{subset}/{name}"),
                 (section, subset) if section else (subset,) if subset else (),
                 state,
                 outcome,

@@ -73,7 +73,7 @@ def _item(log: Log, k: int, *, prefix: bool) -> StyleItem:
         state = MISSING
     elif any(v is None for values in numbers for v in values):
         state = UNPARSED
-    name = str(row.get("id", f"row {log.numbers[k]}"))
+    name = f"row {log.numbers[k]}" if row.get("id") is None else str(row["id"])
     name = f"{log.file.stem}/{name}" if prefix else name
     texts = [row.get(side) for side in ("chosen", "rejected")]
     told = all(isinstance(t, list) and len(t) == 3 and all(isinstance(x, str) for x in t) for t in texts)

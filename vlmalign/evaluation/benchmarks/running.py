@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vlmalign.evaluation.benchmarks.protocol import Benchmark, BenchmarkResult, Option, OptionValue
+from vlmalign.evaluation.benchmarks.protocol import Benchmark, BenchmarkResult, Option, OptionValue, unique_ids
 from vlmalign.records import DataError
 from vlmalign.records.suggestions import unknown
 
@@ -47,7 +48,11 @@ def score_files(
             raise DataError("no such file", "Check the path.", file=path)
     items = benchmark.read(paths, **_taken(benchmark.read, chosen))
     if not items:
-        raise DataError("it holds no item", "Give predictions.", file=", ".join(map(str, paths)))
+        under = ", ".join(f"{name}={value}" for name, value in (options or {}).items())
+        raise DataError(f"it holds no item with {under}" if under else "it holds no item",
+                        "Give predictions" + (", or leave the option out." if under else "."),
+                        file=", ".join(map(str, paths)))  # fmt: skip
+    unique_ids(items, paths)
     result = replace(benchmark.score(items, **_taken(benchmark.score, chosen)), options=chosen)
     if result.baselines is None and not any("baseline" in note for note in result.notes):
         result = replace(result, notes=(*result.notes, NO_BASELINE))
@@ -86,10 +91,14 @@ def _convert(benchmark: str, name: str, option: Option, given: str | OptionValue
         if str(given).lower() not in (*TRUE, *FALSE):
             raise refuse("true or false")
         return str(given).lower() in TRUE
+    rule = {int: "a whole number", float: "a finite number"}.get(kind, "a text")
     try:
-        return kind(given)
+        value = kind(given)
     except ValueError:
-        raise refuse({int: "a whole number", float: "a number"}.get(kind, "a text")) from None
+        raise refuse(rule) from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise refuse(rule)
+    return value
 
 
 def _taken(function: object, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:

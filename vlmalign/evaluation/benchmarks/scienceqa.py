@@ -51,6 +51,9 @@ def read(files: Sequence[Path], split: str = "") -> list[ScienceItem]:
 
 def _item(row: Answered) -> ScienceItem:
     choices = row.need("choices")
+    if not isinstance(choices, list) or not 1 < len(choices) <= len(LETTERS):
+        raise DataError(f"its choices are {str(choices)[:40]}, expected 2 to {len(LETTERS)}", "Correct the row.",
+                        file=row.file, record=row.id, field="choices")  # fmt: skip
     options = LETTERS[: len(choices)]
     answer = row.need("answer", "label")
     truth = options[int(answer)] if str(answer).isdigit() and int(answer) < len(options) else str(answer).strip()
@@ -67,6 +70,8 @@ def _item(row: Answered) -> ScienceItem:
 
 def _choice(said: object, options: str, texts: Sequence[str]) -> tuple[Choice, str | None]:
     """Ours and LLaVA's: of an index (-1 for none), or of a text."""
+    if isinstance(said, float) and said.is_integer():  # an index that went through a table
+        said = int(said)
     if isinstance(said, int):
         letter = options[said] if 0 <= said < len(options) else None
         return Choice(letter, SCORED if letter else UNPARSED, "index"), letter

@@ -146,11 +146,13 @@ def _samples(log: Log) -> list[Item]:
         row, meta = log.rows[k], field(log, k, "meta")
         answers, ranking = field(log, k, "response"), field(log, k, "ranking", "human_ranking")
         shuffled = meta.get("random_number") if isinstance(meta, dict) else None
-        if shuffled not in (0, 1) or sorted(map(str, ranking)) != ["0", "1"] or len(answers) != 2:
+        ranked = isinstance(ranking, list) and sorted(map(str, ranking)) == ["0", "1"]
+        two = isinstance(answers, list) and len(answers) == 2 and all(isinstance(text, str) for text in answers)
+        if shuffled not in (0, 1) or not ranked or not two:
             raise DataError(
-                f"ranking is {ranking!r}, meta.random_number is {shuffled!r}, and there are {len(answers)} "
-                "answers: "
-                "expected [0, 1] or [1, 0], 0 or 1, and 2",
+                f"ranking is {ranking!r}, meta.random_number {shuffled!r}, response {str(answers)[:40]!r}: "
+                "expected "
+                "[0, 1] or [1, 0], 0 or 1, and two texts",
                 "Restore the line.",
                 file=log.file,
                 line=log.numbers[k],
