@@ -14,6 +14,7 @@ from vlmalign.cli.evaluate_benchmark import evaluate_benchmark, list_benchmarks
 from vlmalign.cli.evaluate_best_of_n import evaluate_best_of_n
 from vlmalign.cli.evaluate_critiques import evaluate_critiques
 from vlmalign.cli.evaluate_lint import evaluate_lint
+from vlmalign.cli.evaluate_over_optimisation import evaluate_over_optimisation
 from vlmalign.cli.evaluate_reward import evaluate_reward
 from vlmalign.cli.evaluate_shortcuts import evaluate_shortcuts
 
@@ -119,6 +120,7 @@ app.command("lint")(evaluate_lint)
 app.command("reward")(evaluate_reward)
 app.command("critique-gate")(evaluate_critiques)
 app.command("best-of-n")(evaluate_best_of_n)
+app.command("over-optimisation")(evaluate_over_optimisation)
 app.command("shortcuts")(evaluate_shortcuts)
 
 
