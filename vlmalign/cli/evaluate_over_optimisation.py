@@ -73,7 +73,7 @@ def _read(given: Sequence[str]) -> dict[str, list[Any]]:
 
 def _show(results: Mapping[str, Any]) -> None:
     for name, arm in results["arms"].items():
-        rows = [("KL", "proxy", "gold", "tokens")]
+        rows: list[tuple[str, ...]] = [("KL", "proxy", "gold", "tokens")]
         rows += [
             (f"{point['kl']:.2f}", *(_one(point[key]) for key in ("proxy", "gold", "tokens")))
             for point in arm["points"]

@@ -110,11 +110,11 @@ def arm_over_kl(runs: Sequence[OnlineRun], grid: Sequence[float]) -> dict[str, A
     values = {
         label: [[at_kl(run.evaluations, key, kl) for kl in grid] for run in runs] for label, key in FIGURES.items()
     }
-    errors = None
+    errors: dict[str, list[float | None]] = {}
     if len(runs) == 1:
         errors = {key: [at_kl(runs[0].evaluations, f"{key}_se", kl) for kl in grid] for key in ("reward", "gold")}
     points = [
-        {"kl": kl, **{label: _pooled(values[label], k, errors and errors.get(key)).to_dict()
+        {"kl": kl, **{label: _pooled(values[label], k, errors.get(key)).to_dict()
                       for label, key in FIGURES.items()}}
         for k, kl in enumerate(grid)
     ]  # fmt: skip
@@ -124,11 +124,11 @@ def arm_over_kl(runs: Sequence[OnlineRun], grid: Sequence[float]) -> dict[str, A
         "points": points,
         "peak": None if peak is None else {"kl": grid[peak], "gold": points[peak]["gold"]},
         "peaks": [None if own is None else grid[own] for own in (_peak([row]) for row in gold)],
-        "fall": _change(gold, peak, last, errors and errors["gold"]).to_dict(),
+        "fall": _change(gold, peak, last, errors.get("gold")).to_dict(),
         "fall_cross_fitted": _cross_fitted(gold, last).to_dict(),
-        "proxy_after_peak": _change(values["proxy"], peak, last, errors and errors["reward"]).to_dict(),
-        "proxy_rise": _change(values["proxy"], 0, last, errors and errors["reward"]).to_dict(),
-        "gold_gain": _change(gold, 0, last, errors and errors["gold"]).to_dict(),
+        "proxy_after_peak": _change(values["proxy"], peak, last, errors.get("reward")).to_dict(),
+        "proxy_rise": _change(values["proxy"], 0, last, errors.get("reward")).to_dict(),
+        "gold_gain": _change(gold, 0, last, errors.get("gold")).to_dict(),
         "tokens_ratio": growth([(row[0], row[last]) for row in values["tokens"]]).to_dict(),
         "words_ratio": words_growth(runs).to_dict(),
         "runs": [
@@ -177,13 +177,13 @@ def words_growth(runs: Sequence[OnlineRun]) -> Estimate:
             continue
         early, late = set(rounds[:third]), set(rounds[-third:])
         rows += [(number, a.case, int(a.round in late), a.words) for a in run.answers if a.round in early | late]
-    if not any(words for _, _, late, words in rows if not late):
+    if not any(words for _, _, half, words in rows if not half):
         return Estimate.nothing(left_out + len(rows))
     cells, seeds, groups = number_cells([row[1] for row in rows], [row[0] for row in rows], False)
     sums, sizes = np.zeros((2, len(seeds))), np.zeros((2, len(seeds)))
-    for (_, _, late, words), cell in zip(rows, cells, strict=True):
-        sums[late, cell] += words
-        sizes[late, cell] += 1
+    for (_, _, half, words), cell in zip(rows, cells, strict=True):
+        sums[half, cell] += words
+        sizes[half, cell] += 1
 
     def ratio(weights: Array) -> Array:
         with np.errstate(invalid="ignore", divide="ignore"):
