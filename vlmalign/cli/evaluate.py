@@ -17,6 +17,7 @@ from vlmalign.cli.evaluate_lint import evaluate_lint
 from vlmalign.cli.evaluate_over_optimisation import evaluate_over_optimisation
 from vlmalign.cli.evaluate_reward import evaluate_reward
 from vlmalign.cli.evaluate_shortcuts import evaluate_shortcuts
+from vlmalign.cli.evaluate_tax import evaluate_tax
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate answers and arms; every figure with n and an interval.")
 
@@ -122,6 +123,7 @@ app.command("critique-gate")(evaluate_critiques)
 app.command("best-of-n")(evaluate_best_of_n)
 app.command("over-optimisation")(evaluate_over_optimisation)
 app.command("shortcuts")(evaluate_shortcuts)
+app.command("tax")(evaluate_tax)
 
 
 def _give(results: dict[str, Any], path: Path | None) -> None:
