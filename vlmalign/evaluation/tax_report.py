@@ -80,6 +80,7 @@ def render_tax(results: Mapping[str, Any], out: str | Path) -> Path:
         methods_text=methods_of(each["gain"] for each in tasks.values()),
         sentences=_sentences(results),
         findings={name: _findings(found) for name, found in results["findings"].items()},
+        changes={name: _right(found, results["margin"]) for name, found in results["findings"].items()},
         tables={name: [(shaded(both["before"]), shaded(both["after"])) for both in found["tables"].values()]
                 for name, found in results["findings"].items()},
         subgroups={name: {attribute: _subgroups(rows, tasks[name]["share"]) for attribute, rows in found.items()}
@@ -177,6 +178,21 @@ def _findings(found: Mapping[str, Any]) -> dict[str, Any]:
             about = ""
     everything = [ChangeRow(f"all claims: {state}", "", _cells(one)) for state, one in found["all"].items()]
     return {"sentence": worse_in_words(found), "rows": [*everything, *rows], "unknown_only": found["unknown_only"]}
+
+
+def _right(found: Mapping[str, Any], margin: float) -> Figure | None:
+    """Each finding's change of the share right."""
+    changes = {
+        name.replace("_", " "): Estimate.from_dict(each["right"]["difference"])
+        for name, each in found["findings"].items()
+    }
+    if not changes:
+        return None
+    drawn = [
+        comparison_plot(changes, margin=margin, label="share right, after minus before", dark=dark)
+        for dark in (False, True)
+    ]
+    return Figure("Claims right, by finding", "Of items whose truth is known; 95% intervals over groups.", *drawn)
 
 
 def _cells(one: Mapping[str, Any]) -> list[Cell | None]:
