@@ -82,3 +82,12 @@ def test_a_concept_of_which_nothing_is_known_anywhere_is_named(logic):
     found = finding_changes(pairs([(None, "few", "few")]), logic)
     assert found["findings"] == {} and found["unknown_only"] == ["platelets"] and found["tests"] == 0
     assert found["all"]["right"]["after"]["mean"] is None
+
+
+def test_what_was_asked_on_one_side_only_is_compared_with_nothing(logic):
+    both = pairs([("few", "few", "few"), ("few", "few", "few")])
+    asked_once = [both[0], (both[1][0], RunItem((1,), "c1", "g1", "r1", {}))]
+    found = finding_changes(asked_once, logic)
+    each = found["findings"]["platelets"]
+    assert (each["known"], each["one_side_only"], each["right"]["before"]["mean"]) == (1, 1, 1.0)
+    assert found["all"]["missing"]["before"]["n"] == 1

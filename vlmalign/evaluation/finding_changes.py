@@ -77,7 +77,8 @@ def finding_changes(pairs: Pairs, logic: Logic, *, seed: int = 0) -> dict[str, A
     Returns:
         `findings`: concept -> measure (`sensitivity`, `specificity`, and the shares `right`, `wrong`, `missing`,
         `added`) -> `after`, `before`, `difference`, and of those tested `p`, `p_holm` (over all tested ones);
-        `known`, `present`, `absent`: items; `unverified`: definite claims of which nothing is known. `all`: the
+        `known`, `present`, `absent`: items that both were to answer; `one_side_only`: items that only one was, as
+        where a question was asked on one side; `unverified`: definite claims of which nothing is known. `all`: the
         shares over all known claims together. `worse`, `better`: concept and measure, after Holm; and
         `worse_by_its_own_interval`. `tables`: of concepts with more than two values, after and before.
     """
@@ -106,10 +107,10 @@ def finding_changes(pairs: Pairs, logic: Logic, *, seed: int = 0) -> dict[str, A
 
 def _finding(pairs: Pairs, concept: str, logic: Logic, seed: int) -> dict[str, Any]:
     absent = absent_value(logic, concept)
-    known = [(a, b) for a, b in pairs if concept in a.truth]
+    known = [(a, b) for a, b in pairs if concept in a.truth and concept in b.truth]
     groups = [a.group for a, _ in known]
     found: dict[str, Any] = {
-        "known": len(known),
+        "known": len(known), "one_side_only": sum((concept in a.truth) != (concept in b.truth) for a, b in pairs),
         "present": None if absent is None else sum(a.truth[concept] != absent for a, _ in known),
         "absent": None if absent is None else sum(a.truth[concept] == absent for a, _ in known),
         "unverified": {side: sum(concept not in pair[k].truth and _definite(pair[k].predicted.get(concept))
@@ -148,7 +149,8 @@ def _change(
 
 def _all(pairs: Pairs, concepts: Sequence[str], logic: Logic, seed: int) -> dict[str, Any]:
     """Shares over all known claims, each weighing the same."""
-    rows = [(a, b, concept) for a, b in pairs for concept in concepts if concept in a.truth]
+    rows = [(a, b, concept) for a, b in pairs for concept in concepts
+            if concept in a.truth and concept in b.truth]  # fmt: skip
     groups = [a.group for a, _, _ in rows]
     states = [
         tuple(claim_state(x.truth[c], x.predicted.get(c), absent_value(logic, c)) for x in (a, b))

@@ -164,6 +164,8 @@ def _findings(found: Mapping[str, Any]) -> dict[str, Any]:
         about = f"{each['known']} known"
         if each["present"] is not None:
             about += f", {each['present']} have it"
+        if each["one_side_only"]:
+            about += f"; {each['one_side_only']} on one side only"
         unverified = each["unverified"]
         if any(unverified.values()):
             about += f"; said where nothing is known: {unverified['before']} before, {unverified['after']} after"
