@@ -157,3 +157,9 @@ def test_two_arms_of_the_same_seeds_are_subtracted_seed_by_seed_and_the_page_esc
     page = render_over_kl({**found, "setup": {}}, tmp_path / "x" / "r.html").read_text()
     assert "<b>a</b>" not in page and "&lt;b&gt;a&lt;/b&gt;" in page and "Arms at equal KL" in page
     assert "over-optimised" in page and "<script" not in page
+
+
+def test_a_kl_that_is_repeated_or_comes_back_breaks_no_line(run):
+    points = [(0, 0.0, 0.5, 9), (0, 0.1, 0.6, 9), (2, 2.0, 0.8, 9), (2, 9.0, 0.1, 9), (1, 9.0, 0.1, 9)]
+    arm = online_over_optimisation({"ppo": [run("r", points)]}, points=3)["arms"]["ppo"]
+    assert [point["gold"]["mean"] for point in arm["points"]] == pytest.approx([0.5, 0.7, 0.8])
