@@ -164,7 +164,7 @@ def test_a_subgroup_that_no_compared_item_is_of_is_named_as_empty(compared, refu
     states = {name: each["state"] for name, each in found["subgroups"]["sex"]["subgroups"].items()}
     assert states == {"f": "no other subgroup", "m": "empty subgroup"}
     assert "empty subgroup" in page
-    refused("compare", a, b, "--cases", given, "--by", "site", says="tells its site")
+    refused("compare", a, b, "--cases", given, "--by", "sex,site", says="tells its site")
 
 
 def test_folders_that_cannot_be_compared_are_refused(refused, cases, tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
 from vlmalign.clinical import derive, render_conversation, render_report, render_sentence
-from vlmalign.evaluation import CaseTruth, mark_report, score_conversation, score_report
+from vlmalign.evaluation import CaseTruth, balanced_accuracy, mark_report, score_conversation, score_report
 from vlmalign.evaluation.report_metrics import hidden_sentences
 
 IN_SCOPE = ("leukocyte", "crowding", "platelets")
@@ -173,3 +173,9 @@ def test_sentences_are_marked_by_what_is_to_be_said_of_them(logic, truth):
     known = {c: v for c, v in truth.answers.items() if c != "stain"}
     states = [span.state for span in mark_report(logic, text, known, HIDDEN)]
     assert states == ["right", "wrong", "unsupported", "plain", "unsupported", "unverified"]
+
+
+def test_what_was_never_asked_is_not_held_against_a_conversation(logic, truth, candidate):
+    found = score_conversation(logic, candidate("Pale."), truth, asked=["stain"])
+    assert found.truth == {"stain": "pale"} and found.predicted == {"stain": "pale"}
+    assert balanced_accuracy([found]).mean == 1.0

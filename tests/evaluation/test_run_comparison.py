@@ -67,3 +67,8 @@ def test_what_is_not_said_has_a_column_and_what_is_not_known_no_row():
 def test_categories_come_in_the_order_given():
     found = cross_table([("b", "a"), ("a", "b")], title="t", row_title="x", column_title="y", order=["b", "a"])
     assert (found.rows, found.columns, found.counts) == (["b", "a"], ["b", "a"], [[0, 1], [1, 0]])
+
+
+def test_a_concept_that_only_one_run_was_asked_is_not_compared_there():
+    pairs = pair_runs([item(0), item(1)], [item(0), item(1, said=None, true=None)])
+    assert compare_runs(pairs)["concepts"]["platelets"]["difference"]["n"] == 1

@@ -48,7 +48,7 @@ def compare(
         list[str] | None, typer.Option(help="a further metric of which less is better")
     ] = None,
     by: Annotated[
-        list[str] | None, typer.Option(help="subgroups: sex, age_band, site, laterality; default: those told")
+        list[str] | None, typer.Option(help="subgroups: sex,age_band,site,laterality; default: those told")
     ] = None,
     confidence: Annotated[
         list[Path] | None, typer.Option(help="judgements with A's confidence, then B's (`vlmalign elicit`)")

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_builders import HIDDEN_STATEMENTS
 from vlmalign.cli.clusters import read_groups
-from vlmalign.cli.given_truth import GivenCases, read_cases, score_against
-from vlmalign.clinical import Logic, load_logic
-from vlmalign.evaluation import mark_report
+from vlmalign.cli.given_truth import GivenCases, read_cases
+from vlmalign.cli.run_folders import (
+    Say,
+    check_attributes,
+    read_candidates,
+    read_judgements,
+    split_names,
+    subgroup_labels,
+)
+from vlmalign.clinical import load_logic
 from vlmalign.evaluation.calibration import CalibrationFigures, calibration_figures
 from vlmalign.evaluation.html_report import ExampleAnswer
-from vlmalign.evaluation.report_metrics import Span
 from vlmalign.evaluation.reward_report import small_png
 from vlmalign.evaluation.risk_coverage import RiskCoverage, risk_coverage
 from vlmalign.evaluation.run_comparison import changed, compare_runs, compare_subgroups
 from vlmalign.evaluation.run_comparison_report import ChangedExample
-from vlmalign.evaluation.run_items import PairedRuns, RunItem, items_of_judgements, items_of_scores, pair_runs
-from vlmalign.evaluation.subgroups import ATTRIBUTES, label_of
-from vlmalign.records import Candidate, Case, DataError, Judgement, RecordFolder
+from vlmalign.evaluation.run_items import PairedRuns, RunItem, pair_runs
+from vlmalign.records import Case, DataError, Judgement, RecordFolder
 from vlmalign.records.manifest import read_manifest
-
-Say = Callable[[RunItem], list[Span]]
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,6 @@ class Compared:
     examples: list[ChangedExample]
     reliability: dict[str, CalibrationFigures]
     risk: dict[str, RiskCoverage]
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One folder: its items, counts, and how to show what it says of an item."""
-
-    items: list[RunItem]
-    counts: dict[str, Any]
-    sha256: str
-    say: Say
 
 
 def named(names: str | None, *runs: Path) -> tuple[str, ...]:
@@ -97,7 +89,7 @@ def compare_folders(
         DataError: a folder that cannot be used, or two of different kinds.
         ValueError: options that do not fit, or runs over different items.
     """
-    kind = _kind(run_a, run_b)
+    kind, by = _kind(run_a, run_b), split_names(by)
     _check_options(kind, cases, by, confidence, margin)
     _check_groups(kind, cases, answered, groups)
     domain = load_logic(logic) if cases else None
@@ -105,10 +97,10 @@ def compare_folders(
     if kind == "candidate":
         assert given is not None and domain is not None
         scope = in_scope or [c for c in domain.order if c not in set(domain.derived_concepts)]
-        a, b = (_candidates(run, given, domain, scope, answered) for run in (run_a, run_b))
+        a, b = (read_candidates(run, given, domain, scope, answered) for run in (run_a, run_b))
     else:
-        known = None if given is None else {case.id: case.group_id for case in given.cases.values()}
-        a, b = (_judgements(run, read_groups(groups) if groups else known) for run in (run_a, run_b))
+        known = None if given is None else given.groups
+        a, b = (read_judgements(run, read_groups(groups) if groups else known) for run in (run_a, run_b))
     runs = pair_runs(a.items, b.items, common_only=common_only)
     results = compare_runs(
         runs, metric=metric, margin=margin, less_is_better=less_is_better, names=names, seed=seed
@@ -120,7 +112,7 @@ def compare_folders(
             "patient has several. Name the patients with --groups (cases, candidates or pairs) or --cases."
         )
     results["counts"] |= {"a": a.counts, "b": b.counts, "changed": len(changed(runs, main))}
-    labels, expected = ({}, {}) if given is None else _labels(given, by)
+    labels, expected = ({}, {}) if given is None else subgroup_labels(given.cases.values(), by)
     results["subgroups"] = compare_subgroups(runs, main, labels, expected, seed=seed)
     results["names"] = list(names)
     results["setup"] = {
@@ -163,9 +155,7 @@ def _check_options(
         raise ValueError("--cases is not given: candidates are scored against what is known of their cases")
     if by and not cases:
         raise ValueError("--by needs --cases, which tell the subgroups")
-    for attribute in by or ():
-        if attribute not in ATTRIBUTES:
-            raise ValueError(f"--by {attribute!r} is not known: choose from {', '.join(ATTRIBUTES)}")
+    check_attributes(by)
     if len(confidence) not in (0, 2):
         raise ValueError(f"--confidence is given {len(confidence)} times: give A's folder, then B's")
     if confidence and kind != "candidate":
@@ -179,54 +169,6 @@ def _check_groups(kind: str, cases: Sequence[Path], answered: Path | None, group
         raise ValueError("--groups is of judgements, and the groups of candidates are in --cases: drop it")
     if groups and cases:
         raise ValueError("--groups and --cases are both given: the cases tell the groups, drop --groups")
-
-
-def _candidates(
-    folder: Path, given: GivenCases, logic: Logic, scope: Sequence[str], answered: Path | None
-) -> _Run:
-    scored, counts = score_against(folder, given, logic, scope, answered)
-    opened = RecordFolder(folder, Candidate)
-    ids: dict[tuple[Hashable, ...], str] = {}
-    texts = {}
-    for candidate in opened:
-        task = "conversation" if candidate.extra.get("concepts") else "report"
-        ids[None, candidate.case_id, candidate.sampling.sample, task] = candidate.id
-        texts[candidate.id] = candidate
-
-    def say(item: RunItem) -> list[Span]:
-        candidate = texts[item.record]
-        if len(candidate.messages) > 1:
-            return [Span(f"{turn.role}: {turn.text}\n", "plain") for turn in candidate.messages]
-        return mark_report(logic, candidate.text, item.truth, HIDDEN_STATEMENTS)
-
-    return _Run(items_of_scores(scored, ids), dict(counts), opened.sha256, say)
-
-
-def _judgements(folder: Path, groups: Mapping[str, str] | None) -> _Run:
-    items, reasons = items_of_judgements(folder, groups)
-    opened = RecordFolder(folder, Judgement)
-    said = {judgement.id: judgement for judgement in opened}
-
-    def say(item: RunItem) -> list[Span]:
-        judgement = said[item.record]
-        told = [f"{judgement.criterion}: {item.category}"]
-        return [Span(text, "plain") for text in (*told, judgement.critique or judgement.invalid_reason) if text]
-
-    counts = {"judgements": len(items), "invalid": sum(reasons.values()), "invalid_reasons": reasons}
-    return _Run(items, counts, opened.sha256, say)
-
-
-def _labels(
-    given: GivenCases, by: Sequence[str] | None
-) -> tuple[dict[str, dict[str, str | None]], dict[str, list[str]]]:
-    """Attribute -> case -> subgroup, and the subgroups that the given cases know, compared or not."""
-    labels = {name: {c.id: label_of(c, name) for c in given.cases.values()} for name in by or ATTRIBUTES}
-    known = {name: sorted({v for v in found.values() if v is not None}) for name, found in labels.items()}
-    for name in by or ():
-        if not known[name]:
-            raise ValueError(f"--by {name}: no case of {given.names} tells its {name}")
-    kept = [name for name in labels if known[name]]
-    return {name: labels[name] for name in kept}, {name: known[name] for name in kept}
 
 
 def _reliability(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from vlmalign.cli.comparison_plan import PESSIMISM, POLICIES, compared
@@ -17,6 +16,7 @@ from vlmalign.evaluation.critique_gate import critique_agreement, critique_gate
 from vlmalign.evaluation.error_detection import error_auroc
 from vlmalign.evaluation.judged_pairs import JudgedPairs, read_judged_pairs
 from vlmalign.evaluation.kl_grid import common_grid, curve, differences
+from vlmalign.evaluation.online_runs import evaluations
 from vlmalign.evaluation.reward_accuracy import (
     PairAccuracy,
     pair_accuracy,
@@ -31,6 +31,8 @@ from vlmalign.rewards.calibration_file import cross_fit
 from vlmalign.rewards.calibration_items import read_pairs
 
 PACKAGES = ("vlmalign", "torch", "transformers")
+#: what is told of an online run's evaluations
+FOLLOWED = ("kl", "reward", "reward_se", "gold", "gold_se", "tokens", "cut")
 #: figures of a reward's own errors, in results.json
 STD_GAIN = {
     "auroc_margin": "auroc_margin",
@@ -148,7 +150,10 @@ def _calibrated(demo: Demo, name: str, place: str) -> dict[str, Any] | None:
 
 def _online(demo: Demo, seeds: Sequence[int]) -> dict[str, Any]:
     """Both arms on a common grid of KL, their difference, and every run's own evaluations."""
-    runs = {arm: [evaluations(demo.root / "ppo" / arm / f"seed-{seed}") for seed in seeds] for arm in PESSIMISM}
+    runs = {
+        arm: [evaluations(demo.root / "ppo" / arm / f"seed-{seed}", FOLLOWED) for seed in seeds]
+        for arm in PESSIMISM
+    }
     grid = common_grid(runs)
     apart = differences(runs["pessimistic"], runs["plain"], grid)
     return {
@@ -157,14 +162,3 @@ def _online(demo: Demo, seeds: Sequence[int]) -> dict[str, Any]:
         "seeds": list(seeds),
         "runs": runs,
     }
-
-
-def evaluations(run: Path) -> list[dict[str, Any]]:
-    """What an online run was on the held-out slides, round by round."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    names = ("kl", "reward", "reward_se", "gold", "gold_se", "tokens", "cut")
-    return [
-        {"round": line["step"], **{name: line.get(f"eval_{name}") for name in names}}
-        for line in lines
-        if "eval_reward" in line
-    ]

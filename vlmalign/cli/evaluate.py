@@ -16,11 +16,13 @@ from vlmalign.cli.evaluate_checklist import evaluate_checklist
 from vlmalign.cli.evaluate_critiques import evaluate_critiques
 from vlmalign.cli.evaluate_judge import evaluate_injections, evaluate_judge
 from vlmalign.cli.evaluate_lint import evaluate_lint
+from vlmalign.cli.evaluate_over_optimisation import evaluate_over_optimisation
 from vlmalign.cli.evaluate_power import evaluate_power
 from vlmalign.cli.evaluate_prompts import evaluate_prompts
 from vlmalign.cli.evaluate_reward import evaluate_reward
 from vlmalign.cli.evaluate_seeds import evaluate_seeds
 from vlmalign.cli.evaluate_shortcuts import evaluate_shortcuts
+from vlmalign.cli.evaluate_tax import evaluate_tax
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate answers and arms; every figure with n and an interval.")
 
@@ -138,9 +140,11 @@ app.command("prompts")(evaluate_prompts)
 app.command("reward")(evaluate_reward)
 app.command("critique-gate")(evaluate_critiques)
 app.command("best-of-n")(evaluate_best_of_n)
+app.command("over-optimisation")(evaluate_over_optimisation)
 app.command("shortcuts")(evaluate_shortcuts)
 app.command("judge")(evaluate_judge)
 app.command("injections")(evaluate_injections)
+app.command("tax")(evaluate_tax)
 
 
 def _give(results: dict[str, Any], path: Path | None) -> None:

@@ -96,7 +96,7 @@ def _items(folder: Path, given: Any, domain: Any) -> list[tuple[str, str, dict[s
 
     kind = read_manifest(folder).kind
     if kind == "judgement":
-        groups = None if given is None else {case.id: case.group_id for case in given.cases.values()}
+        groups = None if given is None else given.groups
         judged, _ = items_of_judgements(folder, groups)
         return [(item.case_id, item.group, dict(item.values)) for item in judged]
     if kind != "candidate":

@@ -41,6 +41,11 @@ class GivenCases:
         return frozenset(finding.expert for findings in known for finding in findings)
 
     @property
+    def groups(self) -> dict[str, str]:
+        """The group of each case, by case id."""
+        return {case.id: case.group_id for case in self.cases.values()}
+
+    @property
     def names(self) -> str:
         """The folders, for messages."""
         return ", ".join(map(str, self.folders))

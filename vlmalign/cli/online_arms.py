@@ -10,6 +10,7 @@ from typing import Any
 
 from vlmalign.cli.demo_plan import LOGIC, Demo, answer_step
 from vlmalign.cli.pipeline import Step
+from vlmalign.evaluation.online_runs import evaluations
 from vlmalign.records.suggestions import unknown
 
 ALGORITHMS = ("dpo", "ppo", "grpo")
@@ -99,7 +100,6 @@ def followed(roots: Sequence[Path], arms: Sequence[str]) -> dict[str, Any]:
 
 def _followed(run: Path) -> dict[str, Any]:
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     names = ("reward", "reward_se", "gold", "gold_se", "kl", "kl_se", "tokens", "cut", "reward_valid")
     return {
         "reward": summary["reward"],
@@ -108,9 +108,5 @@ def _followed(run: Path) -> dict[str, Any]:
         "stopped": summary["stopped"],
         "answers": summary["answers"],
         "invalid": summary["invalid"],
-        "evaluations": [
-            {"round": line["step"], **{name: line.get(f"eval_{name}") for name in names}}
-            for line in lines
-            if "eval_reward" in line
-        ],
+        "evaluations": evaluations(run, names),
     }

@@ -99,3 +99,54 @@ def kl_grid_plot(
         panels[1].legend()
         canvas.tight_layout()
         return figure_bytes(canvas, image_format)
+
+
+def pooled_over_kl_plot(
+    arms: Mapping[str, Mapping[str, Any]], *, dark: bool = False, image_format: ImageFormat = "svg"
+) -> bytes:
+    """One panel per arm: gold (left axis) and proxy (right axis, dashed) over KL, seeds pooled, each seed thin.
+
+    Args:
+        arms: name -> what `arm_over_kl` gives.
+        dark: for a dark page.
+        image_format: svg or png.
+    """
+    with figure_style(dark):
+        canvas, panels = panel_grid(len(arms), columns=2, size=(5.4, 3.5))
+        for axes, (name, arm) in zip(panels, arms.items(), strict=True):
+            right = axes.twinx()
+            grid = [point["kl"] for point in arm["points"]]
+            for side, label, colour, line in ((axes, "gold", BLUE, "-"), (right, "proxy", VERMILION, "--")):
+                drawn = hue(colour, dark)
+                for run in arm["runs"] if len(arm["runs"]) > 1 else ():
+                    _thin(side, grid, run["on_grid"][label], drawn, line)
+                _band(side, arm["points"], label, drawn, line)
+                side.set_ylabel({"gold": "gold", "proxy": "proxy, maximised"}[label], color=drawn)
+                side.tick_params(axis="y", colors=drawn)
+            if arm["peak"] is not None:
+                place = (arm["peak"]["kl"], arm["peak"]["gold"]["mean"])
+                axes.plot(*place, "o", ms=11, mfc="none", mec=hue(BLUE, dark), mew=1.6)
+            right.spines["right"].set_visible(True)
+            axes.set_title(f"{name.replace('_', ' ')}: {arm['verdict']}")
+            axes.set_xlabel("KL from the start (nats per answer)")
+            axes.grid(axis="y")
+        canvas.tight_layout()
+        return figure_bytes(canvas, image_format)
+
+
+def _thin(axes: Axes, grid: Sequence[float], values: Sequence[float | None], colour: str, line: str) -> None:
+    known = [(kl, value) for kl, value in zip(grid, values, strict=True) if value is not None]
+    axes.plot([kl for kl, _ in known], [value for _, value in known], line, color=colour, lw=0.8, alpha=0.4)
+
+
+def _band(axes: Axes, points: Sequence[Mapping[str, Any]], name: str, colour: str, line: str) -> None:
+    known = [(point["kl"], point[name]) for point in points if point[name]["mean"] is not None]
+    if not known:
+        axes.annotate("not known", (0.02, 0.04), xycoords="axes fraction", fontsize=8.5, color=colour)
+        return
+    xs, means = [kl for kl, _ in known], [each["mean"] for _, each in known]
+    axes.plot(xs, means, line, color=colour, marker="o", ms=3.5, lw=1.8)
+    banded = [(kl, each["low"], each["high"]) for kl, each in known if each["low"] is not None]
+    if banded:
+        kls, lows, highs = zip(*banded, strict=True)
+        axes.fill_between(kls, lows, highs, color=colour, alpha=0.17 if name == "gold" else 0.07, lw=0)

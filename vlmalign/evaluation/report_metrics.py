@@ -97,7 +97,7 @@ def score_conversation(
     """Score a conversation in which each assistant turn answers one question.
 
     An answer that cannot be read is wrong (and counted in `unparsed_answers`), as is a question that was never
-    reached. Questions of which the truth is not known are left out.
+    reached. Questions of which the truth is not known are left out, and so is what was never asked.
 
     Args:
         logic: the domain; its parser reads each answer.
@@ -136,7 +136,7 @@ def score_conversation(
         "conversation",
         metrics,
         predicted,
-        dict(truth.known),
+        {concept: value for concept, value in truth.known.items() if concept in asked},
         candidate.sampling.sample,
         truth.seed,
     )

@@ -126,11 +126,12 @@ def compare_values(pairs: Pairs, metric: str, less: Collection[str], seed: int =
 
 
 def compare_concepts(pairs: Pairs, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Whether each known concept is answered rightly, compared as a metric of its own; not said is wrong."""
-    names = dict.fromkeys(concept for a, _ in pairs for concept in a.truth)
+    """Whether each concept that both were to answer is right, as a metric of its own; not said is wrong."""
+    names = dict.fromkeys(concept for a, b in pairs for concept in a.truth if concept in b.truth)
     found = {}
     for concept in names:
-        having = [(_right(a, concept), _right(b, concept)) for a, b in pairs if concept in a.truth]
+        known = [(a, b) for a, b in pairs if concept in a.truth and concept in b.truth]
+        having = [(_right(a, concept), _right(b, concept)) for a, b in known]
         found[concept] = compare_values(having, concept, (), seed)
     return found
 
