@@ -14,8 +14,10 @@ from vlmalign.evaluation.report_view import Row, Table, cell_of, flat_rows, meth
 from vlmalign.records.writing import put
 
 KINDS = {"over-optimised": "harm", "gold falls": "harm", "gold rises": "benefit"}
-CURVE = "Thick: mean over seeds, with 95% intervals, of each KL by itself; thin: each seed; circle: the peak of "
-"mean gold."
+CURVE = (
+    "Thick: mean over seeds, with 95% intervals, of each KL by itself; thin: each seed; circle: the peak of "
+    "mean gold."
+)
 CHANGES = {
     "gold_gain": ("gold, from the start", "to the end of the grid"),
     "fall": ("gold, from its peak", "the peak of the same runs: falls are found too easily"),
