@@ -31,6 +31,8 @@ ASPECTS: Mapping[str, frozenset[str]] = {
     "flip": frozenset({"finding", "kind", "quality", "diagnosis", "action"}),
     **{kind: frozenset({kind}) for kind in ("laterality", "severity", "number", "stage")},
 }
+#: the side or severity of something that is absent would be another corruption: a finding that is not there
+OF_WHAT_IS_THERE: frozenset[CorruptionKind] = frozenset({"laterality", "severity"})
 Outcome = Literal["not_applicable", "not_readable"]
 
 
@@ -84,7 +86,8 @@ def corrupt(
 
     `flip` changes the value of a finding, kind, quality, diagnosis or action; `laterality`, `severity` and
     `stage` that of a concept of this aspect; `number` that of a concept of this aspect, or a number that is said,
-    into one of another band; `add` states a concept wrongly that the answer leaves out and whose value is known;
+    into one of another band; a side or severity only into one that could stand beside the other findings, never
+    that of something absent; `add` states a concept wrongly that the answer leaves out and whose value is known;
     `drop` cuts the sentence of a concept; `contradict` says another value after the true one, in a later turn
     where there is one. `add` and `drop` are for reports: a turn of a conversation owes its own answer.
 
@@ -172,6 +175,8 @@ class _Work:
             values = self._shuffled([v for v in self.logic.concepts[concept].values if v != before], concept)
             # the other side rather than "no side to name": what could stand beside the other findings comes first
             values.sort(key=lambda value: not self._possible(definite, concept, value))
+            if self.kind in OF_WHAT_IS_THERE and concept not in self.logic.derived_concepts:
+                values = [value for value in values if self._possible(definite, concept, value)]
             if self.kind == "number" and concept in statement.numbers:  # a number rather than a word like `none`
                 values.sort(key=lambda value: self._number(concept, value) is None)
             for after in values:

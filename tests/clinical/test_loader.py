@@ -31,7 +31,7 @@ def test_smear_concepts_and_order_are_as_agreed(smear):
         "impression": ["thick_area", "leukocyte_field", "red_cell_field", "platelet_field"],
     }
     assert smear.order == tuple(smear.concepts)
-    assert set(smear.unsupported) == {"comparison", "history"}
+    assert set(smear.unsupported) == {"comparison", "history", "estimate"}
     assert smear.derived_concepts == ("impression",)
 
 

@@ -43,6 +43,13 @@ def test_low_platelets_need_ten_fields(slide):
     assert ten.answers["platelet_estimate"] == "low" and ten.answers["advice"] == "confirm"
 
 
+@pytest.mark.parametrize("sentence", ["Platelets are low.", "There is thrombocytopenia.", "Adequate platelets."])
+def test_one_field_supports_no_estimate_of_platelets(slide, sentence):
+    field = parse_text(load_logic("peripheral_smear"), sentence)
+    assert not field.answers and [u.kind for u in field.unsupported] == ["estimate"]
+    assert "platelet_estimate" in parse_text(slide, sentence).answers
+
+
 def test_the_factor_of_the_laboratory_decides_what_is_low():
     findings = counts([8, 9] * 5)  # mean 8.5: 127,500 by a factor of 15,000, 170,000 by 20,000
     by_factor = {

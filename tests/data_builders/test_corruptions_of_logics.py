@@ -53,6 +53,19 @@ def test_every_kind_that_a_logic_allows_is_made_and_changes_one_answer(name):
     assert made == possible
 
 
+def test_no_side_or_size_is_given_to_what_is_absent():
+    logic = load_logic("chest_xray")
+    absent = {"pleural_effusion": "absent", "effusion_side": "not_applicable", "effusion_size": "not_applicable"}
+    said = (assistant(render_report(logic, absent, seed=0)),)
+    for seed in range(4):
+        for kind in ("laterality", "severity"):
+            assert corrupt(logic, ASK, said, kind, seed=seed) == "not_applicable"
+    there = {"pleural_effusion": "present", "effusion_side": "left", "effusion_size": "small"}
+    said = (assistant(render_report(logic, there, seed=0)),)
+    sides = {corrupt(logic, ASK, said, "laterality", seed=seed).after for seed in range(8)}
+    assert sides == {"right", "both"}
+
+
 @pytest.mark.parametrize("name", list_logics())
 def test_every_logic_has_steps_whose_breaking_leaves_no_valid_path(name):
     logic = load_logic(name)

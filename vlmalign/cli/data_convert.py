@@ -42,7 +42,9 @@ def convert(
         Bad, typer.Option(help="rows or records that cannot be converted: an error, or listed")
     ] = "refuse",
     dataset: Annotated[str | None, typer.Option(help="llama-factory: the entry of dataset_info.json")] = None,
-    data_use: Annotated[DataUse, typer.Option(help="where the data that is read may be sent")] = "open",
+    data_use: Annotated[
+        DataUse, typer.Option(help="where the data that is read may be sent; rows do not tell their licence")
+    ] = "local_only",
     carry: Annotated[
         bool,
         typer.Option("--carry", help="put what the format cannot hold in a column `vlmalign`, to be read back"),

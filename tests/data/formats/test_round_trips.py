@@ -18,7 +18,7 @@ from vlmalign.records import (
     read_records,
     user,
 )
-from vlmalign.records.manifest import KINDS
+from vlmalign.records.manifest import KINDS, read_manifest
 from vlmalign.records.validation import validate_folder
 
 _spec = importlib.util.spec_from_file_location("format_rows", Path(__file__).with_name("rows.py"))
@@ -177,3 +177,8 @@ def test_written_parquet_is_read_by_the_datasets_library_with_decoded_images(des
         )
         image = table[0][field]
         assert (image[0] if isinstance(image, list) else image).size == (8, 8)
+
+
+def test_rows_of_unknown_licence_may_not_be_sent_anywhere_until_it_is_said(desk):
+    assert read_manifest(desk.read("llava", rows.LLAVA)).data_use == "local_only"
+    assert read_manifest(desk.read("llava", rows.LLAVA, out="said", data_use="open")).data_use == "open"

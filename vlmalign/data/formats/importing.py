@@ -42,7 +42,7 @@ class ImportOptions:
         drop: fields of the rows that are not kept, e.g. names and identifiers.
         on_bad: what becomes of a row that breaks a rule: an error, or it is left out and listed.
         dataset: entry of `dataset_info.json`, where there are several.
-        data_use: where the data may be sent.
+        data_use: where the data may be sent; rows do not tell their licence, so nowhere until it is said.
     """
 
     images: Path | None = None
@@ -52,7 +52,7 @@ class ImportOptions:
     drop: tuple[str, ...] = ()
     on_bad: Literal["refuse", "skip"] = "refuse"
     dataset: str | None = None
-    data_use: DataUse = "open"
+    data_use: DataUse = "local_only"
 
     def __post_init__(self) -> None:
         if (self.group is None) != (self.key is None):
