@@ -558,8 +558,9 @@ def test_control_c_says_that_the_same_command_continues(tmp_path, vlmalign):
             process.wait(timeout=3)
             break
     err = process.stderr.read()
-    assert process.returncode == 130
-    assert "the same command continues" in err and "Traceback" not in err
+    assert process.returncode == 130 and "stopped; the same command continues" in err
+    # an interrupt that falls into one of Python's own callbacks is reported by Python, and dropped
+    assert err.count("Traceback") == err.count("Exception ignored in")
 
 
 def test_a_demo_with_corrected_data_starts_in_the_same_folder(refused, tmp_path, monkeypatch):

@@ -82,8 +82,9 @@ def compare_prompts(
             between prompts, or are (or have their group) on both sides of validation and test.
 
     Example:
-        >>> rows = [PromptRow("vqa", m, "p", "test", str(k), str(k), float(m == "a")) for m in "ab" for k in
-        range(9)]
+        >>> rows = [
+        ...     PromptRow("vqa", m, "p", "test", str(k), str(k), float(m == "a")) for m in "ab" for k in range(9)
+        ... ]
         >>> compare_prompts(rows)["tested"]["win"]
         1
     """
