@@ -12,6 +12,7 @@ import string
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ from vlmalign.cli.failures import disk_is_full, name_full_disk
 from vlmalign.records.suggestions import SettingsError, explain, unknown
 
 STAGES: dict[str, Callable[..., Any]] = {}
+#: modules of this package that define stages
+DEFINED_IN = (
+    "best_of_n", "build", "build_consultations", "build_curriculum", "build_judge", "build_judged",
+    "build_symbolic", "calibrate", "chexalign", "consult", "data_convert", "data_filters", "data_merge", "elicit",
+    "evaluate", "experts", "generate", "reader_study_stage", "reward_comparison", "score", "source", "train",
+)  # fmt: skip
 IN_SHARDS: set[str] = set()  # stages that go unit by unit, so that each of n processes can do a part
 
 
@@ -183,31 +190,9 @@ def run_recipe_stage(stage: str, config: Mapping[str, Any], *, name: str) -> Any
 
 
 def load_stages() -> None:
-    """Import the modules that define stages."""
-    from vlmalign.cli import (  # noqa: F401
-        best_of_n,
-        build,
-        build_consultations,
-        build_curriculum,
-        build_judge,
-        build_judged,
-        build_symbolic,
-        calibrate,
-        chexalign,
-        consult,
-        data_convert,
-        data_filters,
-        data_merge,
-        elicit,
-        evaluate,
-        experts,
-        generate,
-        reader_study_stage,
-        reward_comparison,
-        score,
-        source,
-        train,
-    )
+    """Import the modules that define stages; they stand above this one, which knows them by name only."""
+    for name in DEFINED_IN:
+        import_module(f"vlmalign.cli.{name}")
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
