@@ -65,8 +65,10 @@ def design_study(
 ) -> Path:
     """Write a study folder; see `vlmalign.reader_study.study` for what is in it.
 
-    Cases, order and sides depend on the inputs and `plan.seed` alone. The names in the public part also depend on
-    a secret, which is drawn once and kept in the key: give it again to write the same bytes elsewhere.
+    Cases and their order depend on the inputs and `plan.seed` alone. Which text stands on which side, which of
+    several comparisons a reader gets, and the names in the public part also depend on a secret, which is drawn
+    once and kept in the key: give it again to write the same bytes elsewhere. Without it nobody can work out the
+    sides.
 
     Args:
         plan: the settings.
@@ -79,7 +81,7 @@ def design_study(
         earlier: earlier studies; their cases are not read for another purpose.
         trained_on: record folders that models learnt from; not read for evaluation.
         leave_out_used: leave such cases out instead of refusing.
-        secret: of the names; default drawn, or that of the folder that is there.
+        secret: of sides and names; default drawn, or that of the folder that is there.
         overwrite: replace a study of other settings.
 
     Returns:
@@ -184,8 +186,10 @@ def _key(plan: StudyPlan, inputs: Inputs, chosen: Sequence[Material], secret: st
     if inputs.arms == SIDES or not plan.guesses:
         target = ""
     alone = plan.texts_per_item == 1
-    guessable = [i for i, names in enumerate(asked) if target and (alone or target in names)]
-    per_reader = allocate(plan, len(chosen), len(asked), guessable)
+    guessable = {
+        i: int(names[0] != target) for i, names in enumerate(asked) if target and (alone or target in names)
+    }
+    per_reader = allocate(plan, len(chosen), len(asked), guessable, secret)
     texts: dict[str, KeyText] = {}
     items: dict[str, KeyItem] = {}
     readings: dict[str, KeyReading] = {}

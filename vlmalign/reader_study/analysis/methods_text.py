@@ -79,8 +79,10 @@ def _listed(items: Sequence[str]) -> str:
 
 def _blinding(d: Mapping[str, Any]) -> str:
     told = (
-        f"Order of the cases and sides were randomised (seed {d['seed']}), sides balanced within each reader and "
-        "comparison. Readers saw no name of an arm. Which text is whose was kept in a key whose SHA-256 stands in "
+        f"The order of the cases was randomised (seed {d['seed']}), and so were the sides, from a secret of the "
+        "study "
+        "that readers did not have, balanced within each reader and comparison. Readers saw no name of an arm. "
+        "Which text is whose was kept in a key whose SHA-256 stands in "
         f"the study's public part since its design ({d['key_sha256']}); the key used here has this hash."
     )
     if d["guesses"]:
