@@ -204,6 +204,23 @@ def test_fewer_than_thirty_repeats_are_told_with_their_number():
     assert "nothing is known" in within_readers(said(first), "nominal").sentence
 
 
+def test_intervals_of_agreement_draw_patients_whole():
+    rng = np.random.default_rng(2)
+    table = {"a": rng.integers(1, 6, 12).tolist()}
+    table["b"] = [v if rng.random() < 0.6 else 6 - v for v in table["a"]]
+    once = said(table)
+    many = [Said(s.reader, (s.unit, k), s.case, s.value) for s in once for k in range(6)]  # six cases a patient
+    for plain, wide in zip(
+        between_readers(once, "ordinal").figures, between_readers(many, "ordinal").figures, strict=True
+    ):
+        assert wide.n == 6 * plain.n and wide.clusters == plain.clusters == 12
+        assert (wide.low, wide.high) == pytest.approx((plain.low, plain.high), abs=0.08)
+    again = [
+        Said("a", s.unit, s.case, 6 - s.value if s.value == 5 else s.value, True) for s in many if s.reader == "a"
+    ]
+    assert {figure.clusters for figure in within_readers([*many, *again], "ordinal").figures} == {12}
+
+
 QUALITY = {"sft_zebra": 0.0, "dpo_quagga": 1.5}
 
 

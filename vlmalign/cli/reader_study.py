@@ -247,6 +247,12 @@ def import_(
     for name, readings in found.missing.items():
         shown = ", ".join(readings[:5]) + (" ..." if len(readings) > 5 else "")
         errors.print(f"missing of {name}: {len(readings)} readings ({shown}; all in report.json)", markup=False)
+    for name, partial in found.incomplete.items():
+        shown = ", ".join(f"{reading}: {' '.join(asked)}" for reading, asked in list(partial.items())[:3])
+        more = " ..." if len(partial) > 3 else ""
+        errors.print(
+            f"in part of {name}: {len(partial)} readings ({shown}{more}; all in report.json)", markup=False
+        )
     if found.absent:
         errors.print(f"no file of: {', '.join(found.absent)}", markup=False)
     for problem in found.problems:

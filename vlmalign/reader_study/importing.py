@@ -58,8 +58,10 @@ def import_answers(
     """
     if rating_gap < 0:
         raise ValueError(f"rating_gap is {rating_gap}: expected 0 or more points, e.g. 0.5")
-    found = collect(study, files, key=key, on_bad=on_bad)
     out = Path(out)
+    if out.resolve() == Path(study).resolve() or Path(study).resolve() in out.resolve().parents:
+        raise ValueError(f"{out} lies within the study folder, part of which readers see: choose another --out")
+    found = collect(study, files, key=key, on_bad=on_bad)
     cases = RecordFolder(Path(study) / PRIVATE / CASES, Case)
     config = {
         "builder": BUILDER,
@@ -188,6 +190,7 @@ def _write_lists(out: Path, found: Collected) -> None:
         "purpose": found.key.purpose,
         "counts": dict(sorted(found.counts.items())),
         "missing": found.missing,
+        "incomplete": found.incomplete,
         "readers_without_a_file": found.absent,
         "design_counts": found.key.counts,
     }

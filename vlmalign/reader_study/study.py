@@ -58,8 +58,11 @@ class ReaderForm(Part):
 
     @property
     def version(self) -> str:
-        """Hash of what the reader sees: answers to another version are refused."""
-        return config_hash(self.model_dump(mode="json"))[:16]
+        """Hash of what the reader sees: answers to another version are refused.
+
+        The letter keeps spreadsheets from reading it as a number.
+        """
+        return "v" + config_hash(self.model_dump(mode="json"))[:16]
 
 
 class PublicStudy(Part):

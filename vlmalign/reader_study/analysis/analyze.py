@@ -36,7 +36,7 @@ def analyze(found: Collected, *, estimand: Estimand | None = None, seed: int = 0
     Raises:
         ValueError: intervals for new readers of a study that one reader answered.
     """
-    readers = sorted({row.reader for row in found.rows if row.answer is not None})
+    readers = sorted({row.reader for row in found.rows if row.answered})
     if estimand == "new readers" and len(readers) < 2:
         raise ValueError(
             f"the estimand is new readers, but {len(readers)} reader answered, who says nothing of others: "
@@ -108,6 +108,7 @@ def _design(found: Collected, readers: list[str]) -> dict[str, Any]:
 def _counts(found: Collected) -> dict[str, Any]:
     return {
         **dict(sorted(found.counts.items())),
+        "incomplete_by_reader": {name: len(readings) for name, readings in found.incomplete.items()},
         "missing_by_reader": {name: len(readings) for name, readings in found.missing.items()},
         "readers_without_a_file": found.absent,
     }

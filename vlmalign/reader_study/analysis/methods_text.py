@@ -137,13 +137,16 @@ def _analysis(r: Mapping[str, Any]) -> str:
     told += "Agreement between readers is Cohen's kappa of two or Fleiss' of more, and Krippendorff's alpha"
     if r["design"]["repeats"]:
         told += f"; within readers, of repeats, kappa being read from {KAPPA_NEEDS} repeats on"
-    told += "; both with percentile bootstrap intervals over what was rated. "
+    told += (
+        "; both with percentile bootstrap intervals that draw cases whole, all texts and readers of one together. "
+    )
     return told + f"Software: {', '.join(f'{name} {version}' for name, version in r['versions'].items())}."
 
 
 def _exclusions(r: Mapping[str, Any]) -> str:
     c = r["counts"]
     told = f"Of {count(c['readings'], 'reading')} of readers who handed in, {c.get('answered', 0):,} were answered"
+    told += f" ({c['incomplete']:,} of them in part)" if c.get("incomplete") else ""
     told += f" and {c.get('missing', 0):,} not" if c.get("missing") else ""
     told += "; unanswered questions are excluded and counted, never taken for a tie or a zero. "
     if c["readers_without_a_file"]:

@@ -113,10 +113,12 @@ def between_readers(said: Sequence[Said], level: Level, *, seed: int = 0) -> Bet
         told = f"{len(readers)} reader answered: agreement between readers needs two."
         return BetweenReaders(readers, 0, same, (), told)
     rows = [[values.get(reader) for reader in readers] for values in by_unit.values()]
-    kappa = cohen_kappa(rows, seed=seed) if len(readers) == 2 else fleiss_kappa(rows, seed=seed)
+    cases = [case_of[unit] for unit in by_unit]
+    of_all = cohen_kappa if len(readers) == 2 else fleiss_kappa
+    kappa = of_all(rows, clusters=cases, seed=seed)
     if not kappa.n:
         kappa = replace(kappa, reason=f"nothing was answered by all {len(readers)} readers")
-    figures = (krippendorff_alpha(rows, level, seed=seed), kappa)
+    figures = (krippendorff_alpha(rows, level, clusters=cases, seed=seed), kappa)
     told = f"{len(readers)} readers, {len(shared)} units with two or more answers"
     told += f"; two readers say the same in {_share(same)}; {_told(figures)}."
     return BetweenReaders(readers, len(shared), same, figures, told)
@@ -153,7 +155,10 @@ def within_readers(said: Sequence[Said], level: Level, *, seed: int = 0) -> With
         )
     if not any(one.repeat for one in said):
         return WithinReaders(0, 0, 0, same, {}, (), "No case was read twice: nothing is known of it.")
-    figures = (krippendorff_alpha(rows, level, seed=seed), cohen_kappa(rows, seed=seed)) if rows else ()
+    figures: tuple[Agreement, ...] = ()
+    if rows:
+        alpha = krippendorff_alpha(rows, level, clusters=cases, seed=seed)
+        figures = (alpha, cohen_kappa(rows, clusters=cases, seed=seed))
     readings = len(set(zip(who, cases, strict=True)))
     told = f"{len(rows)} answers given again in {readings} readings; the same again in {_share(same)}"
     if readings < KAPPA_NEEDS:
