@@ -90,6 +90,16 @@ def test_cases_read_by_one_reader_each_are_clustered_by_reader():
     assert found.components is None and "3 groups" in found.new_readers.method
 
 
+def test_a_lower_level_gives_a_narrower_interval_in_every_design():
+    for values, readers, cases in (
+        crossed([[1, 0, 1, 1], [0, 1, 1, 1]]),
+        ([1, 1, 0, 0, 0, 1], list("aabbcc"), range(6)),
+    ):
+        wide, narrow = (reader_figure(values, readers, cases, level=level) for level in (0.95, 0.5))
+        for name in ("new_readers", "these_readers"):
+            assert getattr(wide, name).low < getattr(narrow, name).low < getattr(narrow, name).high
+
+
 def test_bad_values_are_refused_by_name():
     with pytest.raises(ValueError, match=r"reader 'r' has 3.0 on case 'c', outside \[0, 1\]"):
         reader_figure([3.0], ["r"], ["c"])

@@ -140,6 +140,7 @@ def test_readers_guess_the_human_arm_at_the_end(design):
         ({"readers_per_case": 3}, "readers_per_case is 3 but there are 2 readers"),
         ({"readers": ("Anna", "anna")}, "a name twice"),
         ({"select": "stratified"}, "go together"),
+        ({"select": "listed", "n_cases": 3}, "n_cases is 3 but select is 'listed'"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(given, says):

@@ -340,3 +340,42 @@ def test_a_comment_in_a_table_is_kept_where_nothing_else_was_filled_in(design, t
     found = collect(study, [tmp_path / "filled.csv"])
     assert [r.answer.comment for r in found.rows if r.answer] == ["", "no film"]
     assert found.counts["answered"] == 1 and found.counts["missing"] == 5
+
+
+def test_the_private_part_may_be_kept_elsewhere_as_a_whole(design, prefer, tmp_path):
+    study = design()
+    file = prefer(tmp_path / "a.json", study, "anna")
+    (study / "private").rename(tmp_path / "safe")
+    with pytest.raises(DataError, match="--key"):
+        import_answers(study, [file], tmp_path / "out")
+    with pytest.raises(DataError, match="Put the key back for the design"):
+        design("later", earlier=[study], purpose="training")
+    import_answers(study, [file], tmp_path / "out", key=tmp_path / "safe" / "key.json")
+    assert len(read_records(tmp_path / "out/preferences", Preference)) == 6
+    (tmp_path / "safe" / "cases").rename(tmp_path / "lost")
+    with pytest.raises(DataError, match="cases are missing"):
+        import_answers(study, [file], tmp_path / "again", key=tmp_path / "safe" / "key.json")
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("preference", True, "True is no number"),
+        ("preference", 0, "expected 1 to 3"),
+        ("ratings", {"correctness": [True, 2]}, "True is no number"),
+        ("ratings", {"correctness": [2]}, "has 1 values"),
+        ("ratings", {"brevity": [2, 3]}, "rating 'brevity'"),
+        ("errors", [[1], [0]], "other sentences than those shown"),
+        ("seconds", float("inf"), "finite"),
+        ("guess", "yes", "guess is 'yes', expected left"),
+    ],
+)
+def test_an_answer_that_the_form_cannot_give_is_refused_by_name(design, prefer, tmp_path, field, value, says):
+    study = design(criteria=("correctness",), mark_errors=True)
+    file = prefer(tmp_path / "a.json", study, "anna")
+    raw = json.loads(file.read_text())
+    raw["answers"][0][field] = value
+    file.write_text(json.dumps(raw))
+    with pytest.raises(DataError, match=says):
+        import_answers(study, [file], tmp_path / "out")

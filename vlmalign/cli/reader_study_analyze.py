@@ -60,6 +60,7 @@ def _difference(one: dict[str, object]) -> str:
     assert isinstance(figure, dict)
     told = f"{one['criterion']}, {one['arm']} less {one['against']}: "
     if figure["mean"] is None:
-        return f"{told}nothing to compare ({figure['excluded']} not rated)"
+        lacking = f"{figure['excluded']} of them not rated" if figure["excluded"] else "no case was read in both"
+        return f"{told}nothing to compare ({lacking})"
     interval = "no interval" if figure["low"] is None else f"{figure['low']:+.2f} to {figure['high']:+.2f}"
     return f"{told}{figure['mean']:+.2f} ({interval}, {figure['estimand']}, n {figure['n']})"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from vlmalign.reader_study.answer_columns import FORMAT, answer_columns, sides
 from vlmalign.reader_study.study import PublicStudy, Questions, Reading
@@ -35,6 +35,18 @@ class Answer(Part):
     visits: int | None = Field(None, ge=0)
     first_shown: str | None = None
     answered: str | None = Field(None, description="when the last question was answered, by the reader's clock")
+
+    @field_validator("preference", "ratings", "errors", mode="before")
+    @classmethod
+    def _no_truth_values(cls, value: Any) -> Any:
+        """True is no 1: a file that says so was not saved by the form."""
+        found = list(value.values()) if isinstance(value, dict) else [value]
+        while found:
+            one = found.pop()
+            if isinstance(one, bool):
+                raise ValueError(f"{one} is no number: expected e.g. 1")
+            found += one if isinstance(one, (list, tuple)) else ()
+        return value
 
     @property
     def empty(self) -> bool:

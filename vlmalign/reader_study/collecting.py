@@ -103,7 +103,7 @@ def collect(
     used = {name: _one_of(given, problems, counts) for name, given in by_reading.items()}
     if problems and on_bad == "refuse":
         raise DataError(
-            f"{len(problems)} faults in readers' files: {_told(problems)}",
+            f"{len(problems)} fault{'s' * (len(problems) != 1)} in readers' files: {_told(problems)}",
             "Correct them, or pass --on-bad skip to set these answers aside in unused.jsonl.",
         )
     if all(answer.empty for answer in used.values()):

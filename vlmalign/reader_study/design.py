@@ -147,7 +147,7 @@ def _present(out: Path) -> Key | None:
         return None
     if not (out / PUBLIC / STUDY_FILE).is_file():
         raise DataError("the folder is not empty and holds no study", "Choose another --out.", file=out)
-    return read_key(out)
+    return read_key(out, remedy="Put the key back to design this study again, or choose another --out.")
 
 
 def _choose(

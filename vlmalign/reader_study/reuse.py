@@ -37,7 +37,7 @@ def reused(
     """
     seen: dict[tuple[str, str], str] = {}
     for study in earlier:
-        key = read_key(study)
+        key = read_key(study, remedy="Put the key back for the design: it says which cases the study read.")
         if key.purpose != OTHER[purpose]:
             continue
         for item in key.items.values():

@@ -178,19 +178,22 @@ def read_public(study: str | Path) -> PublicStudy:
     return _read(file, PublicStudy, "Name a folder that `vlmalign reader-study design` wrote.")
 
 
-def read_key(study: str | Path, key: str | Path | None = None) -> Key:
+def read_key(
+    study: str | Path, key: str | Path | None = None, remedy: str = "Give the key's place with --key."
+) -> Key:
     """Read the key and check it against the commitment in the public part.
 
     Args:
         study: the study folder.
         key: the key's file, where it is kept elsewhere.
+        remedy: where no key is there.
 
     Raises:
         DataError: the key is missing, damaged, of another study, or not the one committed to.
     """
     file = Path(key) if key is not None else Path(study) / PRIVATE / KEY_FILE
     public = read_public(study)
-    found = _read(file, Key, "Give the key's place with --key.")
+    found = _read(file, Key, remedy)
     if found.study != public.study:
         raise DataError(
             f"this is the key of study {found.study!r}, the folder holds study {public.study!r}",

@@ -26,15 +26,17 @@ def limits(key: Key) -> list[str]:
                 told.append(
                     f"{a} and {b} can be compared within {both} of {len(of_case)} cases: the others are read in "
                     "at "
-                    "most one of the two, and take no part. For all of them let at least "
-                    f"{len(key.arms)} readers read each case, or let each read it in every arm (--crossed)"
+                    f"most one of the two, and take no part. A design in which at least {len(key.arms)} readers "
+                    "read each case, "
+                    "or each reads it in every arm (--crossed), would compare all"
                 )
     readers = defaultdict(set)
     for reading in rated:
         readers[reading.item].add(reading.reader)
     if len(key.plan.readers) > 1 and all(len(names) < 2 for names in readers.values()):
         told.append(
-            "no two readers are shown the same: agreement between readers cannot be known. Let more readers read "
-            "each case than there are comparisons, or let each read it in every comparison (--crossed)"
+            "no two readers are shown the same: agreement between readers cannot be known. A design in which more "
+            "readers read each case than there are comparisons, or each reads it in every comparison (--crossed), "
+            "would tell"
         )
     return told

@@ -19,6 +19,7 @@ from vlmalign.reader_study.analysis.verdicts import Verdict, arm_pairs, read_ver
 from vlmalign.reader_study.analysis.win_rates import win_rates
 from vlmalign.reader_study.arms import SIDES
 from vlmalign.reader_study.collecting import Collected
+from vlmalign.reader_study.what_meets import limits
 
 FORMAT = "vlmalign-reader-analysis@1"
 Pairs = list[tuple[str, str]]
@@ -218,6 +219,7 @@ def _notes(found: Collected, readers: list[str]) -> list[str]:
             "The arms are the sides of undecided pairs, not models: a win rate says how often readers took the "
             "second side."
         )
+    notes += [f"{limit[0].upper()}{limit[1:]}." for limit in limits(found.key)]
     if found.absent:
         notes.append(f"No file came from {', '.join(found.absent)}: their readings count nowhere.")
     if found.key.purpose == "training":

@@ -79,7 +79,16 @@ def read_marks(found: Collected) -> list[Marked]:
             minor, major = (marks.count(level) if checked else None for level in (MINOR, MAJOR))
             total = None if minor is None or major is None else float(minor + major)
             text = Rated(
-                row.reader, row.reading, row.item, row.group_id, arm, candidate, total, row.repeat, row.arms
+                row.reader,
+                row.reading,
+                row.item,
+                row.group_id,
+                arm,
+                candidate,
+                total,
+                row.repeat,
+                row.arms,
+                row.case_id,
             )
             marked.append(Marked(text, minor, major, len(texts[row.reading][place])))
     return marked
