@@ -14,7 +14,7 @@ from vlmalign.evaluation.reader_simulation import ReaderWorld
 from vlmalign.evaluation.readers_and_cases import variance_components
 from vlmalign.reader_study import collect, read_key, read_public
 from vlmalign.reader_study.analysis import analyze, methods_text, win_rates, write_analysis
-from vlmalign.reader_study.analysis.length_preference import length_effect
+from vlmalign.reader_study.analysis.length_preference import length_effect, length_over_all
 from vlmalign.reader_study.analysis.mixed_models import fit_mixed
 from vlmalign.reader_study.analysis.ratings import Rated, arm_ratings, paired_values, rating_differences
 from vlmalign.reader_study.analysis.reader_agreement import Said, between_readers, within_readers
@@ -217,6 +217,16 @@ def test_a_preference_that_is_only_for_length_is_gone_at_equal_length():
     assert one.mixed.effects["per 0.1 of relative length"].low > 0
 
 
+def test_the_longer_text_wins_whosever_it_is():
+    long, short = ([verdict("a", f"{words}{j}", win, words=words) for j in range(4)]
+                   for words, win in (((30, 10), 1), ((10, 30), 0)))  # fmt: skip
+    one = length_effect([*long, *short, verdict("a", "even", 1)], PAIR)
+    assert one.longer_wins.estimate.mean == 1 and one.longer_wins.estimate.n == 8 and one.equal == 1
+    assert (one.where_longer.mean, one.where_shorter.mean) == (1, 0)
+    over_all = length_over_all([*long, *short])
+    assert over_all.longer_wins.estimate.mean == 1 and length_over_all(short).longer_wins.estimate.mean == 1
+
+
 def test_length_that_never_varies_cannot_be_told_apart_from_the_arm():
     one = length_effect(verdicts({"a": [1, 0, 1, 1]}, words=(30, 10)), PAIR)
     assert one.adjusted is None and "cannot be told apart" in one.reason and one.times_as_long.mean == 3
@@ -234,6 +244,8 @@ def test_a_reader_who_always_takes_the_left_text_is_seen_as_such_and_gives_no_ar
     side = side_bias(found)
     assert side.left_wins.estimate.mean == 1 and side.left_wins.p < 0.001
     assert win_rates(found, [PAIR])[0].win_rate.estimate.mean == 0.5
+    again = [verdict("a", f"c{j}", 0, repeat=True) for j in range(6)]  # the other side, on second readings
+    assert side_bias(found + again).left_wins.estimate == side.left_wins.estimate
     assert side.arm_on_left == {"new": (6, 12), "old": (6, 12)}
 
 
@@ -256,6 +268,9 @@ def test_fewer_than_thirty_repeats_are_told_with_their_number():
     assert found.by_reader["b"].mean == 1 and "30 or more are needed" in found.sentence
     many = within_readers(said({"a": [0, 1] * 15}) + said({"a": [0, 1] * 15}, repeat=True), "nominal")
     assert many.figures[1].value == 1 and "needed" not in many.sentence
+    two = [Said("a", (j, t), "p", 1.0, r, j) for j in range(20) for t in "xy" for r in (False, True)]
+    found = within_readers(two, "nominal")  # two texts on each of twenty screens, all of one patient
+    assert (found.n, found.readings) == (40, 20)
     assert "nothing is known" in within_readers(said(first), "nominal").sentence
 
 
@@ -379,6 +394,21 @@ def test_a_study_without_a_preference_question_is_written_whole(study, tmp_path,
     assert told.exit_code == 0 and "correctness, dpo_quagga less sft_zebra: +2.00" in told.output, told
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"report.html", "ratings.png", "results.json"} <= names and "preferences.png" not in names
+
+
+def test_a_lucky_guess_does_not_show_that_readers_could_tell(study):
+    seen = []
+
+    def one_right(answer):
+        if "guess" not in answer:
+            return answer
+        seen.append(answer)
+        return answer if len(seen) == 1 else {"guess": "cannot_tell"}
+
+    where, files = study(guesses=4, change=one_right)
+    found = analyze(collect(where, files))["blinding"]
+    assert (found["right"], found["wrong"], found["cannot_tell"]) == (1, 0, 7)
+    assert found["share_right"]["mean"] > 0.5 and "includes chance (50 %)" in found["sentence"]
 
 
 def test_verdicts_undo_the_sides_in_every_field(study):

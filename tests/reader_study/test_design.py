@@ -3,10 +3,10 @@ from itertools import combinations
 
 import pytest
 
-from vlmalign.reader_study import StudyPlan, read_key, read_public
+from vlmalign.reader_study import StudyPlan, design_study, read_key, read_public
 from vlmalign.reader_study.allocation import allocate, reader_blocks
 from vlmalign.reader_study.what_meets import limits
-from vlmalign.records import DataError, DatasetBuild, Judgement
+from vlmalign.records import Case, DataError, DatasetBuild, Judgement, read_records
 
 
 def plan(**given):
@@ -96,6 +96,26 @@ def test_cases_rated_for_training_are_refused_for_evaluation_by_name(design):
     key = read_key(second)
     assert key.counts["used_otherwise"] == 2 and key.counts["cases"] == 4
     assert not set(used) & {i.case_id for i in key.items.values()}
+
+
+def test_a_picture_rated_for_training_is_known_again_under_another_name(design, inputs, tmp_path):
+    first = design("first", purpose="training", n_cases=1)
+    (used,) = {item.case_id for item in read_key(first).items.values()}
+    with DatasetBuild(tmp_path / "renamed", "case", {}) as build:
+        for case in read_records(inputs / "cases", Case):
+            build.adopt(case.images[0], inputs / "cases")
+            build.commit(case.id, [case.model_copy(update={"id": f"new-{case.id}", "group_id": f"new-{case.id}"})])
+    with pytest.raises(DataError, match=f"1 cases .*: new-{used}: rated for training .*same image"):
+        design_study(
+            plan(select="all"), tmp_path / "second", cases=[tmp_path / "renamed"], earlier=[first],
+            arms={"x": "reference", "y": table_of(tmp_path)},
+        )  # fmt: skip
+
+
+def table_of(tmp_path):
+    path = tmp_path / "y.csv"
+    path.write_text("case_id,text\n" + "".join(f"new-case-{i},Calm.\n" for i in range(6)))
+    return path
 
 
 def test_a_text_that_tells_its_arm_is_refused(design):

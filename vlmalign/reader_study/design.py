@@ -34,6 +34,7 @@ from vlmalign.reader_study.study import (
     Reading,
     opaque,
     read_key,
+    refuse_others,
     sentences,
     to_bytes,
 )
@@ -112,6 +113,7 @@ def design_study(
             "read.",
             file=out,
         )
+    refuse_others(out, lambda path: path.parts[0] in (PUBLIC, PRIVATE))
     _write(out, plan, key, public, chosen)
     return out
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -207,6 +208,30 @@ def read_key(
             file=file,
         )
     return found
+
+
+def refuse_others(folder: Path, ours: Callable[[Path], bool]) -> None:
+    """Refuse to replace a folder in which somebody put files of their own, such as readers' answers.
+
+    Args:
+        folder: to be replaced.
+        ours: whether a path within it is of a file that was written by this program.
+
+    Raises:
+        DataError: names the first such file.
+    """
+    if not folder.is_dir():
+        return
+    found = sorted(p.relative_to(folder) for p in folder.rglob("*") if not p.is_dir())
+    others = [path for path in found if not ours(path)]
+    if others:
+        raise DataError(
+            f"{len(others)} file{'s' * (len(others) != 1)} in it were put there by somebody, e.g. {others[0]}: "
+            "the "
+            "folder would be replaced as a whole",
+            "Move them elsewhere, or choose another --out.",
+            file=folder,
+        )
 
 
 def _read(file: Path, kind: type[Any], remedy: str) -> Any:

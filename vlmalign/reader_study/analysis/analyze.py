@@ -189,10 +189,12 @@ def _agreement(
         if len(pairs) > 1:
             said["preference: all pairs"] = preferred(lambda v: True)
     for name, texts in rated.items():
-        said[name] = [Said(t.reader, (t.item, t.candidate), t.case, t.value, t.repeat) for t in texts]
+        said[name] = [Said(t.reader, (t.item, t.candidate), t.case, t.value, t.repeat, t.item) for t in texts]
     if marked:
         said["errors: none, minor or major"] = [
-            Said(m.text.reader, (m.text.item, m.text.candidate), m.text.case, _weight(m), m.text.repeat)
+            Said(
+                m.text.reader, (m.text.item, m.text.candidate), m.text.case, _weight(m), m.text.repeat, m.text.item
+            )
             for m in marked
         ]
     return {

@@ -27,6 +27,7 @@ class Said:
     case: str
     value: float | None
     repeat: bool = False
+    screen: Hashable = None  # what was shown together; None: the unit alone
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def within_readers(said: Sequence[Said], level: Level, *, seed: int = 0) -> With
     """
     first = {(one.reader, one.unit): one for one in said if not one.repeat}
     rows: list[tuple[float, float]] = []
-    cases, who, incomplete = [], [], 0
+    cases, who, screens, incomplete = [], [], [], 0
     for one in said:
         if not one.repeat:
             continue
@@ -145,6 +146,7 @@ def within_readers(said: Sequence[Said], level: Level, *, seed: int = 0) -> With
         rows.append((before.value, one.value))
         cases.append(one.case)
         who.append(one.reader)
+        screens.append(one.unit if one.screen is None else one.screen)
     agreed = [float(a == b) for a, b in rows]
     same = cluster_estimate(agreed, cases, excluded=incomplete, proportion=True, seed=seed)
     by_reader = {}
@@ -159,7 +161,7 @@ def within_readers(said: Sequence[Said], level: Level, *, seed: int = 0) -> With
     if rows:
         alpha = krippendorff_alpha(rows, level, clusters=cases, seed=seed)
         figures = (alpha, cohen_kappa(rows, clusters=cases, seed=seed))
-    readings = len(set(zip(who, cases, strict=True)))
+    readings = len(set(zip(who, screens, strict=True)))
     told = f"{len(rows)} answers given again in {readings} readings; the same again in {_share(same)}"
     if readings < KAPPA_NEEDS:
         told += f"; {KAPPA_NEEDS} or more are needed for kappa, so read the share"
