@@ -12,12 +12,14 @@ from typer.testing import CliRunner
 from vlmalign.cli.reader_study import app
 from vlmalign.evaluation.reader_simulation import ReaderWorld
 from vlmalign.evaluation.readers_and_cases import variance_components
+from vlmalign.evaluation.report_view import Cell
 from vlmalign.reader_study import collect, read_key, read_public
 from vlmalign.reader_study.analysis import analyze, methods_text, win_rates, write_analysis
 from vlmalign.reader_study.analysis.length_preference import length_effect, length_over_all
 from vlmalign.reader_study.analysis.mixed_models import fit_mixed
 from vlmalign.reader_study.analysis.ratings import Rated, arm_ratings, paired_values, rating_differences
 from vlmalign.reader_study.analysis.reader_agreement import Said, between_readers, within_readers
+from vlmalign.reader_study.analysis.report_tables import mixed_cell
 from vlmalign.reader_study.analysis.side_bias import side_bias
 from vlmalign.reader_study.analysis.verdicts import Verdict, read_verdicts
 from vlmalign.records import DataError
@@ -165,6 +167,11 @@ def test_ratings_that_always_differ_alike_have_an_interval_that_is_no_point():
     assert one.mixed.reason == "all values are the same" and one.mixed.converged is None
 
 
+def test_an_effect_that_only_rounding_left_is_printed_as_zero():
+    fit = {"converged": True, "effects": {"d": {"estimate": -2.5e-16, "low": -0.5, "high": 0.5}}}
+    assert mixed_cell(fit, "d") == Cell("0", "−0.5 to 0.5", "")
+
+
 def test_a_second_rating_of_the_same_text_is_no_second_rating_of_the_arm():
     once = rated({"a": [(5, 3), (4, 4)]})
     again = [replace(one, value=1.0, repeat=True) for one in once[:1]]
@@ -257,6 +264,11 @@ def test_readers_who_all_like_one_arm_agree_by_chance_alone():
     found = between_readers(said({"a": [1, 1, 1, 0], "b": [1, 1, 1, 1], "c": [1, 1, 1, 1]}), "nominal")
     assert found.same.mean == pytest.approx((3 * 3 + 1) / 12) and found.figures[1].name == "Fleiss' kappa"
     assert found.figures[1].value < 0.1
+    again = said({"a": [0, 0, 0, 1]}, repeat=True)  # second readings say nothing of other readers
+    assert (
+        between_readers(said({"a": [1, 1, 1, 0], "b": [1, 1, 1, 1], "c": [1, 1, 1, 1]}) + again, "nominal")
+        == found
+    )
     alone = between_readers(said({"a": [1, 0, 1]}), "nominal")
     assert alone.figures == () and alone.same.mean is None and "needs two" in alone.sentence
 
@@ -289,6 +301,8 @@ def test_intervals_of_agreement_draw_patients_whole():
         Said("a", s.unit, s.case, 6 - s.value if s.value == 5 else s.value, True) for s in many if s.reader == "a"
     ]
     assert {figure.clusters for figure in within_readers([*many, *again], "ordinal").figures} == {12}
+    assert within_readers([*many, *again], "ordinal").same.n_groups == 12
+    assert "n 72 in 12 cases" in within_readers([*many, *again], "ordinal").sentence
 
 
 QUALITY = {"sft_zebra": 0.0, "dpo_quagga": 1.5}
@@ -335,6 +349,8 @@ def test_the_command_recovers_a_planted_preference_and_fills_in_the_methods(stud
     assert errors["dpo_quagga"]["per_sentence"]["high"] > 0.2  # six slides without a mark promise little
     assert results["blinding"]["right"] == 12 and "above chance" in results["blinding"]["sentence"]
     assert results["agreement"]["correctness"]["within"]["n"] == 8
+    weights = results["agreement"]["errors: none, minor or major"]["between"]  # a major error or none, by both
+    assert weights["same"]["mean"] == 1 and weights["figures"][0]["value"] == 1
     methods = (tmp_path / "out/methods.md").read_text()
     for words in ("2 readers were to rate", "for 6 cases", "12 readings and 4 repeats", "seed 0", "these readers",
                   read_public(where).key_sha256, "fewer than five", "28 were answered"):  # fmt: skip
@@ -394,6 +410,8 @@ def test_a_study_without_a_preference_question_is_written_whole(study, tmp_path,
     assert told.exit_code == 0 and "correctness, dpo_quagga less sft_zebra: +2.00" in told.output, told
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"report.html", "ratings.png", "results.json"} <= names and "preferences.png" not in names
+    page = (tmp_path / "out/report.html").read_text()
+    assert '<p class="headline">correctness, dpo_quagga less sft_zebra: +2.00' in page
 
 
 def test_a_lucky_guess_does_not_show_that_readers_could_tell(study):
@@ -431,6 +449,8 @@ def test_arms_that_different_readers_rated_are_compared_for_these_readers_only(s
     where, files = study(**alone, readers=tuple("abcde"), change=lambda a: {**a, "preference": None})
     results = analyze(collect(where, files))
     assert results["estimand"] == "new readers"
+    methods = methods_text(results)
+    assert "such intervals are for these readers" in methods and "so was which arm's text" in methods
     for kind in ("ratings", "errors"):
         assert results[kind]["differences"][0]["difference"]["estimand"] == "these readers"
     assert results["errors"]["arms"]["dpo_quagga"]["any_major"]["mean"] == 0

@@ -14,6 +14,7 @@ from vlmalign.reader_study.analysis.reported import Reported, report
 from vlmalign.reader_study.collecting import Collected
 
 SCALE = (1.0, 5.0)
+OTHER_READERS = "same case, other readers"
 AGREE = 4  # "agree" and "strongly agree"
 
 
@@ -173,7 +174,7 @@ def paired_values(rated: Sequence[Rated], pair: tuple[str, str]) -> Paired:
     within = _matched("same reader and case", first, pair, lambda one: (one.reader, one.case, one.film))
     if any(d is not None for d in within.differences):
         return within
-    return _matched("same case, other readers", first, pair, lambda one: ("all", one.case, one.film))
+    return _matched(OTHER_READERS, first, pair, lambda one: ("all", one.case, one.film))
 
 
 def _matched(how: str, rated: Sequence[Rated], pair: tuple[str, str], key: Any) -> Paired:
@@ -197,7 +198,7 @@ def _difference(
     criterion: str, rated: Sequence[Rated], pair: tuple[str, str], estimand: Estimand | None, seed: int
 ) -> RatingDifference:
     paired = paired_values(rated, pair)
-    between = paired.how == "same case, other readers"
+    between = paired.how == OTHER_READERS
     difference = report(
         paired.differences,
         paired.readers,

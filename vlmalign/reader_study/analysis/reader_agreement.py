@@ -181,10 +181,11 @@ def _share(same: Estimate) -> str:
 def _told(figures: Sequence[Agreement]) -> str:
     told = []
     for one in figures:
+        n = f"n {one.n}" + (f" in {one.clusters} cases" if one.clusters != one.n else "")
         if one.value is None:
             told.append(f"{one.name} is not defined ({one.reason})")
         elif one.low is None or one.high is None:
-            told.append(f"{one.name} {one.value:.2f} without an interval (n {one.n})")
+            told.append(f"{one.name} {one.value:.2f} without an interval ({n})")
         else:
-            told.append(f"{one.name} {one.value:.2f} ({one.low:.2f} to {one.high:.2f}, n {one.n})")
+            told.append(f"{one.name} {one.value:.2f} ({one.low:.2f} to {one.high:.2f}, {n})")
     return ", ".join(told) or "nothing to compare"

@@ -84,6 +84,8 @@ def render_analysis(results: Mapping[str, Any]) -> str:
         ]), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["data_uri"] = data_uri
+    used = {one["difference"]["estimand"] for one in (results["ratings"] or {}).get("differences", ())}
+    estimands = " or ".join(sorted(used)) or results["estimand"]
     captions = {
         "preferences": (
             "Wins, ties and losses",
@@ -93,7 +95,7 @@ def render_analysis(results: Mapping[str, Any]) -> str:
         ),
         "ratings": (
             "Differences of ratings",
-            f"Mean paired difference with its 95 % interval, for {results['estimand']} on new cases. Line: none.",
+            f"Mean paired difference with its 95 % interval, for {estimands} on new cases. Line: none.",
         ),
     }
     figures = {
@@ -106,7 +108,9 @@ def render_analysis(results: Mapping[str, Any]) -> str:
         estimand=results["estimand"],
         notes=results["notes"],
         figures=figures,
-        sentences=[one["sentence"] for one in preference["pairs"]] if preference else [],
+        sentences=[one["sentence"] for one in preference["pairs"]]
+        if preference
+        else [f"{tables.difference_sentence(one)}." for one in (ratings or {}).get("differences", ())],
         wins=tables.win_table(preference) if preference else None,
         by_reader=tables.reader_table(preference) if preference else None,
         length=tables.length_table(preference) if preference else None,
