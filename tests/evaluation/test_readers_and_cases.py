@@ -25,6 +25,15 @@ def test_ratings_of_two_readers_on_three_cases_by_hand():
     assert found.these_readers.high == pytest.approx(3 + 4.302653 / 3**0.5, abs=1e-5)
 
 
+def test_degrees_of_freedom_with_a_rest_by_hand():
+    # MS_readers .1875, MS_cases .1208333, MS_rest .0875: V = .2208333 / 12
+    # df = .2208333^2 / (.1875^2 / 1 + .1208333^2 / 5 + .0875^2 / 5)
+    found = reader_figure(*crossed([[1, 1, 1, 0.5, 1, 1], [1, 0.5, 1, 0.5, 1, 0]]), proportion=False)
+    assert found.df == pytest.approx(1.231263, abs=1e-5)
+    half = stats.t.ppf(0.975, found.df) * (0.2208333 / 12) ** 0.5
+    assert found.new_readers.high - found.new_readers.mean == pytest.approx(half, rel=1e-5)
+
+
 def test_components_are_those_of_the_analysis_of_variance_when_fully_crossed():
     table = np.random.default_rng(0).normal(size=(5, 12)) + np.arange(5)[:, None] + np.arange(12)[None] / 2
     i, j = table.shape

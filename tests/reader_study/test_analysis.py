@@ -373,6 +373,10 @@ def test_an_analysis_is_the_same_every_time_and_does_not_replace_another_studys(
     (tmp_path / "busy/notes.txt").write_text("mine")
     with pytest.raises(DataError, match="holds no analysis"):
         write_analysis(results, tmp_path / "busy")
+    (tmp_path / "out/results.json").unlink()  # as if killed before the last file
+    assert {p.name: p.read_bytes() for p in write_analysis(results, tmp_path / "out")} == first
+    write_analysis({**other, "ratings": None}, tmp_path / "out", overwrite=True)
+    assert not (tmp_path / "out/ratings.png").exists()
 
 
 def test_one_reader_is_analysed_as_such_and_speaks_for_nobody_else(study, tmp_path):
