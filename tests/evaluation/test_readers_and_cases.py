@@ -34,6 +34,15 @@ def test_degrees_of_freedom_with_a_rest_by_hand():
     assert found.new_readers.high - found.new_readers.mean == pytest.approx(half, rel=1e-5)
 
 
+def test_the_variance_of_a_design_with_unequal_loads_by_hand():
+    # a reads three cases (1, 2, 4), b one of them (9). Half mean squared differences: within a 7/3, within the case
+    # 32, neither 18.5; so readers 18.5 - 7/3, cases 0, rest 7/3 + 32 - 18.5.
+    # V = readers (9 + 1) / 16 + rest / 4 = 14.0625; its degrees of freedom are fewer than 1, and so 1
+    found = reader_figure([1, 2, 4, 9], list("aaab"), [0, 1, 2, 0], proportion=False)
+    assert found.components == pytest.approx((18.5 - 7 / 3, 0, 7 / 3 + 13.5)) and found.df == 1
+    assert found.new_readers.high - 4 == pytest.approx(12.7062 * 3.75, rel=1e-5)
+
+
 def test_components_are_those_of_the_analysis_of_variance_when_fully_crossed():
     table = np.random.default_rng(0).normal(size=(5, 12)) + np.arange(5)[:, None] + np.arange(12)[None] / 2
     i, j = table.shape
