@@ -35,7 +35,7 @@ def test_degrees_of_freedom_with_a_rest_by_hand():
 
 
 def test_the_variance_of_a_design_with_unequal_loads_by_hand():
-    # a reads three cases (1, 2, 4), b one of them (9). Half mean squared differences: within a 7/3, within the case
+    # a reads three cases (1, 2, 4), b one of them (9). Half mean squared differences: within a 7/3, within a case
     # 32, neither 18.5; so readers 18.5 - 7/3, cases 0, rest 7/3 + 32 - 18.5.
     # V = readers (9 + 1) / 16 + rest / 4 = 14.0625; its degrees of freedom are fewer than 1, and so 1
     found = reader_figure([1, 2, 4, 9], list("aaab"), [0, 1, 2, 0], proportion=False)
