@@ -111,9 +111,9 @@ def test_two_cases_of_a_patient_are_one_value_for_the_rate_and_for_its_test():
     found = win_rates([verdict("a", case, win) for case, win in table], [PAIR])[0]
     assert found.win_rate.estimate.mean == pytest.approx(2.5 / 3) and found.win_rate.estimate.n_groups == 3
     assert found.win_rate.p == 0.5 and found.counts.wins == 3
-    both = [("p0", 1), ("p0", 1), ("p1", 0.5), ("p1", 0)]  # sums 1 and -1/2, not 2 and -1
-    three = [verdict("a", case, win) for case, win in [*both, ("p2", 0.5), ("p2", 0.5), ("p3", 0), ("p3", 0.5)]]
-    assert win_rates(three, [PAIR])[0].win_rate.p == 1.0  # |1 - 1/2 - 1/2| = 0
+    # values 1, 1 and -1 of the patients: every sum of three signs is as far out; two of p0 would make .75 of it
+    uneven = [verdict("a", case, win) for case, win in [("p0", 1), ("p0", 1), ("p1", 1), ("p2", 0)]]
+    assert win_rates(uneven, [PAIR])[0].win_rate.p == 1.0
 
 
 def test_how_strongly_an_arm_is_preferred_is_told_on_a_scale_from_minus_one_to_one():
