@@ -302,6 +302,7 @@ def test_intervals_of_agreement_draw_patients_whole():
     ]
     assert {figure.clusters for figure in within_readers([*many, *again], "ordinal").figures} == {12}
     assert within_readers([*many, *again], "ordinal").same.n_groups == 12
+    assert between_readers(many, "ordinal").same.n_groups == 12
     assert "n 72 in 12 cases" in within_readers([*many, *again], "ordinal").sentence
 
 

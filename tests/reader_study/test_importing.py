@@ -379,3 +379,18 @@ def test_an_answer_that_the_form_cannot_give_is_refused_by_name(design, prefer, 
     file.write_text(json.dumps(raw))
     with pytest.raises(DataError, match=says):
         import_answers(study, [file], tmp_path / "out")
+
+
+def test_of_two_versions_the_one_answered_later_is_used_in_whatever_order_they_come(design, answer_file, tmp_path):
+    study = design(guesses=0)
+    public = read_public(study)
+    late, early = (
+        answer_file(
+            tmp_path / f"{n}.json", public, "anna", lambda r, n=n: {"preference": n, "answered": f"2026-0{n}"}
+        )
+        for n in (3, 1)
+    )
+    for files in ([late, early], [early, late]):
+        found = collect(study, files, on_bad="skip")
+        assert {row.answer.preference for row in found.rows if row.answer} == {3}
+        assert found.counts["set_aside:two_versions"] == 6
