@@ -1,5 +1,6 @@
 """Agreement, by hand-worked and published numbers."""
 
+import numpy as np
 import pytest
 
 from vlmalign.evaluation.agreement import cohen_kappa, fleiss_kappa, jury_agreement, krippendorff_alpha
@@ -83,3 +84,20 @@ def test_the_agreement_of_a_folder_leaves_invalid_judgements_out(tmp_path):
     assert (alpha.n, kappa.n, kappa.value) == (3, 3, pytest.approx((2 / 3 - 4 / 9) / (1 - 4 / 9)))
     with pytest.raises(ValueError, match="0 judge.s. on 'vote'"):
         jury_agreement(tmp_path / "j", "vote")
+
+
+@pytest.mark.parametrize("figure", [cohen_kappa, fleiss_kappa, krippendorff_alpha])
+def test_a_patient_whose_cases_come_five_times_makes_no_interval_narrower(figure):
+    rng = np.random.default_rng(0)
+    rows = [(int(a), int(a if rng.random() < 0.7 else 1 - a)) for a in rng.integers(0, 2, 40)]
+    once = figure(rows)
+    five = [row for row in rows for _ in range(5)]
+    clustered = figure(five, clusters=[patient for patient in range(40) for _ in range(5)])
+    assert (clustered.n, clustered.clusters, once.clusters) == (200, 40, 40)
+    assert (clustered.low, clustered.high) == pytest.approx((once.low, once.high), abs=0.01)
+    alone = figure(five)
+    assert alone.high - alone.low < 0.6 * (once.high - once.low)
+    one = figure(five, clusters=["p"] * 200)
+    assert one.value is not None and one.low is None  # one patient says nothing of others
+    with pytest.raises(ValueError, match="3 clusters for 200 rows: give one each"):
+        figure(five, clusters=[1, 2, 3])

@@ -25,6 +25,24 @@ def test_ratings_of_two_readers_on_three_cases_by_hand():
     assert found.these_readers.high == pytest.approx(3 + 4.302653 / 3**0.5, abs=1e-5)
 
 
+def test_degrees_of_freedom_with_a_rest_by_hand():
+    # MS_readers .1875, MS_cases .1208333, MS_rest .0875: V = .2208333 / 12
+    # df = .2208333^2 / (.1875^2 / 1 + .1208333^2 / 5 + .0875^2 / 5)
+    found = reader_figure(*crossed([[1, 1, 1, 0.5, 1, 1], [1, 0.5, 1, 0.5, 1, 0]]), proportion=False)
+    assert found.df == pytest.approx(1.231263, abs=1e-5)
+    half = stats.t.ppf(0.975, found.df) * (0.2208333 / 12) ** 0.5
+    assert found.new_readers.high - found.new_readers.mean == pytest.approx(half, rel=1e-5)
+
+
+def test_the_variance_of_a_design_with_unequal_loads_by_hand():
+    # a reads three cases (1, 2, 4), b one of them (9). Half mean squared differences: within a 7/3, within a case
+    # 32, neither 18.5; so readers 18.5 - 7/3, cases 0, rest 7/3 + 32 - 18.5.
+    # V = readers (9 + 1) / 16 + rest / 4 = 14.0625; its degrees of freedom are fewer than 1, and so 1
+    found = reader_figure([1, 2, 4, 9], list("aaab"), [0, 1, 2, 0], proportion=False)
+    assert found.components == pytest.approx((18.5 - 7 / 3, 0, 7 / 3 + 13.5)) and found.df == 1
+    assert found.new_readers.high - 4 == pytest.approx(12.7062 * 3.75, rel=1e-5)
+
+
 def test_components_are_those_of_the_analysis_of_variance_when_fully_crossed():
     table = np.random.default_rng(0).normal(size=(5, 12)) + np.arange(5)[:, None] + np.arange(12)[None] / 2
     i, j = table.shape
@@ -88,6 +106,16 @@ def test_repeats_and_missing_values_are_counted_and_do_not_weigh():
 def test_cases_read_by_one_reader_each_are_clustered_by_reader():
     found = reader_figure([1, 1, 0, 0, 0, 1], list("aabbcc"), range(6))
     assert found.components is None and "3 groups" in found.new_readers.method
+
+
+def test_a_lower_level_gives_a_narrower_interval_in_every_design():
+    for values, readers, cases in (
+        crossed([[1, 0, 1, 1], [0, 1, 1, 1]]),
+        ([1, 1, 0, 0, 0, 1], list("aabbcc"), range(6)),
+    ):
+        wide, narrow = (reader_figure(values, readers, cases, level=level) for level in (0.95, 0.5))
+        for name in ("new_readers", "these_readers"):
+            assert getattr(wide, name).low < getattr(narrow, name).low < getattr(narrow, name).high
 
 
 def test_bad_values_are_refused_by_name():

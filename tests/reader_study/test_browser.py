@@ -139,6 +139,11 @@ def test_progress_saved_to_a_file_goes_on_in_another_browser(design, reader, tmp
     assert browser.js("state.at") == -1
     browser.js(f"upload(new File([{json.dumps(saved)}], 'a.json'))")
     assert browser.js("state.at") == 2 and browser.js("ITEMS.filter(isDone).length") == 2
+    answers = "[null, {reading: ITEMS[0].id}, {...state.answers[ITEMS[1].id], preference: null, answered: null}]"
+    browser.js(f"upload(new File([JSON.stringify({{...answersFile(), answers: {answers}}})], 'b.json'))")
+    assert (
+        browser.js("ITEMS.filter(isDone).length") == 2
+    )  # what lacks its parts, or was not finished, replaces nothing
 
 
 def test_window_and_level_are_a_linear_map_and_zoom_keeps_the_point_under_the_pointer(design, reader, tmp_path):

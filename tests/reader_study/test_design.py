@@ -3,9 +3,10 @@ from itertools import combinations
 
 import pytest
 
-from vlmalign.reader_study import StudyPlan, read_key, read_public
+from vlmalign.reader_study import StudyPlan, design_study, read_key, read_public
 from vlmalign.reader_study.allocation import allocate, reader_blocks
-from vlmalign.records import DataError, DatasetBuild, Judgement
+from vlmalign.reader_study.what_meets import limits
+from vlmalign.records import Case, DataError, DatasetBuild, Judgement, read_records
 
 
 def plan(**given):
@@ -24,7 +25,7 @@ def test_blocks_load_readers_equally_and_put_every_two_together_about_as_often(c
 
 
 def test_sides_and_comparisons_are_balanced_within_each_reader():
-    for slots in allocate(plan(seed=3), 31, 3, ()):
+    for slots in allocate(plan(seed=3), 31, 3, {}):
         by_comparison = Counter(s.comparison for s in slots)
         assert max(by_comparison.values()) - min(by_comparison.values()) <= 1
         for c, n in by_comparison.items():
@@ -35,7 +36,7 @@ def test_sides_and_comparisons_are_balanced_within_each_reader():
 
 
 def test_repeats_are_the_same_comparison_far_apart_with_half_of_the_sides_exchanged():
-    for slots in allocate(plan(repeats=10), 40, 2, ()):
+    for slots in allocate(plan(repeats=10), 40, 2, {}):
         first = {s.case: p for p, s in enumerate(slots) if not s.repeat}
         again = {s.case: p for p, s in enumerate(slots) if s.repeat}
         assert len(again) == 10 and len(slots) == 50
@@ -45,7 +46,7 @@ def test_repeats_are_the_same_comparison_far_apart_with_half_of_the_sides_exchan
 
 
 def test_a_crossed_study_reads_each_case_once_in_each_part_with_rotated_comparisons():
-    for slots in allocate(plan(crossed=True, repeats=2), 9, 3, ()):
+    for slots in allocate(plan(crossed=True, repeats=2), 9, 3, {}):
         for session in range(3):
             part = [s for s in slots if s.session == session]
             assert sorted(s.case for s in part) == list(range(9))
@@ -97,6 +98,26 @@ def test_cases_rated_for_training_are_refused_for_evaluation_by_name(design):
     assert not set(used) & {i.case_id for i in key.items.values()}
 
 
+def test_a_picture_rated_for_training_is_known_again_under_another_name(design, inputs, tmp_path):
+    first = design("first", purpose="training", n_cases=1)
+    (used,) = {item.case_id for item in read_key(first).items.values()}
+    with DatasetBuild(tmp_path / "renamed", "case", {}) as build:
+        for case in read_records(inputs / "cases", Case):
+            build.adopt(case.images[0], inputs / "cases")
+            build.commit(case.id, [case.model_copy(update={"id": f"new-{case.id}", "group_id": f"new-{case.id}"})])
+    with pytest.raises(DataError, match=f"1 cases .*: new-{used}: rated for training .*same image"):
+        design_study(
+            plan(select="all"), tmp_path / "second", cases=[tmp_path / "renamed"], earlier=[first],
+            arms={"x": "reference", "y": table_of(tmp_path)},
+        )  # fmt: skip
+
+
+def table_of(tmp_path):
+    path = tmp_path / "y.csv"
+    path.write_text("case_id,text\n" + "".join(f"new-case-{i},Calm.\n" for i in range(6)))
+    return path
+
+
 def test_a_text_that_tells_its_arm_is_refused(design):
     with pytest.raises(DataError, match="name of arm 'sft_zebra' stands in 1 texts that readers see, e.g. title"):
         design(title="SFT_zebra against the other")
@@ -139,6 +160,7 @@ def test_readers_guess_the_human_arm_at_the_end(design):
         ({"readers_per_case": 3}, "readers_per_case is 3 but there are 2 readers"),
         ({"readers": ("Anna", "anna")}, "a name twice"),
         ({"select": "stratified"}, "go together"),
+        ({"select": "listed", "n_cases": 3}, "n_cases is 3 but select is 'listed'"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(given, says):
@@ -150,3 +172,68 @@ def test_more_repeats_than_cases_are_refused(design, tmp_path):
     with pytest.raises(ValueError, match="repeats is 7 but reader 'anna' reads 6 cases"):
         design(repeats=7)
     assert not list(tmp_path.glob("study*"))
+
+
+def of_case(per_reader):
+    found = {}
+    for slots in per_reader:
+        for s in slots:
+            found.setdefault(s.case, []).append(s.comparison)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("cases", "readers", "each", "arms"), [(7, 2, 2, 2), (31, 5, 3, 3), (40, 6, 2, 2), (9, 7, 7, 3)]
+)
+def test_every_case_is_read_in_each_arm_by_someone_and_readers_share_the_arms_evenly(cases, readers, each, arms):
+    names = tuple(f"r{k}" for k in range(readers))
+    settings = {"texts_per_item": 1, "preference": 0, "criteria": ("c",), "guesses": 0, "readers_per_case": each}
+    per_reader = allocate(plan(readers=names, **settings), cases, arms, {}, "secret")
+    for read in of_case(per_reader).values():
+        counts = [read.count(arm) for arm in range(arms)]
+        assert len(read) == each and min(counts) >= 1 and max(counts) - min(counts) <= 1
+    for slots in per_reader:
+        counts = [sum(s.comparison == arm for s in slots) for arm in range(arms)]
+        assert max(counts) - min(counts) <= 1
+
+
+def test_with_fewer_readers_than_arms_a_case_is_read_in_different_arms_that_meet_about_as_often():
+    names = tuple(f"r{k}" for k in range(4))
+    settings = {"texts_per_item": 1, "preference": 0, "criteria": ("c",), "guesses": 0, "readers_per_case": 2}
+    read = of_case(allocate(plan(readers=names, **settings), 30, 3, {}, "secret"))
+    assert all(len(set(arms)) == 2 for arms in read.values())
+    met = Counter(tuple(sorted(arms)) for arms in read.values())
+    assert len(met) == 3 and max(met.values()) - min(met.values()) <= 3
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"crossed": True}, {"texts_per_item": 1, "preference": 0, "mark_errors": True}]
+)
+def test_the_seed_alone_tells_nobody_whose_text_stands_where(given):
+    settings = plan(seed=0, guesses=0, **given)
+    arms = 2 if given else 1
+    one, other = (allocate(settings, 24, arms, {}, secret)[0] for secret in ("one", "other"))
+    assert [s.case for s in one] == [s.case for s in other]  # the order is the seed's
+    hidden = "comparison" if given else "swapped"
+    same = sum(getattr(a, hidden) == getattr(b, hidden) for a, b in zip(one, other, strict=True))
+    assert len(one) / 5 < same < len(one) * 4 / 5
+
+
+def test_whoever_always_says_left_or_yes_guesses_half_of_the_arms_right():
+    for slots in allocate(plan(guesses=6), 20, 3, {0: 0, 2: 1}, "s"):
+        guesses = [s for s in slots if s.guess]
+        assert len(guesses) == 6 and {s.comparison for s in guesses} <= {0, 2}
+        assert sum((s.comparison == 2) == s.swapped for s in guesses) == 3  # the arm stands left
+    alone = plan(texts_per_item=1, preference=0, mark_errors=True, guesses=4)
+    for slots in allocate(alone, 20, 3, {0: 1, 1: 0, 2: 1}, "s"):
+        assert sum(s.comparison == 1 for s in slots if s.guess) == 2
+
+
+def test_a_design_says_what_cannot_be_compared_within_a_case(design):
+    alone = {"texts_per_item": 1, "preference": 0, "criteria": ("correctness",), "guesses": 0}
+    assert limits(read_key(design("crossed", crossed=True, **alone))) == []
+    told = limits(read_key(design("two", **alone)))
+    assert len(told) == 1 and "no two readers are shown the same" in told[0]
+    told = limits(read_key(design("one", readers=("anna",), **alone)))
+    assert len(told) == 1 and "can be compared within 0 of 6 cases" in told[0] and "at least 2 readers" in told[0]
+    assert limits(read_key(design("pairs"))) == []

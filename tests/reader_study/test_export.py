@@ -4,10 +4,12 @@ import json
 import os
 import re
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from vlmalign.reader_study import export_study, read_public
+from vlmalign.reader_study import export_study, read_key, read_public
+from vlmalign.reader_study.pictures import plain_png
 from vlmalign.reader_study.redcap import DICTIONARY
 from vlmalign.records import DataError
 
@@ -84,3 +86,26 @@ def test_the_export_refuses_the_study_folder_other_folders_and_unknown_readers(d
     with pytest.raises(DataError, match="holds no exported study"):
         export_study(study, tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+
+
+def test_a_picture_of_sixteen_bits_is_refused_and_not_shown_white(tmp_path):
+    Image.fromarray(np.full((8, 8), 3000, dtype=np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(DataError, match="more than 8 bits a channel"):
+        plain_png(tmp_path / "deep.png", 100)
+
+
+def test_answers_that_were_saved_into_the_folder_are_not_lost_with_it(design, tmp_path):
+    study, out = design(), tmp_path / "out"
+    export_study(study, out)
+    saved = out / "reader-anna" / "s1-anna.json"
+    saved.write_text("{}")
+    for overwrite in (False, True):
+        with pytest.raises(DataError, match="put there by somebody, e.g. reader-anna/s1-anna.json"):
+            export_study(study, out, formats=("form", "redcap"), overwrite=overwrite)
+    assert saved.read_text() == "{}"
+    saved.unlink()
+    export_study(study, out, formats=("form", "redcap"))
+    (study / "answers.json").write_text("{}")
+    with pytest.raises(DataError, match="e.g. answers.json"):
+        design(n_cases=3, overwrite=True)
+    assert (study / "answers.json").exists() and read_key(study).counts["cases"] == 6

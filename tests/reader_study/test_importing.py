@@ -15,7 +15,7 @@ from vlmalign.reader_study import (
     read_public,
     read_unblinded,
 )
-from vlmalign.reader_study.analysis import analyze
+from vlmalign.reader_study.analysis import analyze, methods_text
 from vlmalign.reader_study.redcap import data_dictionary, import_records
 from vlmalign.records import Case, DataError, DatasetBuild, Judgement, Preference, assistant, read_records
 
@@ -293,3 +293,104 @@ def test_what_redcap_gives_back_says_the_same_as_the_page(design, answer_file, t
     both = import_answers(study, [page, export], tmp_path / "both")
     assert both.counts["equal_copies"] == len(public.forms[0].readings)
     assert len(read_records(tmp_path / "read/preferences", Preference)) == 6
+
+
+def test_a_file_saved_on_the_way_and_the_last_one_are_one_answer_and_open_questions_are_named(
+    design, answer_file, tmp_path
+):
+    study = design(criteria=("correctness",), mark_errors=True, guesses=0)
+    public = read_public(study)
+    first, second, third, *_ = (r.id for r in public.form("anna").readings)
+
+    def done(reading):
+        whole = {"preference": 1, "ratings": {"correctness": [4, 2]}, "checked": True}
+        if reading.id == second:
+            return {**whole, "ratings": {"correctness": [4, None]}}
+        return {"comment": "the film is too dark"} if reading.id == third else whole
+
+    def on_the_way(reading):
+        return done(reading) if reading.id != first else {"preference": None, "answered": None}
+
+    way = answer_file(tmp_path / "way.json", public, "anna", on_the_way)
+    last = answer_file(tmp_path / "last.json", public, "anna", done)
+    found = import_answers(study, [last, way], tmp_path / "out")
+    assert found.counts["open_when_saved"] == 1 and found.counts["equal_copies"] == 5 and not found.problems
+    assert found.incomplete == {"anna": {second: ["correctness_right"]}} and found.missing == {"anna": [third]}
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["incomplete"] == found.incomplete and report["counts"]["answered"] == 5
+    row = next(r for r in read_unblinded(tmp_path / "out") if r.reading == third)
+    assert row.answer.comment == "the film is too dark" and not row.answered  # said, and no answer
+    assert "5 were answered (1 of them in part) and 1 not" in methods_text(analyze(found))
+    blank = answer_file(tmp_path / "blank.json", public, "anna", lambda reading: {"seconds": 2.0})
+    with pytest.raises(DataError, match="no file has an answer"):
+        import_answers(study, [blank], tmp_path / "none")
+    with pytest.raises(ValueError, match="lies within the study folder"):
+        import_answers(study, [last], study / "public" / "read")
+
+
+def test_a_comment_in_a_table_is_kept_where_nothing_else_was_filled_in(design, tmp_path):
+    study = design(guesses=0)
+    export_study(study, tmp_path / "out", formats=("csv",))
+    rows = list(csv.DictReader((tmp_path / "out/reader-anna/study.csv").open(encoding="utf-8-sig", newline="")))
+    rows[0]["preference"], rows[1]["comment"] = "1", "no film"
+    with open(tmp_path / "filled.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    found = collect(study, [tmp_path / "filled.csv"])
+    assert [r.answer.comment for r in found.rows if r.answer] == ["", "no film"]
+    assert found.counts["answered"] == 1 and found.counts["missing"] == 5
+
+
+def test_the_private_part_may_be_kept_elsewhere_as_a_whole(design, prefer, tmp_path):
+    study = design()
+    file = prefer(tmp_path / "a.json", study, "anna")
+    (study / "private").rename(tmp_path / "safe")
+    with pytest.raises(DataError, match="--key"):
+        import_answers(study, [file], tmp_path / "out")
+    with pytest.raises(DataError, match="Put the key back for the design"):
+        design("later", earlier=[study], purpose="training")
+    import_answers(study, [file], tmp_path / "out", key=tmp_path / "safe" / "key.json")
+    assert len(read_records(tmp_path / "out/preferences", Preference)) == 6
+    (tmp_path / "safe" / "cases").rename(tmp_path / "lost")
+    with pytest.raises(DataError, match="cases are missing"):
+        import_answers(study, [file], tmp_path / "again", key=tmp_path / "safe" / "key.json")
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("preference", True, "True is no number"),
+        ("preference", 0, "expected 1 to 3"),
+        ("ratings", {"correctness": [True, 2]}, "True is no number"),
+        ("ratings", {"correctness": [2]}, "has 1 values"),
+        ("ratings", {"brevity": [2, 3]}, "rating 'brevity'"),
+        ("errors", [[1], [0]], "other sentences than those shown"),
+        ("seconds", float("inf"), "finite"),
+        ("guess", "yes", "guess is 'yes', expected left"),
+    ],
+)
+def test_an_answer_that_the_form_cannot_give_is_refused_by_name(design, prefer, tmp_path, field, value, says):
+    study = design(criteria=("correctness",), mark_errors=True)
+    file = prefer(tmp_path / "a.json", study, "anna")
+    raw = json.loads(file.read_text())
+    raw["answers"][0][field] = value
+    file.write_text(json.dumps(raw))
+    with pytest.raises(DataError, match=says):
+        import_answers(study, [file], tmp_path / "out")
+
+
+def test_of_two_versions_the_one_answered_later_is_used_in_whatever_order_they_come(design, answer_file, tmp_path):
+    study = design(guesses=0)
+    public = read_public(study)
+    late, early = (
+        answer_file(
+            tmp_path / f"{n}.json", public, "anna", lambda r, n=n: {"preference": n, "answered": f"2026-0{n}"}
+        )
+        for n in (3, 1)
+    )
+    for files in ([late, early], [early, late]):
+        found = collect(study, files, on_bad="skip")
+        assert {row.answer.preference for row in found.rows if row.answer} == {3}
+        assert found.counts["set_aside:two_versions"] == 6

@@ -24,3 +24,10 @@ def test_the_variance_of_new_readers_does_not_vanish_with_cases():
 def test_numbers_outside_their_range_are_refused(given):
     with pytest.raises(ValueError, match="expected"):
         cases_needed(**{"half_width": 0.1, "n_readers": 2, **given})
+
+
+def test_for_new_readers_the_quantile_knows_how_few_readers_there_are():
+    # two readers who differ by nothing: t(1) is 12.7062; times sqrt(.25 / (2 n)) it is .2 at n 504.5
+    given = {"case_share": 0.0, "reader_share": 0.0}
+    assert cases_needed(0.2, 2, estimand="new_readers", **given) == 505
+    assert cases_needed(0.2, 2, **given) < 20

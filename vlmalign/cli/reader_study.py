@@ -90,6 +90,7 @@ def design(
     from vlmalign.cli.settings import make_settings
     from vlmalign.cli.stages import parse_settings
     from vlmalign.reader_study import StudyPlan, design_study, read_key, read_public
+    from vlmalign.reader_study.what_meets import limits
 
     settings: dict[str, Any] = {
         "readers": reader,
@@ -119,19 +120,30 @@ def design(
         arms=_arms(arm or []),
         pairs=pairs,
         judged=judged,
-        listed=case_list.read_text(encoding="utf-8").split() if case_list else (),
+        listed=_lines(case_list) if case_list else (),
         earlier=earlier or (),
         trained_on=trained_on or (),
         leave_out_used=leave_out_used,
         overwrite=overwrite,
     )
-    public, counts = read_public(out), read_key(out).counts
+    public, key = read_public(out), read_key(out)
+    counts = key.counts
     left_out = ", ".join(f"{name} {k}" for name, k in counts.items() if name != "cases")
     console.print(f"wrote {out}: {counts['cases']} cases" + (f" ({left_out})" if left_out else ""), markup=False)
     for form in public.forms:
         console.print(f"  {form.reader}: {len(form.readings)} screens", markup=False)
+    for limit in limits(key):
+        errors.print(f"note: {limit}", markup=False)
     console.print(f"key committed to: SHA-256 {public.key_sha256}", markup=False)
     console.print(f"Keep {out / 'private'} from readers. Next: vlmalign reader-study export {out}", markup=False)
+
+
+def _lines(file: Path) -> list[str]:
+    """Case ids, one a line; they may hold spaces."""
+    names = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    if not (found := [name for name in names if name]):
+        raise ValueError(f"--case-list {file}: the file names no case; write one case id a line")
+    return found
 
 
 def _arms(given: list[str]) -> dict[str, str]:
@@ -235,6 +247,12 @@ def import_(
     for name, readings in found.missing.items():
         shown = ", ".join(readings[:5]) + (" ..." if len(readings) > 5 else "")
         errors.print(f"missing of {name}: {len(readings)} readings ({shown}; all in report.json)", markup=False)
+    for name, partial in found.incomplete.items():
+        shown = ", ".join(f"{reading}: {' '.join(asked)}" for reading, asked in list(partial.items())[:3])
+        more = " ..." if len(partial) > 3 else ""
+        errors.print(
+            f"in part of {name}: {len(partial)} readings ({shown}{more}; all in report.json)", markup=False
+        )
     if found.absent:
         errors.print(f"no file of: {', '.join(found.absent)}", markup=False)
     for problem in found.problems:

@@ -36,6 +36,7 @@ def analyze(
     from vlmalign.evaluation.readers_and_cases import Estimand
     from vlmalign.reader_study.analysis import analyze as analyze_study
     from vlmalign.reader_study.analysis import write_analysis
+    from vlmalign.reader_study.analysis.report_tables import difference_sentence
     from vlmalign.reader_study.collecting import collect
 
     found = collect(study, files, key=key, on_bad=on_bad)
@@ -45,7 +46,7 @@ def analyze(
     for one in (results["preference"] or {}).get("pairs", ()):
         console.print(one["sentence"], markup=False)
     for one in (results["ratings"] or {}).get("differences", ()):
-        console.print(_difference(one), markup=False)
+        console.print(difference_sentence(one), markup=False)
     if results["blinding"]:
         console.print(f"blinding: {results['blinding']['sentence']}", markup=False)
     for note in results["notes"]:
@@ -53,13 +54,3 @@ def analyze(
     for problem in found.problems:
         errors.print(f"set aside: {problem}", markup=False)
     console.print(f"wrote {', '.join(str(path) for path in written)}", markup=False)
-
-
-def _difference(one: dict[str, object]) -> str:
-    figure = one["difference"]
-    assert isinstance(figure, dict)
-    told = f"{one['criterion']}, {one['arm']} less {one['against']}: "
-    if figure["mean"] is None:
-        return f"{told}nothing to compare ({figure['excluded']} not rated)"
-    interval = "no interval" if figure["low"] is None else f"{figure['low']:+.2f} to {figure['high']:+.2f}"
-    return f"{told}{figure['mean']:+.2f} ({interval}, {figure['estimand']}, n {figure['n']})"

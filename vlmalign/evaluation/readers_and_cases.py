@@ -178,7 +178,9 @@ def _new_readers(
         return found, None, None
     components = variance_components(means, of_reader, of_case)
     if components is None:  # each case was read once: a reader's values hold all that varies
-        found = cluster_estimate(means.tolist(), of_reader.tolist(), excluded=excluded, proportion=proportion)
+        found = cluster_estimate(
+            means.tolist(), of_reader.tolist(), excluded=excluded, proportion=proportion, level=level
+        )
         return found, None, None
     variance, df = _variance(components, of_reader, of_case)
     half = float(stats.t.ppf((1 + level) / 2, df)) * variance**0.5

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import comb
 
+from vlmalign.reader_study.even_comparisons import even_comparisons
 from vlmalign.reader_study.plan import StudyPlan
 from vlmalign.records.hashing import derive_seed
 
@@ -89,18 +90,27 @@ def _pairs(block: Sequence[int]) -> list[tuple[int, int]]:
     return list(itertools.combinations(block, 2))
 
 
-def allocate(plan: StudyPlan, n_cases: int, n_comparisons: int, guessable: Sequence[int]) -> list[list[Slot]]:
+def allocate(
+    plan: StudyPlan, n_cases: int, n_comparisons: int, guessable: Mapping[int, int], secret: str = ""
+) -> list[list[Slot]]:
     """The readings of each reader, in order.
 
     Crossed: every comparison of a case, each in another part of the study, rotated over cases and readers (a Latin
-    square); repeats in a part of their own. Otherwise each case once, the comparisons balanced within reader and
-    within case; repeats come at least a quarter of the list, or as many readings as there are repeats, later.
+    square); repeats in a part of their own. Otherwise each case once, the comparisons even within reader and
+    within case at once; repeats come at least a quarter of the list, or as many readings as there are repeats,
+    later.
+
+    Which cases a reader reads, and when, follows from `plan.seed`. Which comparison, and on which side what
+    stands, follows from the secret too: a reader who knows the program and the seed (0, unless another was given)
+    would otherwise know whose text stands left.
 
     Args:
         plan: the settings.
         n_cases: C.
         n_comparisons: pairs of arms, or arms where one text is shown at a time.
-        guessable: the comparisons that hold the arm to be guessed.
+        guessable: comparison that can be asked of at the end -> place (0, 1) in it of the arm to be guessed; of
+            texts shown alone 0 for that arm and 1 for another.
+        secret: the study's.
 
     Returns:
         One list per reader of `plan.readers`.
@@ -111,7 +121,13 @@ def allocate(plan: StudyPlan, n_cases: int, n_comparisons: int, guessable: Seque
     readers = len(plan.readers)
     blocks = reader_blocks(n_cases, readers, plan.readers_per_case or readers, plan.seed)
     mine: list[list[int]] = [[case for case, block in enumerate(blocks) if r in block] for r in range(readers)]
-    chosen = _comparisons(plan, mine, n_comparisons)
+    hidden = random.Random(derive_seed("comparisons", plan.seed, secret))
+    if plan.crossed:
+        mixed = hidden.sample(range(n_cases), n_cases)
+        mine = [sorted(cases, key=mixed.__getitem__) for cases in mine]
+        chosen = []
+    else:
+        chosen = _comparisons(mine, n_comparisons, hidden)
     result = []
     for r, name in enumerate(plan.readers):
         if plan.repeats > len(mine[r]):
@@ -119,34 +135,28 @@ def allocate(plan: StudyPlan, n_cases: int, n_comparisons: int, guessable: Seque
                 f"repeats is {plan.repeats} but reader {name!r} reads {len(mine[r])} cases: lower it, or add cases"
             )
         rng = random.Random(derive_seed("order", plan.seed, name))
+        hidden = random.Random(derive_seed("sides", plan.seed, name, secret))
         slots = _crossed(plan, mine[r], r, n_comparisons, rng) if plan.crossed else _once(plan, chosen[r], rng)
-        slots = _sides(slots, rng)
-        result.append(slots + _guesses(plan, slots, guessable, rng))
+        slots = _sides(slots, hidden)
+        result.append(slots + _guesses(plan, slots, guessable, hidden))
     return result
 
 
-def _comparisons(plan: StudyPlan, mine: Sequence[Sequence[int]], m: int) -> list[list[Slot]]:
-    """One comparison for each reader and case: the one that this reader, then this case, has had least."""
-    rng = random.Random(derive_seed("comparisons", plan.seed))
-    of_case: dict[int, Counter[int]] = defaultdict(Counter)
-    result = []
-    for cases in mine:
-        of_reader: Counter[int] = Counter()
-        slots = []
-        for case in rng.sample(list(cases), len(cases)):
-            c = min(range(m), key=lambda c: (of_reader[c], of_case[case][c], rng.random()))
-            of_reader[c] += 1
-            of_case[case][c] += 1
-            slots.append(Slot(case, c, 0))
-        result.append(slots)
+def _comparisons(mine: Sequence[Sequence[int]], m: int, rng: random.Random) -> list[list[Slot]]:
+    """One comparison for each reader and case."""
+    readings = [(reader, case) for reader, cases in enumerate(mine) for case in cases]
+    result: list[list[Slot]] = [[] for _ in mine]
+    for (reader, case), comparison in zip(readings, even_comparisons(readings, m, rng), strict=True):
+        result[reader].append(Slot(case, comparison, 0))
     return result
 
 
 def _crossed(plan: StudyPlan, cases: Sequence[int], reader: int, m: int, rng: random.Random) -> list[Slot]:
+    of_case = {case: place for place, case in enumerate(cases)}
     slots = []
     for session in range(m):
-        part = [Slot(case, (place + reader + session) % m, session) for place, case in enumerate(cases)]
-        slots += rng.sample(part, len(part))
+        order = rng.sample(sorted(cases), len(cases))
+        slots += [Slot(case, (of_case[case] + reader + session) % m, session) for case in order]
     first = slots[: len(cases)]
     again = [replace(slot, session=m, repeat=True) for slot in rng.sample(first, plan.repeats)]
     return slots + again
@@ -184,8 +194,23 @@ def _sides(slots: Sequence[Slot], rng: random.Random) -> list[Slot]:
     ]
 
 
-def _guesses(plan: StudyPlan, slots: Sequence[Slot], guessable: Sequence[int], rng: random.Random) -> list[Slot]:
+def _guesses(
+    plan: StudyPlan, slots: Sequence[Slot], guessable: Mapping[int, int], rng: random.Random
+) -> list[Slot]:
+    """Readings at the end: the arm stands left in half of them, or is shown in half of them where texts are alone.
+
+    Who always says the same is then right in half, as chance is.
+    """
     usable = [s for s in slots if s.comparison in guessable and not s.repeat]
+    usable = rng.sample(usable, len(usable))
     last = slots[-1].session if slots else 0
-    chosen = rng.sample(usable, min(plan.guesses, len(usable)))
-    return [replace(s, guess=True, session=last) for s in chosen]
+    n = min(plan.guesses, len(usable))
+    coins = rng.sample([i % 2 == 0 for i in range(n)], n)
+    if plan.texts_per_item == 1:
+        own, other = ([s for s in usable if guessable[s.comparison] == place] for place in (0, 1))
+        wanted = min(max(coins.count(True), n - len(other)), len(own))
+        usable = rng.sample(own[:wanted] + other[: n - wanted], n)
+    chosen = zip(usable, coins, strict=False)
+    return [
+        replace(s, guess=True, session=last, swapped=(guessable[s.comparison] == 1) == left) for s, left in chosen
+    ]

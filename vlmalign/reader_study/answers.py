@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from vlmalign.reader_study.answer_columns import FORMAT, answer_columns, sides
 from vlmalign.reader_study.study import PublicStudy, Questions, Reading
@@ -36,11 +36,28 @@ class Answer(Part):
     first_shown: str | None = None
     answered: str | None = Field(None, description="when the last question was answered, by the reader's clock")
 
+    @field_validator("preference", "ratings", "errors", mode="before")
+    @classmethod
+    def _no_truth_values(cls, value: Any) -> Any:
+        """True is no 1: a file that says so was not saved by the form."""
+        found = list(value.values()) if isinstance(value, dict) else [value]
+        while found:
+            one = found.pop()
+            if isinstance(one, bool):
+                raise ValueError(f"{one} is no number: expected e.g. 1")
+            found += one if isinstance(one, (list, tuple)) else ()
+        return value
+
     @property
     def empty(self) -> bool:
-        """Whether nothing was answered."""
+        """Whether no question was answered; there may be a comment, or marks that nobody said were all."""
         rated = any(value is not None for values in self.ratings.values() for value in values)
         return self.preference is None and self.guess is None and not self.checked and not rated
+
+    @property
+    def blank(self) -> bool:
+        """Whether nothing was said at all."""
+        return self.empty and not self.comment.strip() and not any(any(marks) for marks in self.errors)
 
 
 @dataclass(frozen=True)
@@ -104,7 +121,7 @@ def _read_json(file: str, text: str, result: AnswerFile) -> None:
             raise ValueError(f"format is {found['format']!r}, expected {FORMAT!r}")
         study, reader, version = (str(found[name]) for name in ("study", "reader", "version"))
         answers = list(found["answers"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         what = f"no answers of a reader's form ({type(error).__name__}: {error})"
         result.problems.append(Problem(file, UNREADABLE, what))
         return
@@ -144,7 +161,9 @@ def _read_csv(file: str, text: str, public: PublicStudy, result: AnswerFile) -> 
                 Problem(file, "invalid_answer", "the row has too many or too few cells", line, row)
             )
             continue
-        if not any((row[c] or "").strip() for c in _asked(public.questions)):
+        if not any(
+            (row.get(c) or "").strip() for c in [*_asked(public.questions), *_said_aside(public.questions)]
+        ):
             continue  # an empty row of a table: missing, which is counted later
         try:
             answer = _answer_of_row(row, name, public.questions, texts.get(row[name].strip()))
@@ -156,9 +175,13 @@ def _read_csv(file: str, text: str, public: PublicStudy, result: AnswerFile) -> 
             result.problems.append(Problem(file, "invalid_answer", str(error), line, row))
 
 
+def _said_aside(questions: Questions) -> list[str]:
+    return ["comment", *(f"{level}_{side}" for level in ("minor", "major") for side in sides(questions))]
+
+
 def _asked(questions: Questions) -> list[str]:
-    marks = {f"{level}_{side}" for level in ("minor", "major") for side in sides(questions)}
-    left_out = {"position", "session", "kind", "study", "reader", "version", "reading", "comment", *marks}
+    aside = _said_aside(questions)
+    left_out = {"position", "session", "kind", "study", "reader", "version", "reading", *aside}
     return [c for c in answer_columns(questions) if c not in left_out][: -len(("s", "v", "f", "a"))]
 
 
@@ -195,6 +218,23 @@ def _answer_of_row(row: Mapping[str, str], name: str, q: Questions, reading: Rea
         first_shown=cell("first_shown"),
         answered=cell("answered"),
     )
+
+
+def open_questions(answer: Answer, kind: str, q: Questions) -> list[str]:
+    """The questions of a reading that were left open, by their columns.
+
+    Example:
+        >>> asked = Questions(texts=2, preference=3, criteria=("correctness",), mark_errors=False, comment=False)
+        >>> open_questions(Answer(reading="r", preference=1, ratings={"correctness": (4, None)}), "rate", asked)
+        ['correctness_right']
+    """
+    if kind == "guess":
+        return [] if answer.guess is not None else ["guess"]
+    found = ["preference"] if q.preference and answer.preference is None else []
+    for name in q.criteria:
+        values = answer.ratings.get(name, (None,) * q.texts)
+        found += [f"{name}_{side}" for side, value in zip(sides(q), values, strict=False) if value is None]
+    return found + ["checked"] * (q.mark_errors and not answer.checked)
 
 
 def range_problem(answer: Answer, reading: Reading, q: Questions) -> str | None:

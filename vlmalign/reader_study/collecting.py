@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from vlmalign.reader_study.answers import Answer, Given, Problem, range_problem, read_answer_file
+from vlmalign.reader_study.answers import Answer, Given, Problem, open_questions, range_problem, read_answer_file
 from vlmalign.reader_study.study import Key, PublicStudy, read_key, read_public
 from vlmalign.records import DataError
 from vlmalign.records.base import Part
@@ -35,7 +35,12 @@ class Unblinded(Part):
     arms: tuple[str, ...]
     words: tuple[int, ...] = Field(description="length of the texts")
     guess_arm: str | None = None
-    answer: Answer | None = Field(None, description="None: this reading is missing")
+    answer: Answer | None = Field(None, description="None: nothing was said; `empty`: a comment and no answer")
+
+    @property
+    def answered(self) -> bool:
+        """Whether any question of this reading has an answer."""
+        return self.answer is not None and not self.answer.empty
 
     def preferred(self, steps: int) -> float | None:
         """From -1 (the right one) over 0 (no difference) to 1 (the left one); None where not answered."""
@@ -55,6 +60,9 @@ class Collected:
     problems: list[Problem]
     counts: Counter[str] = field(default_factory=Counter)
     missing: dict[str, list[str]] = field(default_factory=dict)  # reader -> readings without an answer
+    incomplete: dict[str, dict[str, list[str]]] = field(
+        default_factory=dict
+    )  # reader -> reading -> open questions
     absent: list[str] = field(default_factory=list)  # readers without a file
 
 
@@ -65,8 +73,9 @@ def collect(
 
     Faults: `wrong_study`, `unknown_reader`, `other_version`, `edited_id` (no such reading, or another reader's),
     `invalid_answer`, `two_versions` (two different answers to one reading, in one file or two), `unreadable`.
-    Equal copies are counted. Readings without an answer are named in `missing`, readers without a file in
-    `absent`.
+    Equal copies are counted, and so are screens that were still open when an earlier file was saved. Readings
+    without an answer are named in `missing`, those of which some questions are open in `incomplete`, readers
+    without a file in `absent`.
 
     Args:
         study: the study folder.
@@ -94,10 +103,10 @@ def collect(
     used = {name: _one_of(given, problems, counts) for name, given in by_reading.items()}
     if problems and on_bad == "refuse":
         raise DataError(
-            f"{len(problems)} faults in readers' files: {_told(problems)}",
+            f"{len(problems)} fault{'s' * (len(problems) != 1)} in readers' files: {_told(problems)}",
             "Correct them, or pass --on-bad skip to set these answers aside in unused.jsonl.",
         )
-    if not used:
+    if all(answer.empty for answer in used.values()):
         raise DataError("no file has an answer to this study", "Pass the files that readers saved.", file=study)
     return _unblind(public, opened, used, problems, counts)
 
@@ -137,15 +146,18 @@ def _one_of(given: Sequence[Given], problems: list[Problem], counts: Counter[str
     """The answer to one reading. Of different ones the latest, and the others are problems."""
     content = [_said(g.answer) for g in given]
     # equal times, or none: the later file
-    best = max(range(len(given)), key=lambda i: (given[i].answer.answered or "", i))
+    best = max(range(len(given)), key=lambda i: (not given[i].answer.empty, given[i].answer.answered or "", i))
+    said = given[best].answer.comment.strip()
     for i, other in enumerate(given):
         if i == best:
             continue
-        if content[i] == content[best]:
+        if other.answer.empty and not given[best].answer.empty and other.answer.comment.strip() in ("", said):
+            counts["open_when_saved"] += 1  # a file that was saved on the way
+        elif content[i] == content[best]:
             counts["equal_copies"] += 1
         else:
             there = f"{given[best].file}:{given[best].line}"
-            what = f"another answer to reading {other.answer.reading!r} than in {there}"
+            what = f"another answer to reading {other.answer.reading!r} than in {there}, which is the later one"
             problems.append(Problem(other.file, "two_versions", what, other.line, other.content))
     return given[best].answer
 
@@ -164,6 +176,7 @@ def _unblind(
     present = {key.readings[name].reader for name in used}
     rows: list[Unblinded] = []
     missing: dict[str, list[str]] = {}
+    incomplete: dict[str, dict[str, list[str]]] = {}
     for form in public.forms:
         if form.reader not in present:
             continue
@@ -173,6 +186,8 @@ def _unblind(
             answer = used.get(shown.id)
             if answer is None or answer.empty:
                 missing.setdefault(form.reader, []).append(shown.id)
+            elif open_ := open_questions(answer, shown.kind, public.questions):
+                incomplete.setdefault(form.reader, {})[shown.id] = open_
             rows.append(
                 Unblinded(
                     reading=shown.id,
@@ -188,12 +203,13 @@ def _unblind(
                     arms=tuple(key.texts[name].arm for name in reading.shown),
                     words=tuple(len("".join(text).split()) for text in shown.texts),
                     guess_arm=key.guess_arm if reading.kind == "guess" else None,
-                    answer=None if answer is None or answer.empty else answer,
+                    answer=None if answer is None or answer.blank else answer,
                 )
             )
     counts["readings"] = len(rows)
-    counts["answered"] = sum(row.answer is not None for row in rows)
+    counts["answered"] = sum(row.answered for row in rows)
     counts["missing"] = sum(map(len, missing.values()))
+    counts["incomplete"] = sum(map(len, incomplete.values()))
     counts.update(f"set_aside:{problem.kind}" for problem in problems)
     absent = [form.reader for form in public.forms if form.reader not in present]
-    return Collected(public, key, rows, problems, +counts, missing, absent)
+    return Collected(public, key, rows, problems, +counts, missing, incomplete, absent)

@@ -34,6 +34,7 @@ from vlmalign.reader_study.study import (
     Reading,
     opaque,
     read_key,
+    refuse_others,
     sentences,
     to_bytes,
 )
@@ -65,8 +66,10 @@ def design_study(
 ) -> Path:
     """Write a study folder; see `vlmalign.reader_study.study` for what is in it.
 
-    Cases, order and sides depend on the inputs and `plan.seed` alone. The names in the public part also depend on
-    a secret, which is drawn once and kept in the key: give it again to write the same bytes elsewhere.
+    Cases and their order depend on the inputs and `plan.seed` alone. Which text stands on which side, which of
+    several comparisons a reader gets, and the names in the public part also depend on a secret, which is drawn
+    once and kept in the key: give it again to write the same bytes elsewhere. Without it nobody can work out the
+    sides.
 
     Args:
         plan: the settings.
@@ -79,7 +82,7 @@ def design_study(
         earlier: earlier studies; their cases are not read for another purpose.
         trained_on: record folders that models learnt from; not read for evaluation.
         leave_out_used: leave such cases out instead of refusing.
-        secret: of the names; default drawn, or that of the folder that is there.
+        secret: of sides and names; default drawn, or that of the folder that is there.
         overwrite: replace a study of other settings.
 
     Returns:
@@ -110,6 +113,7 @@ def design_study(
             "read.",
             file=out,
         )
+    refuse_others(out, lambda path: path.parts[0] in (PUBLIC, PRIVATE))
     _write(out, plan, key, public, chosen)
     return out
 
@@ -145,7 +149,7 @@ def _present(out: Path) -> Key | None:
         return None
     if not (out / PUBLIC / STUDY_FILE).is_file():
         raise DataError("the folder is not empty and holds no study", "Choose another --out.", file=out)
-    return read_key(out)
+    return read_key(out, remedy="Put the key back to design this study again, or choose another --out.")
 
 
 def _choose(
@@ -184,8 +188,10 @@ def _key(plan: StudyPlan, inputs: Inputs, chosen: Sequence[Material], secret: st
     if inputs.arms == SIDES or not plan.guesses:
         target = ""
     alone = plan.texts_per_item == 1
-    guessable = [i for i, names in enumerate(asked) if target and (alone or target in names)]
-    per_reader = allocate(plan, len(chosen), len(asked), guessable)
+    guessable = {
+        i: int(names[0] != target) for i, names in enumerate(asked) if target and (alone or target in names)
+    }
+    per_reader = allocate(plan, len(chosen), len(asked), guessable, secret)
     texts: dict[str, KeyText] = {}
     items: dict[str, KeyItem] = {}
     readings: dict[str, KeyReading] = {}

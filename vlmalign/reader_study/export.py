@@ -11,7 +11,15 @@ from typing import Literal, get_args
 from vlmalign.reader_study.answer_columns import answer_columns
 from vlmalign.reader_study.page import reader_page
 from vlmalign.reader_study.redcap import data_dictionary, import_records, plain_table
-from vlmalign.reader_study.study import IMAGES, PUBLIC, STUDY_FILE, PublicStudy, ReaderForm, read_public
+from vlmalign.reader_study.study import (
+    IMAGES,
+    PUBLIC,
+    STUDY_FILE,
+    PublicStudy,
+    ReaderForm,
+    read_public,
+    refuse_others,
+)
 from vlmalign.records import DataError
 from vlmalign.records.hashing import sha256_file
 from vlmalign.records.writing import put
@@ -19,6 +27,7 @@ from vlmalign.records.writing import put
 Format = Literal["form", "csv", "redcap"]
 SOME_DAY = 946684800  # 2000-01-01: the time of every file, as times could tell the order of the work
 MARK = ".reader-study"
+WRITTEN = (MARK, "index.html", "READ ME.txt", "study.csv", "dictionary.csv", "records.csv")
 READ_ME = """\
 {title}
 
@@ -55,7 +64,8 @@ def export_study(
 
     Raises:
         ValueError: an unknown format or reader.
-        DataError: no study, a picture that is missing, or an `out` that holds something else.
+        DataError: no study, a picture that is missing, or an `out` that holds something else, be it answers that
+            were saved in it.
     """
     study, out = Path(study), Path(out)
     public = read_public(study)
@@ -105,6 +115,7 @@ def _check_out(study: Path, out: Path, overwrite: bool) -> None:
         raise DataError(
             "the folder holds another exported study", "Choose another --out, or pass --overwrite.", file=out
         )
+    refuse_others(out, lambda path: path.name in WRITTEN or (path.parent.name == IMAGES and path.suffix == ".png"))
 
 
 def _reader_folder(

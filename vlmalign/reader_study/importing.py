@@ -58,9 +58,11 @@ def import_answers(
     """
     if rating_gap < 0:
         raise ValueError(f"rating_gap is {rating_gap}: expected 0 or more points, e.g. 0.5")
-    found = collect(study, files, key=key, on_bad=on_bad)
     out = Path(out)
-    cases = RecordFolder(Path(study) / PRIVATE / CASES, Case)
+    if out.resolve() == Path(study).resolve() or Path(study).resolve() in out.resolve().parents:
+        raise ValueError(f"{out} lies within the study folder, part of which readers see: choose another --out")
+    found = collect(study, files, key=key, on_bad=on_bad)
+    cases = RecordFolder(_cases(Path(study), key), Case)
     config = {
         "builder": BUILDER,
         "study": found.public.study,
@@ -86,6 +88,19 @@ def import_answers(
                 write_pairs(build, found, cases, votes, rating_gap)
     _write_lists(out, found)
     return found
+
+
+def _cases(study: Path, key: str | Path | None) -> Path:
+    """The study's cases; where the whole private part is kept elsewhere they lie beside the key."""
+    places = [study / PRIVATE / CASES] + ([Path(key).parent / CASES] if key is not None else [])
+    for place in places:
+        if place.is_dir():
+            return place
+    raise DataError(
+        "the study's cases are missing; records need their images and prompts",
+        f"Put the folder {CASES!r} of its private part back, or beside the key that --key names.",
+        file=places[0],
+    )
 
 
 def read_unblinded(folder: str | Path) -> list[Unblinded]:
@@ -188,6 +203,7 @@ def _write_lists(out: Path, found: Collected) -> None:
         "purpose": found.key.purpose,
         "counts": dict(sorted(found.counts.items())),
         "missing": found.missing,
+        "incomplete": found.incomplete,
         "readers_without_a_file": found.absent,
         "design_counts": found.key.counts,
     }

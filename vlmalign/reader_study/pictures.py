@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from vlmalign.records import load_image
+from vlmalign.records import DataError, load_image
 
 
 def plain_png(path: str | Path, max_pixels: int, *, record: str | None = None) -> bytes:
@@ -18,9 +18,20 @@ def plain_png(path: str | Path, max_pixels: int, *, record: str | None = None) -
     away.
 
     Raises:
-        DataError: the picture is missing or cannot be decoded; names `record`.
+        DataError: the picture is missing, cannot be decoded, or has more than 8 bits a channel, of which nobody
+            but its owner knows the window; names `record`.
     """
     image = load_image(path, record=record)
+    with Image.open(path) as original:
+        if original.mode.startswith(("I", "F")):
+            raise DataError(
+                f"the picture has more than 8 bits a channel (mode {original.mode}): shown as it is it would be "
+                "white "
+                "or black",
+                "Choose its window and write it with 8 bits, then build the cases again.",
+                file=path,
+                record=record,
+            )
     image = ImageOps.exif_transpose(image)
     if max(image.size) > max_pixels:
         image.thumbnail((max_pixels, max_pixels), Image.Resampling.LANCZOS)

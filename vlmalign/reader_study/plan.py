@@ -73,6 +73,12 @@ class StudyPlan(Part):
             )
         if (self.select == "stratified") != (self.stratify is not None):
             raise ValueError("select 'stratified' and stratify go together: give both or neither")
+        if self.n_cases is not None and self.select in ("all", "listed"):
+            raise ValueError(
+                f"n_cases is {self.n_cases} but select is {self.select!r}, which reads them all: leave n_cases "
+                "out, "
+                "or set select to 'random'"
+            )
         if self.kappa and self.repeats < KAPPA_NEEDS:
             raise ValueError(
                 f"repeats is {self.repeats} but intra-reader kappa needs at least {KAPPA_NEEDS}: raise repeats, "

@@ -8,8 +8,8 @@ from typing import Any
 
 from vlmalign.reader_study.arms import Material
 from vlmalign.reader_study.plan import Purpose
-from vlmalign.reader_study.study import read_key
-from vlmalign.records import DataError, RecordFolder
+from vlmalign.reader_study.study import CASES, PRIVATE, read_key
+from vlmalign.records import Case, DataError, RecordFolder
 from vlmalign.records.manifest import KINDS, read_manifest
 from vlmalign.records.validation import image_refs
 
@@ -37,12 +37,15 @@ def reused(
     """
     seen: dict[tuple[str, str], str] = {}
     for study in earlier:
-        key = read_key(study)
+        key = read_key(study, remedy="Put the key back for the design: it says which cases the study read.")
         if key.purpose != OTHER[purpose]:
             continue
         for item in key.items.values():
             where = f"rated for {key.purpose} in {study}"
             seen.update({("case", item.case_id): where, ("group", item.group_id): where})
+        cases = Path(study) / PRIVATE / CASES
+        for case in RecordFolder(cases, Case) if cases.is_dir() else ():
+            seen.update({("image", ref.sha256): f"rated for {key.purpose} in {study}" for ref in case.images})
     for folder in trained_on if purpose == "evaluation" else ():
         records: RecordFolder[Any] = RecordFolder(folder, KINDS[read_manifest(folder).kind])
         for record in records:

@@ -72,9 +72,12 @@ def select(
     wanted = len(order) if plan.n_cases is None else plan.n_cases
     if wanted > len(order) or not order:
         left_out = ", ".join(f"{name} {n}" for name, n in sorted(counts.items()) if n) or "none left out"
+        found_ = f"{len(order)} of the {wanted} wanted cases" if order else "none of the cases"
         raise DataError(
-            f"{wanted or 'no'} cases are wanted and {len(order)} can be used ({left_out})",
-            "Lower n_cases, raise per_group, or add cases.",
+            f"{found_} can be used ({left_out})",
+            "Lower n_cases, raise per_group, or add cases."
+            if order
+            else "Add cases that none of this leaves out.",
         )
     if plan.select == "stratified":
         order = _by_strata(order, wanted, str(plan.stratify), plan.balance)

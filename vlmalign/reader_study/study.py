@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,8 +59,11 @@ class ReaderForm(Part):
 
     @property
     def version(self) -> str:
-        """Hash of what the reader sees: answers to another version are refused."""
-        return config_hash(self.model_dump(mode="json"))[:16]
+        """Hash of what the reader sees: answers to another version are refused.
+
+        The letter keeps spreadsheets from reading it as a number.
+        """
+        return "v" + config_hash(self.model_dump(mode="json"))[:16]
 
 
 class PublicStudy(Part):
@@ -175,19 +179,22 @@ def read_public(study: str | Path) -> PublicStudy:
     return _read(file, PublicStudy, "Name a folder that `vlmalign reader-study design` wrote.")
 
 
-def read_key(study: str | Path, key: str | Path | None = None) -> Key:
+def read_key(
+    study: str | Path, key: str | Path | None = None, remedy: str = "Give the key's place with --key."
+) -> Key:
     """Read the key and check it against the commitment in the public part.
 
     Args:
         study: the study folder.
         key: the key's file, where it is kept elsewhere.
+        remedy: where no key is there.
 
     Raises:
         DataError: the key is missing, damaged, of another study, or not the one committed to.
     """
     file = Path(key) if key is not None else Path(study) / PRIVATE / KEY_FILE
     public = read_public(study)
-    found = _read(file, Key, "Give the key's place with --key.")
+    found = _read(file, Key, remedy)
     if found.study != public.study:
         raise DataError(
             f"this is the key of study {found.study!r}, the folder holds study {public.study!r}",
@@ -201,6 +208,30 @@ def read_key(study: str | Path, key: str | Path | None = None) -> Key:
             file=file,
         )
     return found
+
+
+def refuse_others(folder: Path, ours: Callable[[Path], bool]) -> None:
+    """Refuse to replace a folder in which somebody put files of their own, such as readers' answers.
+
+    Args:
+        folder: to be replaced.
+        ours: whether a path within it is of a file that was written by this program.
+
+    Raises:
+        DataError: names the first such file.
+    """
+    if not folder.is_dir():
+        return
+    found = sorted(p.relative_to(folder) for p in folder.rglob("*") if not p.is_dir())
+    others = [path for path in found if not ours(path)]
+    if others:
+        raise DataError(
+            f"{len(others)} file{'s' * (len(others) != 1)} in it were put there by somebody, e.g. {others[0]}: "
+            "the "
+            "folder would be replaced as a whole",
+            "Move them elsewhere, or choose another --out.",
+            file=folder,
+        )
 
 
 def _read(file: Path, kind: type[Any], remedy: str) -> Any:

@@ -19,6 +19,7 @@ from vlmalign.reader_study.analysis.verdicts import Verdict, arm_pairs, read_ver
 from vlmalign.reader_study.analysis.win_rates import win_rates
 from vlmalign.reader_study.arms import SIDES
 from vlmalign.reader_study.collecting import Collected
+from vlmalign.reader_study.what_meets import limits
 
 FORMAT = "vlmalign-reader-analysis@1"
 Pairs = list[tuple[str, str]]
@@ -36,7 +37,7 @@ def analyze(found: Collected, *, estimand: Estimand | None = None, seed: int = 0
     Raises:
         ValueError: intervals for new readers of a study that one reader answered.
     """
-    readers = sorted({row.reader for row in found.rows if row.answer is not None})
+    readers = sorted({row.reader for row in found.rows if row.answered})
     if estimand == "new readers" and len(readers) < 2:
         raise ValueError(
             f"the estimand is new readers, but {len(readers)} reader answered, who says nothing of others: "
@@ -108,6 +109,7 @@ def _design(found: Collected, readers: list[str]) -> dict[str, Any]:
 def _counts(found: Collected) -> dict[str, Any]:
     return {
         **dict(sorted(found.counts.items())),
+        "incomplete_by_reader": {name: len(readings) for name, readings in found.incomplete.items()},
         "missing_by_reader": {name: len(readings) for name, readings in found.missing.items()},
         "readers_without_a_file": found.absent,
     }
@@ -187,10 +189,12 @@ def _agreement(
         if len(pairs) > 1:
             said["preference: all pairs"] = preferred(lambda v: True)
     for name, texts in rated.items():
-        said[name] = [Said(t.reader, (t.item, t.candidate), t.case, t.value, t.repeat) for t in texts]
+        said[name] = [Said(t.reader, (t.item, t.candidate), t.case, t.value, t.repeat, t.item) for t in texts]
     if marked:
         said["errors: none, minor or major"] = [
-            Said(m.text.reader, (m.text.item, m.text.candidate), m.text.case, _weight(m), m.text.repeat)
+            Said(
+                m.text.reader, (m.text.item, m.text.candidate), m.text.case, _weight(m), m.text.repeat, m.text.item
+            )
             for m in marked
         ]
     return {
@@ -217,6 +221,7 @@ def _notes(found: Collected, readers: list[str]) -> list[str]:
             "The arms are the sides of undecided pairs, not models: a win rate says how often readers took the "
             "second side."
         )
+    notes += [f"{limit[0].upper()}{limit[1:]}." for limit in limits(found.key)]
     if found.absent:
         notes.append(f"No file came from {', '.join(found.absent)}: their readings count nowhere.")
     if found.key.purpose == "training":

@@ -11,7 +11,7 @@ from vlmalign.evaluation.paired_tests import holm
 from vlmalign.evaluation.rare_events import one_sided_bound, widen_if_rare
 from vlmalign.evaluation.ratio_of_sums import ratio_of_sums
 from vlmalign.evaluation.readers_and_cases import Estimand
-from vlmalign.reader_study.analysis.ratings import Rated, paired_values
+from vlmalign.reader_study.analysis.ratings import OTHER_READERS, Rated, paired_values
 from vlmalign.reader_study.analysis.reported import Reported, report
 from vlmalign.reader_study.collecting import Collected
 
@@ -79,7 +79,16 @@ def read_marks(found: Collected) -> list[Marked]:
             minor, major = (marks.count(level) if checked else None for level in (MINOR, MAJOR))
             total = None if minor is None or major is None else float(minor + major)
             text = Rated(
-                row.reader, row.reading, row.item, row.group_id, arm, candidate, total, row.repeat, row.arms
+                row.reader,
+                row.reading,
+                row.item,
+                row.group_id,
+                arm,
+                candidate,
+                total,
+                row.repeat,
+                row.arms,
+                row.case_id,
             )
             marked.append(Marked(text, minor, major, len(texts[row.reading][place])))
     return marked
@@ -136,7 +145,7 @@ def error_differences(
     for pair in pairs:
         paired = paired_values([one.text for one in marked], pair)
         most = float(max((one.sentences for one in marked), default=1))
-        between = paired.how == "same case, other readers"
+        between = paired.how == OTHER_READERS
         difference = report(
             paired.differences,
             paired.readers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vlmalign.reader_study.analysis.ratings import OTHER_READERS
 from vlmalign.reader_study.analysis.win_rates import TIES
 from vlmalign.reader_study.plan import KAPPA_NEEDS
 
@@ -78,10 +79,19 @@ def _listed(items: Sequence[str]) -> str:
 
 
 def _blinding(d: Mapping[str, Any]) -> str:
+    if d["texts_per_item"] == 2:
+        drawn = "the sides, balanced within each reader and comparison"
+    elif d["crossed"]:
+        drawn = "in which part of the study a case was read in which arm"
+    else:
+        drawn = "which arm's text of a case a reader got, balanced within readers and within cases"
     told = (
-        f"Order of the cases and sides were randomised (seed {d['seed']}), sides balanced within each reader and "
-        "comparison. Readers saw no name of an arm. Which text is whose was kept in a key whose SHA-256 stands in "
-        f"the study's public part since its design ({d['key_sha256']}); the key used here has this hash."
+        f"The order of the cases was randomised (seed {d['seed']}), and so "
+        f"{'were' if d['texts_per_item'] == 2 else 'was'} "
+        f"{drawn}, from a secret of the study that readers did not have. Readers saw no name of an arm. Which "
+        "text is "
+        "whose was kept in a key whose SHA-256 stands in the study's public part since its design "
+        f"({d['key_sha256']}); the key used here has this hash."
     )
     if d["guesses"]:
         told += (
@@ -122,6 +132,13 @@ def _analysis(r: Mapping[str, Any]) -> str:
         if found
     ]
     told += f" {_listed(families)}. " if families else ". "
+    differences = [one for name in ("ratings", "errors") for one in tested[name]]
+    if any(one["paired"] == OTHER_READERS for one in differences):
+        told += (
+            "Where different readers read a case's texts these were compared by their means over the case's "
+            "readers: "
+            "such intervals are for these readers on new cases, such p values by flipping the signs of cases. "
+        )
     if preference or ratings:
         told += (
             "Linear mixed models with crossed random effects of reader and case (REML, statsmodels) stand beside "
@@ -135,13 +152,16 @@ def _analysis(r: Mapping[str, Any]) -> str:
     told += "Agreement between readers is Cohen's kappa of two or Fleiss' of more, and Krippendorff's alpha"
     if r["design"]["repeats"]:
         told += f"; within readers, of repeats, kappa being read from {KAPPA_NEEDS} repeats on"
-    told += "; both with percentile bootstrap intervals over what was rated. "
+    told += (
+        "; both with percentile bootstrap intervals that draw cases whole, all texts and readers of one together. "
+    )
     return told + f"Software: {', '.join(f'{name} {version}' for name, version in r['versions'].items())}."
 
 
 def _exclusions(r: Mapping[str, Any]) -> str:
     c = r["counts"]
     told = f"Of {count(c['readings'], 'reading')} of readers who handed in, {c.get('answered', 0):,} were answered"
+    told += f" ({c['incomplete']:,} of them in part)" if c.get("incomplete") else ""
     told += f" and {c.get('missing', 0):,} not" if c.get("missing") else ""
     told += "; unanswered questions are excluded and counted, never taken for a tie or a zero. "
     if c["readers_without_a_file"]:

@@ -14,6 +14,7 @@ from vlmalign.reader_study.analysis.reported import Reported, report
 from vlmalign.reader_study.collecting import Collected
 
 SCALE = (1.0, 5.0)
+OTHER_READERS = "same case, other readers"
 AGREE = 4  # "agree" and "strongly agree"
 
 
@@ -30,6 +31,7 @@ class Rated:
     value: float | None
     repeat: bool
     together: tuple[str, ...]  # the arms on that screen
+    film: str = ""  # the case itself, where `case` is a patient who may have several
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def read_ratings(found: Collected, criterion: str) -> list[Rated]:
                     None if value is None else float(value),
                     row.repeat,
                     row.arms,
+                    row.case_id,
                 )
             )
     return rated
@@ -168,10 +171,10 @@ def paired_values(rated: Sequence[Rated], pair: tuple[str, str]) -> Paired:
     side_by_side = [one for one in first if set(pair) <= set(one.together)]
     if any(len(one.together) > 1 for one in first):
         return _matched("same screen", side_by_side, pair, lambda one: (one.reader, one.case, one.reading))
-    within = _matched("same reader and case", first, pair, lambda one: (one.reader, one.case, ""))
+    within = _matched("same reader and case", first, pair, lambda one: (one.reader, one.case, one.film))
     if any(d is not None for d in within.differences):
         return within
-    return _matched("same case, other readers", first, pair, lambda one: ("all", one.case, ""))
+    return _matched(OTHER_READERS, first, pair, lambda one: ("all", one.case, one.film))
 
 
 def _matched(how: str, rated: Sequence[Rated], pair: tuple[str, str], key: Any) -> Paired:
@@ -195,7 +198,7 @@ def _difference(
     criterion: str, rated: Sequence[Rated], pair: tuple[str, str], estimand: Estimand | None, seed: int
 ) -> RatingDifference:
     paired = paired_values(rated, pair)
-    between = paired.how == "same case, other readers"
+    between = paired.how == OTHER_READERS
     difference = report(
         paired.differences,
         paired.readers,

@@ -27,6 +27,7 @@ class Said:
     case: str
     value: float | None
     repeat: bool = False
+    screen: Hashable = None  # what was shown together; None: the unit alone
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,12 @@ def between_readers(said: Sequence[Said], level: Level, *, seed: int = 0) -> Bet
         told = f"{len(readers)} reader answered: agreement between readers needs two."
         return BetweenReaders(readers, 0, same, (), told)
     rows = [[values.get(reader) for reader in readers] for values in by_unit.values()]
-    kappa = cohen_kappa(rows, seed=seed) if len(readers) == 2 else fleiss_kappa(rows, seed=seed)
+    cases = [case_of[unit] for unit in by_unit]
+    of_all = cohen_kappa if len(readers) == 2 else fleiss_kappa
+    kappa = of_all(rows, clusters=cases, seed=seed)
     if not kappa.n:
         kappa = replace(kappa, reason=f"nothing was answered by all {len(readers)} readers")
-    figures = (krippendorff_alpha(rows, level, seed=seed), kappa)
+    figures = (krippendorff_alpha(rows, level, clusters=cases, seed=seed), kappa)
     told = f"{len(readers)} readers, {len(shared)} units with two or more answers"
     told += f"; two readers say the same in {_share(same)}; {_told(figures)}."
     return BetweenReaders(readers, len(shared), same, figures, told)
@@ -132,7 +135,7 @@ def within_readers(said: Sequence[Said], level: Level, *, seed: int = 0) -> With
     """
     first = {(one.reader, one.unit): one for one in said if not one.repeat}
     rows: list[tuple[float, float]] = []
-    cases, who, incomplete = [], [], 0
+    cases, who, screens, incomplete = [], [], [], 0
     for one in said:
         if not one.repeat:
             continue
@@ -143,6 +146,7 @@ def within_readers(said: Sequence[Said], level: Level, *, seed: int = 0) -> With
         rows.append((before.value, one.value))
         cases.append(one.case)
         who.append(one.reader)
+        screens.append(one.unit if one.screen is None else one.screen)
     agreed = [float(a == b) for a, b in rows]
     same = cluster_estimate(agreed, cases, excluded=incomplete, proportion=True, seed=seed)
     by_reader = {}
@@ -153,8 +157,11 @@ def within_readers(said: Sequence[Said], level: Level, *, seed: int = 0) -> With
         )
     if not any(one.repeat for one in said):
         return WithinReaders(0, 0, 0, same, {}, (), "No case was read twice: nothing is known of it.")
-    figures = (krippendorff_alpha(rows, level, seed=seed), cohen_kappa(rows, seed=seed)) if rows else ()
-    readings = len(set(zip(who, cases, strict=True)))
+    figures: tuple[Agreement, ...] = ()
+    if rows:
+        alpha = krippendorff_alpha(rows, level, clusters=cases, seed=seed)
+        figures = (alpha, cohen_kappa(rows, clusters=cases, seed=seed))
+    readings = len(set(zip(who, screens, strict=True)))
     told = f"{len(rows)} answers given again in {readings} readings; the same again in {_share(same)}"
     if readings < KAPPA_NEEDS:
         told += f"; {KAPPA_NEEDS} or more are needed for kappa, so read the share"
@@ -174,10 +181,11 @@ def _share(same: Estimate) -> str:
 def _told(figures: Sequence[Agreement]) -> str:
     told = []
     for one in figures:
+        n = f"n {one.n}" + (f" in {one.clusters} cases" if one.clusters != one.n else "")
         if one.value is None:
             told.append(f"{one.name} is not defined ({one.reason})")
         elif one.low is None or one.high is None:
-            told.append(f"{one.name} {one.value:.2f} without an interval (n {one.n})")
+            told.append(f"{one.name} {one.value:.2f} without an interval ({n})")
         else:
-            told.append(f"{one.name} {one.value:.2f} ({one.low:.2f} to {one.high:.2f}, n {one.n})")
+            told.append(f"{one.name} {one.value:.2f} ({one.low:.2f} to {one.high:.2f}, {n})")
     return ", ".join(told) or "nothing to compare"

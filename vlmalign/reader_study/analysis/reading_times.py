@@ -49,7 +49,7 @@ class ReadingTimes:
 
 def reading_times(found: Collected, *, estimand: Estimand | None = None, seed: int = 0) -> ReadingTimes:
     """Seconds for each answered reading."""
-    rows = [row for row in found.rows if row.kind == "rate" and row.answer is not None]
+    rows = [row for row in found.rows if row.kind == "rate" and row.answered]
     seconds = [row.answer.seconds if row.answer else None for row in rows]
     who, what = [row.reader for row in rows], [row.group_id for row in rows]
     mean = report(seconds, who, what, bounds=None, estimand=estimand, seed=seed)

@@ -18,6 +18,7 @@ from vlmalign.reader_study.analysis.methods_text import methods_text
 from vlmalign.records import DataError
 from vlmalign.records.writing import put
 
+FIGURES = {f"{name}.{kind}" for name in ("preferences", "ratings") for kind in ("svg", "png")}
 RESULTS, REPORT, METHODS = "results.json", "report.html", "methods.md"
 
 
@@ -44,6 +45,9 @@ def write_analysis(results: Mapping[str, Any], out: str | Path, *, overwrite: bo
     files[METHODS] = methods_text(results).encode()
     files[REPORT] = render_analysis(results).encode()
     files[RESULTS] = (json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    (out / RESULTS).unlink(missing_ok=True)  # not whole while the others are written
+    for name in FIGURES - files.keys():
+        (out / name).unlink(missing_ok=True)  # of an earlier analysis, about another study or other questions
     for name, data in files.items():
         put(out / name, data)
     return [out / name for name in files]
@@ -58,6 +62,8 @@ def _refuse_other(out: Path, study: str, overwrite: bool) -> None:
     except (OSError, ValueError):
         ours = False
     if not ours:
+        if out.is_dir() and {path.name for path in out.iterdir()} <= FIGURES | {REPORT, METHODS}:
+            return  # an analysis that was broken off
         raise DataError("the folder is not empty and holds no analysis", "Choose another --out.", file=out)
     if found["design"]["study"] != study and not overwrite:
         raise DataError(
@@ -84,6 +90,8 @@ def render_analysis(results: Mapping[str, Any]) -> str:
         ]), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["data_uri"] = data_uri
+    used = {one["difference"]["estimand"] for one in (results["ratings"] or {}).get("differences", ())}
+    estimands = " or ".join(sorted(used)) or results["estimand"]
     captions = {
         "preferences": (
             "Wins, ties and losses",
@@ -93,7 +101,7 @@ def render_analysis(results: Mapping[str, Any]) -> str:
         ),
         "ratings": (
             "Differences of ratings",
-            f"Mean paired difference with its 95 % interval, for {results['estimand']} on new cases. Line: none.",
+            f"Mean paired difference with its 95 % interval, for {estimands} on new cases. Line: none.",
         ),
     }
     figures = {
@@ -106,7 +114,9 @@ def render_analysis(results: Mapping[str, Any]) -> str:
         estimand=results["estimand"],
         notes=results["notes"],
         figures=figures,
-        sentences=[one["sentence"] for one in preference["pairs"]] if preference else [],
+        sentences=[one["sentence"] for one in preference["pairs"]]
+        if preference
+        else [f"{tables.difference_sentence(one)}." for one in (ratings or {}).get("differences", ())],
         wins=tables.win_table(preference) if preference else None,
         by_reader=tables.reader_table(preference) if preference else None,
         length=tables.length_table(preference) if preference else None,

@@ -92,14 +92,30 @@ def difference_table(ratings: Results) -> Table:
     return Table([("difference", "points"), ("mixed model", "Wald")], rows, methods_of(shown))
 
 
+def difference_sentence(one: Results) -> str:
+    """A difference of ratings in words."""
+    figure = one["difference"]
+    told = f"{one['criterion']}, {one['arm']} less {one['against']}: "
+    if figure["mean"] is None:
+        lacking = f"{figure['excluded']} of them not rated" if figure["excluded"] else "no case was read in both"
+        return f"{told}nothing to compare ({lacking})"
+    interval = "no interval" if figure["low"] is None else f"{figure['low']:+.2f} to {figure['high']:+.2f}"
+    return f"{told}{figure['mean']:+.2f} ({interval}, {figure['estimand']}, n {figure['n']})"
+
+
 def mixed_cell(fit: Mapping[str, Any], name: str, scale: float = 1.0) -> Cell:
     """An effect of a mixed model, or why there is none."""
     effect = (fit.get("effects") or {}).get(name)
     if effect is None:
         return _said("–", str(fit.get("reason") or "not fitted"))
-    shown = f"{scale * effect['low']:.3g} to {scale * effect['high']:.3g}"
+    value, low, high = (_three(scale * effect[part]) for part in ("estimate", "low", "high"))
     trouble = "" if fit["converged"] else "did not converge"
-    return Cell(f"{scale * effect['estimate']:.3g}".replace("-", "−"), shown.replace("-", "−"), trouble)
+    return Cell(value, f"{low} to {high}", trouble)
+
+
+def _three(value: float) -> str:
+    """Three figures; what only rounding left is 0."""
+    return f"{value if abs(value) >= 1e-6 else 0.0:.3g}".replace("-", "−")
 
 
 def error_table(errors: Results) -> Table:

@@ -387,16 +387,22 @@ function download(kind) {
   link.click();
   setTimeout(() => { URL.revokeObjectURL(link.href); link.remove(); }, 2000);
 }
+function fits(item, a) { // whether a loaded answer has the parts that this page reads
+  const rated = Q.criteria.every(name => a.ratings?.[name]?.length === SIDES.length);
+  return rated && item.texts.every((text, s) => a.errors?.[s]?.length === text.length);
+}
 async function upload(file) {
   let found;
   try { found = JSON.parse(await file.text()); } catch { return alert("This is not a file of saved answers."); }
   for (const name of ["format", "study", "reader", "version"])
     if (found?.[name] !== state[name])
       return alert(`This file is not of this page: its ${name} is ${found?.[name]}, expected ${state[name]}.`);
-  const known = new Set(ITEMS.map(i => i.id));
+  const known = new Map(ITEMS.map(i => [i.id, i]));
   for (const a of Array.isArray(found.answers) ? found.answers : []) {
-    const mine = state.answers[a.reading];
-    if (known.has(a.reading) && (!mine || !mine.answered || a.answered > mine.answered)) state.answers[a.reading] = a;
+    const item = known.get(a?.reading), mine = state.answers[a?.reading];
+    if (!item || !fits(item, a)) continue; // not an answer of this page
+    // what was answered last is kept, and nothing that is begun here gives way to what was not finished there
+    if (!mine || (a.answered && (!mine.answered || a.answered > mine.answered))) state.answers[a.reading] = a;
   }
   state.sessions = { ...found.sessions, ...state.sessions };
   const open = ITEMS.findIndex(i => !isDone(i));
