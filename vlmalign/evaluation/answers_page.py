@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from vlmalign.evaluation.cross_tables import CrossTable
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.html_report import Figure, data_uri
+from vlmalign.evaluation.html_report import Figure
+from vlmalign.evaluation.page_template import page_template
 from vlmalign.evaluation.plots import forest_plot
 from vlmalign.evaluation.report_titles import METRIC_TITLES
 from vlmalign.evaluation.report_view import flat_rows, metric_table
@@ -37,13 +36,8 @@ def render_answers(
     Returns:
         The path written.
     """
-    environment = Environment(
-        loader=PackageLoader("vlmalign.evaluation", "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["data_uri"] = data_uri
     against = {name: found for name, found in results.items() if name.startswith("minus ")}
-    html = environment.get_template("answers.html.j2").render(
+    html = page_template("answers.html.j2").render(
         names=list(results["answers"]),
         forest=_forest(results),
         answers=metric_table(results["answers"]),

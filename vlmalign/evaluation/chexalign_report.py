@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.html_report import Figure, data_uri
+from vlmalign.evaluation.html_report import Figure
+from vlmalign.evaluation.page_template import page_template
 from vlmalign.evaluation.plots import forest_plot
 from vlmalign.evaluation.report_view import Row, Table, cell_of, cost_rows, flat_rows, methods_of
 from vlmalign.records.writing import write_atomic
@@ -63,14 +62,9 @@ def render_chexalign(results: Mapping[str, Any], out: str | Path) -> Path:
         results: as results.json holds them.
         out: the file to write; replaced in one step.
     """
-    environment = Environment(
-        loader=PackageLoader("vlmalign.evaluation", "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["data_uri"] = data_uri
     arms, apart = results["arms"], results["against_control"]
     config = results["config"]
-    html = environment.get_template("chexalign.html.j2").render(
+    html = page_template("chexalign.html.j2").render(
         source="phantoms" if config["cases"] is None else config["cases"],
         seed=config["seed"],
         minutes=sum(results["seconds"].values()) / 60,

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.html_report import Figure, data_uri
+from vlmalign.evaluation.html_report import Figure
 from vlmalign.evaluation.kl_plot import kl_grid_plot
+from vlmalign.evaluation.page_template import page_template
 from vlmalign.evaluation.plots import forest_plot
 from vlmalign.evaluation.report_view import Row, Table, cell_of, flat_rows, methods_of
 from vlmalign.evaluation.reward_report import Mistake
@@ -63,13 +62,8 @@ def render_comparison(
         mistakes: pairs that rewards have the wrong way round.
         out: the file to write; replaced in one step.
     """
-    environment = Environment(
-        loader=PackageLoader("vlmalign.evaluation", "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["data_uri"] = data_uri
     rewards = results["rewards"]
-    html = environment.get_template("comparison.html.j2").render(
+    html = page_template("comparison.html.j2").render(
         source=results["source"],
         seed=results["seed"],
         minutes=sum(results["seconds"].values()) / 60,

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from vlmalign.evaluation import plots
 from vlmalign.evaluation.against import against_view
 from vlmalign.evaluation.estimate import Estimate
+from vlmalign.evaluation.page_template import page_template
 from vlmalign.evaluation.report_metrics import Span
 from vlmalign.evaluation.report_titles import EXPERT_TITLES, REWARD_TITLES
 from vlmalign.evaluation.report_view import (
@@ -97,13 +95,8 @@ def render_report(
         ValueError: the results break the schema, or an image is of no known kind.
     """
     check_results(results)
-    environment = Environment(
-        loader=PackageLoader("vlmalign.evaluation", "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["data_uri"] = data_uri
     reward = results.get("reward_model") or {}
-    html = environment.get_template("report.html.j2").render(
+    html = page_template("report.html.j2").render(
         title=title,
         results={**dict.fromkeys(("source", "seed", "seeds", "n_groups", "notes")), **results},
         margin=margin,
@@ -168,20 +161,6 @@ def standard_figures(results: Mapping[str, Any], margin: float) -> dict[str, Fig
             lambda dark: plots.best_of_n_plot(curve, dark=dark),
         )  # fmt: skip
     return figures
-
-
-def data_uri(image: bytes) -> str:
-    """A `data:` address that holds the image.
-
-    Example:
-        >>> data_uri(b"<svg/>")
-        'data:image/svg+xml;base64,PHN2Zy8+'
-    """
-    kinds = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"<?xml", "svg+xml"), (b"<svg", "svg+xml"))
-    for start, kind in kinds:
-        if image.startswith(start):
-            return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
-    raise ValueError(f"an image starts with {image[:8]!r}: give the bytes of a PNG, JPEG or SVG file")
 
 
 def _both(title: str, caption: str, draw: Any) -> Figure:

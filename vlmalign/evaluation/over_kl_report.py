@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from vlmalign.evaluation.html_report import Figure, data_uri
+from vlmalign.evaluation.html_report import Figure
 from vlmalign.evaluation.kl_plot import kl_grid_plot, pooled_over_kl_plot
+from vlmalign.evaluation.page_template import page_template
 from vlmalign.evaluation.report_view import Row, Table, cell_of, flat_rows, methods_of
 from vlmalign.records.writing import put
 
@@ -39,13 +38,8 @@ def render_over_kl(results: Mapping[str, Any], out: str | Path) -> Path:
     Returns:
         The path written.
     """
-    environment = Environment(
-        loader=PackageLoader("vlmalign.evaluation", "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["data_uri"] = data_uri
     arms = results["arms"]
-    html = environment.get_template("over_kl.html.j2").render(
+    html = page_template("over_kl.html.j2").render(
         cards=[
             {"name": name, "kind": KINDS.get(arm["verdict"], "undecided"), **arm} for name, arm in arms.items()
         ],

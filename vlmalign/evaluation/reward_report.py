@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from vlmalign.evaluation.calibration import CalibrationFigures
 from vlmalign.evaluation.calibration_plots import reliability_plot, risk_coverage_plot
 from vlmalign.evaluation.conclusion import explain
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.html_report import Figure, data_uri
+from vlmalign.evaluation.html_report import Figure
 from vlmalign.evaluation.judged_pairs import JudgedPair
+from vlmalign.evaluation.page_template import page_template
 from vlmalign.evaluation.report_view import Cell, Row, Table, cell_of, flat_rows, methods_of
 from vlmalign.evaluation.reward_calibration import CALIBRATION_TITLES
 from vlmalign.evaluation.risk_coverage import RiskCoverage
@@ -77,14 +77,9 @@ def render_reward_report(
     Returns:
         The path written.
     """
-    environment = Environment(
-        loader=PackageLoader("vlmalign.evaluation", "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["data_uri"] = data_uri
     rewards, comparisons = results["rewards"], results.get("comparisons") or {}
     counts = {name: {**r["counts"], "reasons": r["unscored_reasons"]} for name, r in rewards.items()}
-    html = environment.get_template("reward.html.j2").render(
+    html = page_template("reward.html.j2").render(
         title=title,
         n=results["pairs"]["records"],
         n_groups=results["pairs"]["groups"],

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from vlmalign.evaluation.aggregate import QUANTITIES
 from vlmalign.evaluation.calibration import CalibrationFigures
 from vlmalign.evaluation.calibration_plots import reliability_plot, risk_coverage_plot
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.html_report import ExampleAnswer, Figure, data_uri
+from vlmalign.evaluation.html_report import ExampleAnswer, Figure
+from vlmalign.evaluation.page_template import page_template
 from vlmalign.evaluation.plots import comparison_plot
 from vlmalign.evaluation.report_titles import METRIC_TITLES
 from vlmalign.evaluation.report_view import Cell, cell_of, flat_rows, methods_of
@@ -91,13 +90,8 @@ def render_run_comparison(
     Returns:
         The path written.
     """
-    environment = Environment(
-        loader=PackageLoader("vlmalign.evaluation", "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["data_uri"] = data_uri
     main = results["metrics"][results["metric"]]
-    html = environment.get_template("runs.html.j2").render(
+    html = page_template("runs.html.j2").render(
         results=results,
         names=results["names"],
         main_title=title_of(results["metric"]),

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.finding_changes import STATES, worse_in_words
-from vlmalign.evaluation.html_report import Figure, data_uri
+from vlmalign.evaluation.html_report import Figure
+from vlmalign.evaluation.page_template import page_template
 from vlmalign.evaluation.plots import comparison_plot
 from vlmalign.evaluation.report_view import Cell, cell_of, flat_rows, methods_of
 from vlmalign.evaluation.run_comparison_report import shaded, show_p, title_of
@@ -65,13 +64,8 @@ def render_tax(results: Mapping[str, Any], out: str | Path) -> Path:
     Returns:
         The path written.
     """
-    environment = Environment(
-        loader=PackageLoader("vlmalign.evaluation", "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["data_uri"] = data_uri
     tasks = results["tasks"]
-    html = environment.get_template("tax.html.j2").render(
+    html = page_template("tax.html.j2").render(
         results=results,
         kind=KINDS.get(results["verdict"], "undecided"),
         macro=cell_of(results["macro"]["gain"], signed=True),

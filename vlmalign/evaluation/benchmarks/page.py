@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from vlmalign.evaluation import report_view
 from vlmalign.evaluation.benchmarks.marks import ClosedItem
 from vlmalign.evaluation.benchmarks.protocol import Benchmark, BenchmarkResult, Table
 from vlmalign.evaluation.benchmarks.report_findings import ReportItem
 from vlmalign.evaluation.cross_tables import CrossTable, cross_table
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.html_report import Figure, data_uri
+from vlmalign.evaluation.html_report import Figure
+from vlmalign.evaluation.page_template import page_template
 from vlmalign.evaluation.plots import forest_plot
 from vlmalign.evaluation.report_view import Row, cell_of, methods_of
 from vlmalign.evaluation.run_comparison_report import shaded
@@ -37,12 +36,7 @@ def render_benchmark(benchmark: Benchmark, items: Sequence[Any], result: Benchma
     Returns:
         The path written.
     """
-    environment = Environment(
-        loader=PackageLoader("vlmalign.evaluation", "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["data_uri"] = data_uri
-    html = environment.get_template("benchmark.html.j2").render(
+    html = page_template("benchmark.html.j2").render(
         benchmark=benchmark,
         total=sum(result.counts.values()),
         counts=result.counts,

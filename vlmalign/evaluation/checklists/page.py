@@ -5,22 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from vlmalign.evaluation.checklists.facts import MOST, Evidence
 from vlmalign.evaluation.checklists.filling import FilledChecklist, FilledItem
+from vlmalign.evaluation.page_template import page_template
 
 KINDS = {"filled": "benefit", "partly": "undecided", "gap": "harm", "not applicable": "none"}
 
 
 def checklist_html(filled: FilledChecklist) -> str:
     """A self-contained page; all text is escaped, and it forbids scripts and every outside address."""
-    environment = Environment(
-        loader=PackageLoader("vlmalign.evaluation", "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
     by_number = {found.item.number: found for found in filled.items}
-    return environment.get_template("checklist.html.j2").render(
+    return page_template("checklist.html.j2").render(
         checklist=filled.checklist,
         sections=[(section.title, [by_number[item.number] for item in section.items])
                   for section in filled.checklist.sections],

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-
-from vlmalign.evaluation.html_report import Figure, data_uri
+from vlmalign.evaluation.html_report import Figure
+from vlmalign.evaluation.page_template import page_template
 from vlmalign.evaluation.report_view import flat_rows
 from vlmalign.reader_study.analysis import report_tables as tables
 from vlmalign.reader_study.analysis.analyze import FORMAT
@@ -84,12 +83,6 @@ def _drawings(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def render_analysis(results: Mapping[str, Any]) -> str:
     """The page. All text is escaped; it forbids scripts and every outside address."""
-    environment = Environment(
-        loader=ChoiceLoader([
-            PackageLoader("vlmalign.reader_study", "templates"), PackageLoader("vlmalign.evaluation", "templates"),
-        ]), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["data_uri"] = data_uri
     used = {one["difference"]["estimand"] for one in (results["ratings"] or {}).get("differences", ())}
     estimands = " or ".join(sorted(used)) or results["estimand"]
     captions = {
@@ -109,7 +102,7 @@ def render_analysis(results: Mapping[str, Any]) -> str:
         for name, draw in _drawings(results).items()
     }
     preference, ratings, errors = results["preference"], results["ratings"], results["errors"]
-    return environment.get_template("analysis.html.j2").render(
+    return page_template("analysis.html.j2", "vlmalign.reader_study").render(
         design=results["design"],
         estimand=results["estimand"],
         notes=results["notes"],
