@@ -153,7 +153,7 @@ def groups_for(
         raise ValueError(
             f"effect {effect} + margin {margin}, power {power}: expected a sum > 0 and a power between 0 and 1"
         )
-    return _fewest(lambda n: power_for(n, effect, varies, margin=margin, alpha=alpha) >= power, most)
+    return fewest(lambda n: power_for(n, effect, varies, margin=margin, alpha=alpha) >= power, most)
 
 
 def power_for_equivalence(
@@ -196,10 +196,10 @@ def groups_for_equivalence(
     """
     if not abs(effect) < margin or not 0 < power < 1:
         raise ValueError(
-            f"effect {effect}, margin {margin}, power {power}: expected |effect| < margin and a power between 0 "
-            "and 1"
+            f"effect {effect}, margin {margin}, power {power}: expected |effect| < margin and a power "
+            "between 0 and 1"
         )
-    return _fewest(
+    return fewest(
         lambda n: power_for_equivalence(n, varies, margin=margin, effect=effect, alpha=alpha) >= power, most
     )
 
@@ -227,7 +227,7 @@ def groups_for_half_width(
     """
     if half_width <= 0:
         raise ValueError(f"half_width is {half_width}: expected more than 0")
-    return _fewest(lambda n: half_width_for(n, varies, alpha=alpha) <= half_width, most)
+    return fewest(lambda n: half_width_for(n, varies, alpha=alpha) <= half_width, most)
 
 
 def of_share(share: float, **clusters: float) -> Differences:
@@ -249,8 +249,20 @@ def of_share(share: float, **clusters: float) -> Differences:
     return Differences(std=(share * (1 - share)) ** 0.5, **clusters)
 
 
-def _fewest(reached: Callable[[int], bool], most: int) -> int:
-    """The least number of clusters, from two on, with which something is reached that more of them only help."""
+def fewest(reached: Callable[[int], bool], most: int) -> int:
+    """The least number, from two on, with which something is reached that more only helps.
+
+    Args:
+        reached: whether a number is enough; once it is, so is every larger one.
+        most: where the search ends.
+
+    Raises:
+        ValueError: more than `most` would be needed.
+
+    Example:
+        >>> fewest(lambda n: n * n >= 50, 100)
+        8
+    """
     low, high = 2, 2
     while not reached(high):
         if high >= most:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from math import ceil
 from typing import Literal
 
 from scipy import stats
+
+from vlmalign.evaluation.power import fewest
 
 Estimand = Literal["these_readers", "new_readers"]
 MOST = 1_000_000
@@ -80,33 +81,25 @@ def cases_needed(
     if n_readers < 1 or case_share < 0 or reader_share < 0 or case_share + reader_share > 1:
         raise ValueError(
             f"n_readers is {n_readers}, case_share {case_share}, reader_share {reader_share}: expected at least "
-            "one "
-            "reader, and shares that are not negative and sum to at most 1"
+            "one reader, and shares that are not negative and sum to at most 1"
         )
     if estimand == "new_readers" and n_readers < 2:
         raise ValueError("one reader says nothing about new readers: take more, or ask for these_readers")
     variance = _variance(win_rate, tie_rate)
 
-    def wide(n: int) -> bool:
+    def narrow(n: int) -> bool:
         var = variance_of_mean(
             n, n_readers, variance=variance, case_share=case_share, reader_share=reader_share, estimand=estimand
         )
         degrees = n - 1 if estimand == "these_readers" else min(n - 1, n_readers - 1)
-        return bool(stats.t.ppf((1 + level) / 2, degrees) * var**0.5 > half_width)
+        return bool(stats.t.ppf((1 + level) / 2, degrees) * var**0.5 <= half_width)
 
-    if wide(MOST):
+    if not narrow(MOST):
         raise ValueError(
             f"{n_readers} readers differ too much for a half-width of {half_width:g} with any number of cases: "
-            "take "
-            "more readers, or ask for these_readers"
+            "take more readers, or ask for these_readers"
         )
-    low, high = 1, 2
-    while wide(high):
-        low, high = high, high * 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if wide(middle) else (low, middle)
-    return ceil(high)
+    return fewest(narrow, MOST)
 
 
 def _variance(win_rate: float, tie_rate: float) -> float:

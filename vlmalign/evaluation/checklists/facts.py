@@ -180,21 +180,16 @@ def base_model(files: EvidenceFiles) -> list[Evidence]:
 
 def architecture(files: EvidenceFiles) -> list[Evidence]:
     """The trained model's classes."""
-    return [
-        Evidence(f"{run.name}: {short(told[0])}", told[1])
-        for run in files.runs
-        if (told := run.of("model", "architectures"))
-    ]
+    return _of_runs(files, "model", "architectures", lambda run, told: f"{run.name}: {short(told)}")
 
 
 def training_data(files: EvidenceFiles) -> list[Evidence]:
     """Hashes of what each run learnt from."""
-    return [
-        Evidence(f"{run.name} learnt from " + ", ".join(f"{short(k)} {str(v)[:12]}" for k, v in told[0].items()),
-                 told[1])
-        for run in files.runs
-        if (told := run.of("provenance", "data"))
-    ]  # fmt: skip
+    return _of_runs(
+        files, "provenance", "data",
+        lambda run, told: f"{run.name} learnt from "
+        + ", ".join(f"{short(k)} {str(v)[:12]}" for k, v in told.items()),
+    )  # fmt: skip
 
 
 def hyperparameters(files: EvidenceFiles) -> list[Evidence]:
@@ -208,11 +203,7 @@ def hyperparameters(files: EvidenceFiles) -> list[Evidence]:
 
 def validation_data(files: EvidenceFiles) -> list[Evidence]:
     """Data that a run was watched on while it trained."""
-    return [
-        Evidence(f"{run.name}: {len(told[0])} folders", told[1])
-        for run in files.runs
-        if (told := run.of("config", "eval_data"))
-    ]
+    return _of_runs(files, "config", "eval_data", lambda run, told: f"{run.name}: {len(told)} folders")
 
 
 def seeds(files: EvidenceFiles) -> list[Evidence]:
