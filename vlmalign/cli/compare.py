@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import check_out, figure, show_rows, write_figures
+from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
 
 MARGIN = 0.02
 
@@ -79,10 +79,7 @@ def compare(
 
     others = [run_b, *(more or ())]
     inputs = [run_a, *others, *(cases or ()), *(groups or ())]
-    check_out(json_file, "--json", inputs)
-    check_out(report, "--report", inputs)
-    if json_file is not None and report is not None and json_file.resolve() == report.resolve():
-        raise ValueError(f"--json and --report are both {report}: give each a file of its own")
+    check_outs({"--json": json_file, "--report": report}, inputs)
     if confidence and len(others) > 1:
         raise ValueError("--confidence is for two runs: compare these two alone, or drop it")
     called = named(names, run_a, *others)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import check_out, figure, show_rows, write_figures
+from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
 
 if TYPE_CHECKING:
     from vlmalign.evaluation.benchmarks import BenchmarkResult, Table
@@ -35,8 +35,7 @@ def evaluate_benchmark(
 
     benchmark = find_benchmark(name)
     files = [*(predictions or ()), *(more or ())]
-    check_out(json_file, "--json", files)
-    check_out(report, "--report", files)
+    check_outs({"--json": json_file, "--report": report}, files)
     items, result = score_files(benchmark, files, options_of(settings or ()))
     show_result(result)
     write_figures(result.to_dict(), json_file)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import write_figures
+from vlmalign.cli.figures import check_outs, write_figures
 
 
 def evaluate_lint(
@@ -33,6 +33,7 @@ def evaluate_lint(
     from vlmalign.evaluation.table_lint import PRESETS, lint_table, rule_of
     from vlmalign.records.suggestions import unknown
 
+    check_outs({"--json": json_file}, [table])
     if preset is not None and whole is not None:
         raise ValueError("--preset and --whole are both given: choose one")
     if part and whole is None:

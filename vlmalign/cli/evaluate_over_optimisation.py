@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import figure, show_rows, write_figures
+from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
 
 
 def evaluate_over_optimisation(
@@ -38,6 +38,7 @@ def evaluate_over_optimisation(
 
     if plot is not None and plot.suffix not in (".svg", ".png"):
         raise ValueError(f"--plot is {plot}: name a file that ends on .svg or .png")
+    check_outs({"--json": json_file, "--plot": plot, "--report": report})
     arms = _read(runs)
     results = online_over_optimisation(arms, points=points, to=to)
     results["setup"] = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import figure, show_rows, write_figures
+from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
 
 if TYPE_CHECKING:
     from vlmalign.evaluation.prompt_scores import PromptRow
@@ -52,6 +52,7 @@ def evaluate_prompts(
         raise ValueError(f"give a table of scores, or --run {PLACE}=FOLDER, and not both")
     if table is not None and (cases or metric or logic):
         raise ValueError("--cases, --metric and --logic go with --run: drop them")
+    check_outs({"--json": json_file}, [] if table is None else [table])
     chosen = None if models is None else _two(models)
     rows = read_prompt_rows(table) if table is not None else _rows(run or [], cases or [], metric, logic)
     found = compare_prompts(rows, chosen, seed=seed)

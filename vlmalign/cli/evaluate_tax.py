@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import figure, show_rows, write_figures
+from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
 
 MARGIN = 0.02
 
@@ -69,6 +69,7 @@ def evaluate_tax(
     """
     from vlmalign.cli.taxing import tax_of_folders
 
+    check_outs({"--json": json_file, "--report": report}, [before, after, *(cases or ())])
     everywhere, margins = _margins(margin or ())
     results = tax_of_folders(
         before, after, cases=cases or (), logics=logic or (), in_scope=in_scope, targets=target or (),

@@ -75,6 +75,25 @@ def check_out(path: Path | None, option: str, inputs: Iterable[Path] = ()) -> No
         raise ValueError(f"{option} {path}: nothing can be written to {above}. Choose another place.")
 
 
+def check_outs(outs: Mapping[str, Path | None], inputs: Iterable[Path] = ()) -> None:
+    """Refuse the files that a command is to write, by option, before any work is done for them.
+
+    Raises:
+        ValueError: see `check_out`; or two options name one file.
+
+    Example:
+        >>> check_outs({"--json": Path("x"), "--report": Path("x")})
+        Traceback (most recent call last):
+        ...
+        ValueError: --json and --report are both x: give each a file of its own
+    """
+    given, taken = list(inputs), dict[Path, str]()
+    for option, path in outs.items():
+        check_out(path, option, given)
+        if path is not None and (other := taken.setdefault(path.resolve(), option)) != option:
+            raise ValueError(f"{other} and {option} are both {path}: give each a file of its own")
+
+
 def named_folders(given: Sequence[str], option: str) -> dict[str, Path]:
     """`["a=x", "y/b"]` -> `{"a": x, "b": y/b}`: folders by name, the folder's own where none is given.
 

@@ -153,7 +153,7 @@ def tax_of_folders(
     by = split_names(by)
     check_attributes(by)
     for value in (margin, *(margins or {}).values()):
-        if value <= 0:
+        if not 0 < value < float("inf"):
             raise ValueError(
                 f"--margin is {value:g}: give the largest loss of no interest, e.g. 0.02 for 2 points"
             )
