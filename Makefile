@@ -33,7 +33,7 @@ demo: install
 	$(BIN)/vlmalign demo --out $(OUT) $(ARGS)
 
 bench: install
-	$(BIN)/python tests/benchmarks/run.py --out $(if $(filter command,$(firstword $(origin OUT))),$(OUT),bench.json)
+	PYTHONWARNINGS=ignore $(BIN)/python tests/benchmarks/run.py --out $(if $(filter command,$(firstword $(origin OUT))),$(OUT),bench.json)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

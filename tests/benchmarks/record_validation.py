@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory import peak, restart_peak
 from PIL import Image
 
 from vlmalign.records import DatasetBuild, Preference, RecordFolder, assistant, user
@@ -27,7 +28,7 @@ REPORT = "The lungs are clear. No pleural effusion and no pneumothorax is seen. 
 def measure(records: int = RECORDS, repeats: int = 3) -> dict[str, Any]:
     """Validate a folder a few times; the best time is that of the code."""
     with tempfile.TemporaryDirectory() as place:
-        start = _resident("VmRSS")
+        start = restart_peak()
         folder = build_pairs(Path(place) / "pairs", records)
         times = []
         for _ in range(repeats):
@@ -37,11 +38,11 @@ def measure(records: int = RECORDS, repeats: int = 3) -> dict[str, Any]:
             if problems:
                 raise SystemExit(f"the folder is not sound: {problems[0]}")
         read = sum(1 for _ in RecordFolder(folder, Preference))
-        peak = _resident("VmHWM") - start
+        memory = peak() - start
     rate = records / min(times)
     return {
         "name": NAME, "records": read, "records_per_second": rate, "limit": LIMIT, "reached": rate >= LIMIT,
-        "seconds": times, "peak_mb": peak,
+        "seconds": times, "peak_mb": memory,
     }  # fmt: skip
 
 
@@ -74,12 +75,7 @@ def line(result: dict[str, Any]) -> str:
     )
 
 
-def _resident(name: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(row.split()[1]) for row in lines if row.startswith(name + ":")) / 1024
-
-
-if __name__ == "__main__":  # a million records: python tests/benchmarks/record_validation.py 1000000
+if __name__ == "__main__":  # a million: PYTHONPATH=tests python -m benchmarks.record_validation 1000000
     import sys
 
     print(line(measure(int(sys.argv[1]) if len(sys.argv) > 1 else RECORDS, repeats=1)))  # noqa: T201

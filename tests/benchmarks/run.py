@@ -24,7 +24,7 @@ from typing import Any, Literal
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch  # noqa: E402
-from benchmarks import grpo, judge_client, reader_coverage, record_validation, rollout  # noqa: E402
+from benchmarks import grpo, judge_client, memory, reader_coverage, record_validation, rollout  # noqa: E402
 from benchmarks.ours import OurStep  # noqa: E402
 from benchmarks.peer import PeerStep  # noqa: E402
 from benchmarks.setting import BETA, PAIRS, Pair, adapt, build, pairs, stir  # noqa: E402
@@ -190,17 +190,10 @@ def _peak(case: Case, name: str, threads: int) -> float:
     torch.set_num_threads(threads)
     step = side(case, name)
     batch = batch_of(case)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins here; that of getrusage outlives a fork
-    before = _memory("VmRSS")
+    before = memory.restart_peak()
     for _ in range(2):
         step(batch)
-    return _memory("VmHWM") - before
-
-
-def _memory(name: str) -> float:
-    """A figure of /proc/self/status, in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name + ":")) / 1024
+    return memory.peak() - before
 
 
 def _seconds(work: Callable[[], Any]) -> float:
