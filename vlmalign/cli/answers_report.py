@@ -19,11 +19,10 @@ from vlmalign.evaluation import (
 )
 from vlmalign.evaluation.answers_page import render_answers
 from vlmalign.evaluation.baselines import constant_baseline
-from vlmalign.evaluation.html_report import ExampleAnswer
+from vlmalign.evaluation.page_parts import Example, ExampleAnswer
 from vlmalign.evaluation.report_metrics import Span
 from vlmalign.evaluation.reward_report import small_png
 from vlmalign.evaluation.run_comparison import confusion_tables
-from vlmalign.evaluation.run_comparison_report import ChangedExample
 from vlmalign.evaluation.run_items import items_of_scores
 from vlmalign.records import Candidate, Case, Demonstration, Message, Preference, RecordFolder
 from vlmalign.records.manifest import read_manifest
@@ -84,7 +83,7 @@ def _texts(folder: Path) -> list[str]:
     return [turn.text for messages in turns for turn in messages if turn.role == "assistant"]
 
 
-def _examples(items: Items, given: GivenCases, logic: Logic, wanted: int, seed: int) -> list[ChangedExample]:
+def _examples(items: Items, given: GivenCases, logic: Logic, wanted: int, seed: int) -> list[Example]:
     """Cases drawn at random, with what every folder says of them; first those of which the verdicts differ."""
     by_case: dict[str, dict[str, ItemScore]] = {}
     for name, scored in items.items():
@@ -130,7 +129,7 @@ def _example(
     source: RecordFolder[Case],
     said: Mapping[str, Mapping[tuple[str, int, str], Candidate]],
     logic: Logic,
-) -> ChangedExample:
+) -> Example:
     answers = []
     for name, item in scored.items():
         candidate = said[name][item.case_id, item.sample, item.task]
@@ -142,4 +141,4 @@ def _example(
         answers.append(ExampleAnswer(name, spans))
     images = [small_png(source.image(ref, record=case.id)) for ref in case.images]
     truth = next(iter(scored.values())).truth
-    return ChangedExample(case.id, note, case.messages[-1].text, images, answers, truth)
+    return Example(case.id, images, case.messages[-1].text, answers, truth, note)

@@ -122,7 +122,7 @@ def _write_reports(compared: Sequence[Any], report: Path) -> None:
 
 
 def _show(results: Mapping[str, Any]) -> None:
-    from vlmalign.evaluation.run_comparison_report import show_p
+    from vlmalign.evaluation.report_view import show_p
 
     counts = results["counts"]
     console.print(

@@ -20,11 +20,10 @@ from vlmalign.cli.run_folders import (
 )
 from vlmalign.clinical import load_logic
 from vlmalign.evaluation.calibration import CalibrationFigures, calibration_figures
-from vlmalign.evaluation.html_report import ExampleAnswer
+from vlmalign.evaluation.page_parts import Example, ExampleAnswer
 from vlmalign.evaluation.reward_report import small_png
 from vlmalign.evaluation.risk_coverage import RiskCoverage, risk_coverage
 from vlmalign.evaluation.run_comparison import changed, compare_runs, compare_subgroups
-from vlmalign.evaluation.run_comparison_report import ChangedExample
 from vlmalign.evaluation.run_items import PairedRuns, RunItem, pair_runs
 from vlmalign.records import Case, DataError, Judgement, RecordFolder
 from vlmalign.records.manifest import read_manifest
@@ -35,7 +34,7 @@ class Compared:
     """What was found: `results` for the JSON file, and what the page shows beside it."""
 
     results: dict[str, Any]
-    examples: list[ChangedExample]
+    examples: list[Example]
     reliability: dict[str, CalibrationFigures]
     risk: dict[str, RiskCoverage]
 
@@ -206,7 +205,7 @@ def _examples(
     folders: Sequence[Path],
     wanted: int,
     seed: int,
-) -> list[ChangedExample]:
+) -> list[Example]:
     """Up to `wanted` items of either direction, drawn at random, with their pictures."""
     differing, rng, shown = changed(runs, metric), random.Random(seed), []
     sources: dict[str, RecordFolder[Case]] = {}
@@ -227,5 +226,5 @@ def _examples(
             answers = [
                 ExampleAnswer(name, tell(item)) for name, tell, item in zip(names, say, (a, b), strict=True)
             ]
-            shown.append(ChangedExample(a.case_id, note, question, images, answers, a.truth))
+            shown.append(Example(a.case_id, images, question, answers, a.truth, note))
     return shown

@@ -110,7 +110,7 @@ def _margins(given: Sequence[str]) -> tuple[float, dict[str, float]]:
 
 def _show(results: Mapping[str, Any]) -> None:
     from vlmalign.evaluation.finding_changes import worse_in_words
-    from vlmalign.evaluation.run_comparison_report import show_p
+    from vlmalign.evaluation.report_view import show_p
 
     rows: list[Sequence[str]] = [("task", "metric", "after", "gain", "p, Holm", "", "words, after over before")]
     for name, each in results["tasks"].items():

@@ -9,7 +9,7 @@ from typing import Any
 from vlmalign.evaluation.aggregate import BALANCED, QUANTITIES, compare
 from vlmalign.evaluation.answer_scores import ItemScore
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.report_titles import LESS_IS_BETTER, METRIC_TITLES
+from vlmalign.evaluation.report_titles import LESS_IS_BETTER, METRIC_TITLES, title_of
 from vlmalign.evaluation.report_view import Cell, cell_of
 from vlmalign.evaluation.results import METRICS
 
@@ -91,15 +91,16 @@ def against_view(results: Mapping[str, Any], key: str = "dpo_against_sft_more") 
     rows: list[AgainstRow] = []
     by_verdict: dict[str, list[str]] = {}
     for metric, score in section.items():
-        title, _ = METRIC_TITLES.get(metric, (metric.replace("_", " "), ""))
         verdict = str(score.get("verdict") or verdict_on(Estimate.from_dict(score), metric))
-        by_verdict.setdefault(verdict, []).append(title)
+        by_verdict.setdefault(verdict, []).append(title_of(metric))
         share = metric not in QUANTITIES
         old, new = (cell_of((arms.get(arm) or {}).get(metric), share=share) for arm in (before, after))
         note = "less is better" if metric in LESS_IS_BETTER else "tokens" if metric in QUANTITIES else ""
         old, new = (cell and replace(cell, counts="") for cell in (old, new))  # the difference tells them
         difference = cell_of(score, share=share, signed=True)
-        rows.append(AgainstRow(title, note, old, new, difference, verdict, KINDS.get(verdict, "undecided")))
+        rows.append(
+            AgainstRow(title_of(metric), note, old, new, difference, verdict, KINDS.get(verdict, "undecided"))
+        )
     sentences = [
         f"{word}: {'; '.join(by_verdict[verdict])}."
         if verdict in by_verdict else f"{word}: no metric beyond its interval."

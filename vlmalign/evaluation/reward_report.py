@@ -13,14 +13,13 @@ from vlmalign.evaluation.calibration import CalibrationFigures
 from vlmalign.evaluation.calibration_plots import reliability_plot, risk_coverage_plot
 from vlmalign.evaluation.conclusion import explain
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.html_report import Figure
 from vlmalign.evaluation.judged_pairs import JudgedPair
-from vlmalign.evaluation.page_template import page_template
+from vlmalign.evaluation.page_parts import Figure
+from vlmalign.evaluation.page_template import write_page
 from vlmalign.evaluation.report_view import Cell, Row, Table, cell_of, flat_rows, methods_of
 from vlmalign.evaluation.reward_calibration import CALIBRATION_TITLES
 from vlmalign.evaluation.risk_coverage import RiskCoverage
 from vlmalign.records import Message, Preference, RecordFolder
-from vlmalign.records.writing import write_atomic
 
 ROWS = {
     "accuracy": ("Right", "a tie counts one half", ""),
@@ -79,7 +78,9 @@ def render_reward_report(
     """
     rewards, comparisons = results["rewards"], results.get("comparisons") or {}
     counts = {name: {**r["counts"], "reasons": r["unscored_reasons"]} for name, r in rewards.items()}
-    html = page_template("reward.html.j2").render(
+    return write_page(
+        out,
+        "reward.html.j2",
         title=title,
         n=results["pairs"]["records"],
         n_groups=results["pairs"]["groups"],
@@ -95,10 +96,6 @@ def render_reward_report(
         mistakes=mistakes,
         counts=flat_rows(counts),
     )
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(out, html.encode())
-    return out
 
 
 def accuracy_table(rewards: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -168,13 +165,12 @@ def calibration_figures_of(rewards: Mapping[str, Mapping[str, Any]]) -> list[Fig
     if bins:
         n = ", ".join(f"{name} {each.brier.n:,}" for name, each in bins.items())
         caption = f"sigmoid(margin) of the likelier answer against how often it is the better one. Pairs: {n}."
-        figures.append(Figure("Reliability", caption, *(reliability_plot(bins, dark=d) for d in (False, True))))
+        figures.append(Figure.drawn("Reliability", caption, reliability_plot, bins))
     if curves:
         caption = (
             "Errors among the pairs kept when small margins are left out first; ties left out. 95% intervals."
         )
-        drawn = (risk_coverage_plot(curves, dark=d) for d in (False, True))
-        figures.append(Figure("Risk over coverage", caption, *drawn))
+        figures.append(Figure.drawn("Risk over coverage", caption, risk_coverage_plot, curves))
     return figures
 
 

@@ -13,7 +13,7 @@ from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import cluster_estimate, paired_difference
 from vlmalign.evaluation.margins import judge_against_margin
 from vlmalign.evaluation.paired_tests import clustered_mcnemar, holm, paired_p
-from vlmalign.evaluation.report_titles import LESS_IS_BETTER, METRIC_TITLES
+from vlmalign.evaluation.report_titles import LESS_IS_BETTER, METRIC_TITLES, title_of
 from vlmalign.evaluation.run_items import PairedRuns, RunItem
 from vlmalign.evaluation.subgroups import subgroup_differences
 from vlmalign.evaluation.win_tie_loss import Outcome, by_interval, by_p, by_sign, count_outcomes
@@ -175,7 +175,7 @@ def agreement_tables(pairs: Pairs, metric: str, names: tuple[str, str]) -> list[
             tuple(None if v is None else "right" if v else "wrong" for v in pair)
             for pair in zip(a, b, strict=True)
         ]
-        title = METRIC_TITLES.get(metric, (metric.replace("_", " "), ""))[0]
+        title = title_of(metric)
         tables.append(cross_table(said, title=title, row_title=names[0], column_title=names[1],  # type: ignore[arg-type]
                                   order=("right", "wrong")))  # fmt: skip
     kinds = {item.category for pair in pairs for item in pair if item.category is not None}
