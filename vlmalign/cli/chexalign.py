@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from vlmalign.cli.stages import StageError, load_recipe, merge, stage
-from vlmalign.recipes import read_recipe
+from vlmalign.cli.stages import StageError, merge, open_recipe, stage
 from vlmalign.records.suggestions import unknown
 
 if TYPE_CHECKING:
@@ -174,10 +173,7 @@ def _judge_config(judge: str, changes: Mapping[str, Any] | None) -> dict[str, An
         if changes:
             raise StageError(f"judge_settings is given, but judge {AGREEMENT!r} has none: drop it")
         return None
-    recipe = load_recipe(read_recipe(judge), name=judge)
-    if recipe.stage != "judge":
-        raise StageError(f"{judge}: this is a recipe of stage {recipe.stage!r}, expected one of 'judge'")
-    config = merge(recipe.config, changes or {})
+    config = merge(open_recipe(judge, stage="judge").config, changes or {})
     protocol = (config.get("protocol") or {}).get("name")
     if protocol != "green":
         raise StageError(

@@ -11,8 +11,8 @@ import typer
 
 from vlmalign.cli.console import console
 from vlmalign.cli.figures import show_rows, write_figures
-from vlmalign.cli.stages import StageError, load_recipe, merge, parse_settings
-from vlmalign.recipes import read_recipe
+from vlmalign.cli.settings import make_settings
+from vlmalign.cli.stages import merge, open_recipe, parse_settings
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="write all figures here")]
 
@@ -129,22 +129,15 @@ def evaluate_injections(
     beyond the harmless `control` is its own. Up to 2 + 2 x attacks requests an item; answers are kept in the cache
     of the recipe, so that the same command continues, and within its budget.
     """
-    from pydantic import ValidationError
-
     from data_builders.judges.config import JudgeConfig
     from data_builders.judges.injection import injection_table
     from data_builders.judges.injection_run import run_injections
-    from vlmalign.records.suggestions import explain
 
-    recipe = load_recipe(read_recipe(config), parse_settings(var), name=str(config))
-    if recipe.stage != "judge":
-        raise StageError(f"{config}: this is a recipe of stage {recipe.stage!r}, not of 'judge'.")
-    try:
-        made = JudgeConfig.model_validate(merge(recipe.config, parse_settings(set_)))
-    except ValidationError as error:
-        known = JudgeConfig.model_fields
-        raise StageError(f"{config}: {explain(error, 'key', lambda at: () if at else known)}") from None
-    run = run_injections(made, limit=limit, attacks=attack)
+    recipe = open_recipe(config, parse_settings(var), stage="judge")
+    settings = make_settings(
+        JudgeConfig, merge(recipe.config, parse_settings(set_)), where=str(config), kind="key"
+    )
+    run = run_injections(settings, limit=limit, attacks=attack)
     for judge, flips in run.flips.items():
         none = {one.fence: one.no_verdict for one in flips}
         console.print(
