@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -60,10 +59,9 @@ def chexalign(
     """
     from vlmalign.cli.chexalign_plan import LARGE, PRESETS, SMALL, Study, chexalign_steps
     from vlmalign.cli.chexalign_results import collect_chexalign
-    from vlmalign.cli.demo import claim
     from vlmalign.cli.pipeline import run_pipeline
+    from vlmalign.cli.run_record import claim, write_results
     from vlmalign.evaluation.chexalign_report import render_chexalign
-    from vlmalign.records.manifest import write_atomic
 
     _check_folders(cases, test_cases, model, logic, preset)
     _check_numbers(n, min_gap, jobs)
@@ -92,8 +90,7 @@ def chexalign(
     run_pipeline(chexalign_steps(study), out, jobs=jobs, title="chexalign")
     results = collect_chexalign(study, settings)
     render_chexalign(results, out / "report.html")
-    text = json.dumps(results, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    write_atomic(out / "results.json", text.encode())
+    write_results(out, results)
 
 
 def settings_of(study: Study, preset: str) -> dict[str, Any]:

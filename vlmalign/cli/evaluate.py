@@ -152,7 +152,7 @@ def _give(results: dict[str, Any], path: Path | None) -> None:
     if path is None:
         console.print_json(text)
         return
-    from vlmalign.records.manifest import write_atomic
+    from vlmalign.records.writing import write_atomic
 
     write_atomic(path, (text + "\n").encode())
     console.print(f"wrote {path}", markup=False)

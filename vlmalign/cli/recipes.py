@@ -45,7 +45,7 @@ def copy_recipe(
         raise FileExistsError(f"{target} exists. Delete it or name another file.")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target.parent}: no such folder. Make it first, or name another file.")
-    from vlmalign.records.manifest import write_atomic
+    from vlmalign.records.writing import write_atomic
 
     text = read_launch(name) if launch else read_recipe(name)
     with nothing_left_behind(target.with_name(target.name + ".partial")):
