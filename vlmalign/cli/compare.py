@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
+from vlmalign.cli.figures import figure, show_rows
+from vlmalign.cli.outputs import JsonFile, ReportFile, check_outs, write_figures
 
 MARGIN = 0.02
 
@@ -61,8 +62,8 @@ def compare(
     ] = False,
     examples: Annotated[int, typer.Option(min=0, help="changed items to show, of either direction")] = 4,
     seed: Annotated[int, typer.Option(help="of bootstraps and of which examples are shown")] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
-    report: Annotated[Path | None, typer.Option(help="write a self-contained HTML page here")] = None,
+    json_file: JsonFile = None,
+    report: ReportFile = None,
 ) -> None:
     """Compare runs item by item: paired differences, McNemar, margins, Holm, wins and losses, subgroups.
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
+from vlmalign.cli.figures import figure, show_rows
+from vlmalign.cli.outputs import JsonFile, ReportFile, check_outs, write_figures
 
 if TYPE_CHECKING:
     from vlmalign.evaluation.benchmarks import BenchmarkResult, Table
@@ -23,8 +24,8 @@ def evaluate_benchmark(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="option=value of the benchmark; may be repeated")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
-    report: Annotated[Path | None, typer.Option(help="write a self-contained HTML page here")] = None,
+    json_file: JsonFile = None,
+    report: ReportFile = None,
 ) -> None:
     """Score predictions on a benchmark, with counts of what could not be scored and null baselines beside.
 

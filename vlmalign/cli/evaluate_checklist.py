@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import show_rows, write_figures
+from vlmalign.cli.figures import show_rows
+from vlmalign.cli.outputs import check_outs, write_figures
 
 ENDINGS = (".html", ".md")
 
@@ -43,6 +44,7 @@ def evaluate_checklist(
     )
     from vlmalign.records.writing import put
 
+    check_outs({"--out": out, "--json": json_file}, [] if answers is None else [answers])
     checklist = load_checklist(name)
     if out is not None and out.suffix not in ENDINGS:
         raise ValueError(f"--out is {out}: name a file that ends on {' or '.join(ENDINGS)}")

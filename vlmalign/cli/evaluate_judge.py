@@ -10,11 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import show_rows, write_figures
+from vlmalign.cli.figures import show_rows
+from vlmalign.cli.outputs import JsonFile, check_outs, write_figures
 from vlmalign.cli.settings import make_settings
 from vlmalign.cli.stages import merge, open_recipe, parse_settings
-
-JsonFile = Annotated[Path | None, typer.Option("--json", help="write all figures here")]
 
 
 def evaluate_judge(
@@ -34,6 +33,7 @@ def evaluate_judge(
     (two judges) or Fleiss' kappa, intervals by resampling what was judged. Folders of people's judgements
     are judges too.
     """
+    check_outs({"--json": json_file}, folders)
     found = judge_figures(folders, criterion, seed)
     _show_judges(found)
     write_figures(found, json_file)
@@ -133,6 +133,7 @@ def evaluate_injections(
     from data_builders.judges.injection import injection_table
     from data_builders.judges.injection_run import run_injections
 
+    check_outs({"--json": json_file}, [config])
     recipe = open_recipe(config, parse_settings(var), stage="judge")
     settings = make_settings(
         JudgeConfig, merge(recipe.config, parse_settings(set_)), where=str(config), kind="key"

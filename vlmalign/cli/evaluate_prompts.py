@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
+from vlmalign.cli.figures import figure, show_rows
+from vlmalign.cli.outputs import JsonFile, check_outs, write_figures
 
 if TYPE_CHECKING:
     from vlmalign.evaluation.prompt_scores import PromptRow
@@ -37,7 +38,7 @@ def evaluate_prompts(
     ] = None,
     models: Annotated[str | None, typer.Option(help="which two, the first one first: A,B")] = None,
     seed: Annotated[int, typer.Option(help="of bootstraps")] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Compare two models over many tasks; each prompt is chosen on validation items only (Jeong et al. 2024).
 

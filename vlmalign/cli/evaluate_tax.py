@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
+from vlmalign.cli.figures import figure, show_rows
+from vlmalign.cli.outputs import JsonFile, ReportFile, check_outs, write_figures
 
 MARGIN = 0.02
 
@@ -54,8 +55,8 @@ def evaluate_tax(
         bool, typer.Option("--common-only", help="compare items that both have; the others are counted")
     ] = False,
     seed: Annotated[int, typer.Option(help="of bootstraps")] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
-    report: Annotated[Path | None, typer.Option(help="write a self-contained HTML page here")] = None,
+    json_file: JsonFile = None,
+    report: ReportFile = None,
 ) -> None:
     """The alignment tax: the same tasks before and after, each with its interval; findings and subgroups beside
     it.
