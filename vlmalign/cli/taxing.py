@@ -120,8 +120,7 @@ def read_domains(folders: Sequence[Path], logics: Sequence[str]) -> Domains:
         logic = load_logic(name)
         if logic.domain in named or logic.domain not in by_domain:
             raise ValueError(f"--logic {name} is of {logic.domain}: give one for each domain of the cases, which "
-            "are "
-                             f"{', '.join(by_domain)}")  # fmt: skip
+                             f"are {', '.join(by_domain)}")  # fmt: skip
         named[logic.domain] = logic
     found = {domain: named.get(domain) or load_logic(domain) for domain in by_domain}
     return Domains(found, {domain: read_cases(paths, found[domain]) for domain, paths in by_domain.items()})

@@ -124,8 +124,7 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
     arms, compared = results["arms"], results["compared"]["dpo_minus_dpo_by_length_controlled"]
     found = [
         f"{name}: {_number(arms[name]['words'])} words a report, {_number(arms[name]['words_over_start'], 2)} "
-        "times "
-        f"the policy before and {_number(arms[name]['words_over_reference'], 2)} times the reference."
+        f"times the policy before and {_number(arms[name]['words_over_reference'], 2)} times the reference."
         for name in ("dpo", "dpo_by_length_controlled")
     ]
     found.append(f"Words, dpo minus dpo_by_length_controlled: {_verdict(compared['words'], 1, ' words')}")

@@ -38,14 +38,12 @@ def kl_grid_of(arms: Mapping[str, Sequence[OnlineRun]], points: int = 9, to: flo
     if to is not None:
         if to <= 0 or to > max(reach.values()):
             raise ValueError(f"the grid is to end at KL {to:g}: no run comes beyond {max(reach.values()):.3g}, "
-            "and "
-                             "nothing is extrapolated: give less")  # fmt: skip
+                             "and nothing is extrapolated: give less")  # fmt: skip
         return [float(kl) for kl in np.linspace(0.0, to, points)]
     if found[-1] <= 0:
         shortest = min(reach, key=lambda path: reach[path])
         raise ValueError(f"{shortest} never leaves the start (its largest KL is {reach[shortest]:.3g}): leave it "
-        "out, "
-                         "or end the grid at a KL that the others come to")  # fmt: skip
+                         "out, or end the grid at a KL that the others come to")  # fmt: skip
     return found
 
 

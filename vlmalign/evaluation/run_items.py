@@ -102,18 +102,16 @@ def pair_runs(first: Iterable[RunItem], second: Iterable[RunItem], *, common_onl
     if (only_first or only_second) and not common_only:
         alone = next(key for key in (*of_first, *of_second) if (key in of_first) != (key in of_second))
         raise ValueError(
-            f"the runs are over different items: {len(common)} are in both, {only_first} in A only, {only_second} "
-            "in "
-            f"B only, e.g. {_words(alone)}: run both over the same cases, or compare what they share with "
-            "--common-only"
+            f"the runs are over different items: {len(common)} are in both, {only_first} in A only, "
+            f"{only_second} in B only, e.g. {_words(alone)}: run both over the same cases, or compare what they "
+            "share with --common-only"
         )
     pairs = [(of_first[key], of_second[key]) for key in common]
     for a, b in pairs:
         if a.group != b.group:
             raise ValueError(
-                f"item {_words(a.key)} is of group {a.group!r} in A and {b.group!r} in B: were the runs made from "
-                "the "
-                "same folder of cases?"
+                f"item {_words(a.key)} is of group {a.group!r} in A and {b.group!r} in B: were the runs made "
+                "from the same folder of cases?"
             )
     return PairedRuns(pairs, only_first, only_second)
 

@@ -26,11 +26,10 @@ from vlmalign.evaluation.intervals import cluster_estimate
 
 NOTE = (
     "closed exact: equal after normalisation (lower case, no punctuation or articles); closed read: yes or no "
-    "read "
-    "strictly out of a longer answer, other closed answers as for exact; open recall: share of the distinct words "
-    "of "
-    "the truth that are in the answer (LLaVA-Med's), which longer answers raise; open F1: of words (SQuAD); "
-    "pooled exact: closed and open together. Columns with _all count a missing or refused answer as wrong"
+    "read strictly out of a longer answer, other closed answers as for exact; open recall: share of the "
+    "distinct words of the truth that are in the answer (LLaVA-Med's), which longer answers raise; open F1: of "
+    "words (SQuAD); pooled exact: closed and open together. Columns with _all count a missing or refused answer "
+    "as wrong"
 )
 YES_NO = ("yes", "no")
 

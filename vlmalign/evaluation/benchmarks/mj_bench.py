@@ -168,8 +168,7 @@ def score(items: Sequence[PairItem], threshold: float = 0.0, bias_acc: float = -
     if first:
         notes.append(
             f"in {sum(first)} of {len(first)} items the better image is image 0: a judge that was shown this "
-            "order "
-            "wins by naming the first. Show sides at random"
+            "order wins by naming the first. Show sides at random"
         )
     short = {p: n - len(by_subset(main).get(p, ())) for p, n in PERSPECTIVES.items() if p in by_subset(main)}
     notes += [f"{p}: {n} of {PERSPECTIVES[p]} items are missing" for p, n in short.items() if n > 0]

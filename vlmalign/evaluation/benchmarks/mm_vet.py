@@ -102,8 +102,8 @@ def score(items: Sequence[GradedItem]) -> BenchmarkResult:
     if (spread := judge_run_std(items)) is not None:
         overall["judge_run_std"] = spread
         notes.append("judge_run_std: population standard deviation of the runs' totals; it holds the judge's "
-        "noise on "
-                     "frozen answers only, not that of the questions, which the intervals hold")  # fmt: skip
+                     "noise on frozen answers only, not that of the questions, which the intervals "
+                     "hold")  # fmt: skip
     few = sum(len(item.grades) < runs for item in items)
     if few:
         notes.append(f"{few} of {len(items)} items have fewer than {runs} grades")

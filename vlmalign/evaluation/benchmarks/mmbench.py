@@ -114,8 +114,7 @@ def score(items: Sequence[RotatedItem]) -> BenchmarkResult:
     guessed = sum(1 / len(item.options) for item in items if item.state == UNPARSED)
     notes = [
         f"{len(_groups(items))} questions in {len(items)} rows; {len(open_groups)} are neither right nor wrong, "
-        "as a "
-        f"rotation is unread or missing; of {lacking} questions not all rotations are there",
+        f"as a rotation is unread or missing; of {lacking} questions not all rotations are there",
         f"unresolved rows stay so: VLMEvalKit draws an option at random, expected to be right {guessed:.1f} times "
         "here",
     ]

@@ -257,8 +257,7 @@ ADAPTERS = {
                              ("positive", "negative", "exclude")),
          "blank": Option("negative", "what a finding counts as of which the reference does not speak",
                          ("negative", "exclude")),
-         "metrics": Option("", "text metrics, between commas: green (by claims), and of the metrics extra bleu, "
-         "rouge, "
-                              "bertscore, radgraph, chexbert")},
+         "metrics": Option("", "text metrics, between commas: green (by claims), and of the metrics extra "
+                                "bleu, rouge, bertscore, radgraph, chexbert")},
     )
 }  # fmt: skip

@@ -226,8 +226,7 @@ def _score_accuracies(found: Sequence[SubsetAccuracy], weights: str) -> Benchmar
     pairs: dict[str, list[PairItem]] = {}
     notes = [
         "the file gives accuracies of subsets: the pairs behind them are taken as the benchmark's own, one "
-        "cluster "
-        "each",
+        "cluster each",
         _note(weights),
     ]
     for name, accuracy in known.items():

@@ -330,8 +330,7 @@ BENCHMARK = Benchmark(
     source="Malik et al. 2025, arXiv:2506.01937",
     formats={
         "scores": "JSON array, lines or one object of columns: id, subset, scores (right first), num_correct; or "
-        "a "
-        "judge's results",
+        "a judge's results",
         "metrics": "one JSON object, subset -> score",
         "folders": FORMAT,
     },
