@@ -95,7 +95,7 @@ def compare_folders(
     given = None if domain is None else read_cases(cases, domain)
     if kind == "candidate":
         assert given is not None and domain is not None
-        scope = in_scope or [c for c in domain.order if c not in set(domain.derived_concepts)]
+        scope = in_scope or domain.observed_concepts
         a, b = (read_candidates(run, given, domain, scope, answered) for run in (run_a, run_b))
     else:
         known = None if given is None else given.groups

@@ -105,8 +105,7 @@ def _items(folder: Path, given: Any, domain: Any) -> list[tuple[str, str, dict[s
         raise DataError(f"it holds {kind} records", "Give folders of judgements or of candidates.", file=folder)
     if given is None:
         raise ValueError("--cases is not given: candidates are scored against what is known of their cases")
-    scope = [c for c in domain.order if c not in set(domain.derived_concepts)]
-    scored, _ = score_against(folder, given, domain, scope)
+    scored, _ = score_against(folder, given, domain, domain.observed_concepts)
     return [("/".join(str(part) for part in item.key[1:]), item.group_id, dict(item.metrics)) for item in scored]
 
 

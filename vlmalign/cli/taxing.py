@@ -21,12 +21,11 @@ from vlmalign.clinical import Logic, load_logic
 from vlmalign.evaluation.alignment_tax import Task, alignment_tax
 from vlmalign.evaluation.finding_changes import finding_changes
 from vlmalign.evaluation.run_items import PairedRuns, RunItem, pair_runs
-from vlmalign.evaluation.subgroup_changes import subgroup_changes
+from vlmalign.evaluation.subgroup_changes import NOT_TOLD, subgroup_changes
 from vlmalign.records import Candidate, Case, DataError, RecordFolder
 from vlmalign.records.manifest import MANIFEST, read_manifest
 
 KINDS = ("candidate", "judgement")
-NOT_TOLD = "not told"
 
 
 @dataclass(frozen=True)
@@ -206,8 +205,7 @@ def _read_both(
         raise ValueError("--cases is not given: candidates are scored against what is known of their cases")
     logic, given = domains.of(folders[0])
     own = [concept for concept in in_scope or () if concept in logic.concepts]
-    scope = own or [concept for concept in logic.order if concept not in set(logic.derived_concepts)]
-    return [read_candidates(folder, given, logic, scope) for folder in folders], logic
+    return [read_candidates(folder, given, logic, own or logic.observed_concepts) for folder in folders], logic
 
 
 def _parts(name: str, paired: PairedRuns, domains: Domains | None, subset: str | None) -> dict[str, PairedRuns]:

@@ -47,6 +47,9 @@ class RunItem:
     source: ItemScore | None = None
 
 
+Pairs = Sequence[tuple[RunItem, RunItem]]
+
+
 @dataclass(frozen=True)
 class PairedRuns:
     """The items that two runs share, and how many only one has.
@@ -57,7 +60,7 @@ class PairedRuns:
         only_second: items that the first lacks.
     """
 
-    pairs: Sequence[tuple[RunItem, RunItem]]
+    pairs: Pairs
     only_first: int
     only_second: int
 
@@ -114,6 +117,23 @@ def pair_runs(first: Iterable[RunItem], second: Iterable[RunItem], *, common_onl
                 "from the same folder of cases?"
             )
     return PairedRuns(pairs, only_first, only_second)
+
+
+def having(pairs: Pairs, metric: str) -> list[tuple[RunItem, RunItem]]:
+    """The pairs of which both items have a metric, scored or not."""
+    return [(a, b) for a, b in pairs if metric in a.values and metric in b.values]
+
+
+def scores_of(pairs: Pairs, metric: str) -> tuple[list[float | None], list[float | None], list[str]]:
+    """A metric of both runs over the items that have it in both, and the cluster of each.
+
+    Example:
+        >>> one, other = (RunItem(("c",), "c", "g", "c", {"x": x}) for x in (1.0, None))
+        >>> scores_of([(one, other)], "x")
+        ([1.0], [None], ['g'])
+    """
+    both = having(pairs, metric)
+    return [a.values[metric] for a, _ in both], [b.values[metric] for _, b in both], [a.group for a, _ in both]
 
 
 def items_of_scores(scored: Iterable[ItemScore], records: Mapping[tuple[Hashable, ...], str]) -> list[RunItem]:

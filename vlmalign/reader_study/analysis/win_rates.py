@@ -14,7 +14,6 @@ from vlmalign.reader_study.analysis.reported import Reported, report
 from vlmalign.reader_study.analysis.verdicts import Verdict
 
 TIES = "a tie counts one half"
-TIES_OUT = "ties left out"
 
 
 @dataclass(frozen=True)
