@@ -9,19 +9,15 @@ import typer
 
 from vlmalign.cli.console import console, errors
 from vlmalign.cli.outputs import JsonInsteadFile, ReportFile, check_outs, give_figures
+from vlmalign.cli.scoring_options import LOGIC, Answered, InScope, LogicName
 
 
 def evaluate_answers(
     candidates: Annotated[list[Path], typer.Argument(help="folders of candidates, reports or conversations")],
     cases: Annotated[list[Path], typer.Option(help="cases whose findings are known; may be repeated")],
-    logic: Annotated[str, typer.Option(help="clinical logic: a name or a YAML file")] = "peripheral_smear",
-    in_scope: Annotated[
-        list[str] | None, typer.Option(help="concepts that an expert can verify; default: all observed")
-    ] = None,
-    answered: Annotated[
-        Path | None,
-        typer.Option(help="the cases that were answered, where --cases is another selection of them"),
-    ] = None,
+    logic: LogicName = LOGIC,
+    in_scope: InScope = None,
+    answered: Answered = None,
     against: Annotated[
         Path | None, typer.Option(help="candidates to the same cases: paired differences to them are given, too")
     ] = None,
@@ -56,7 +52,7 @@ def evaluate_answers(
         raise ValueError("--allow-self-grading is given and --learnt-from is not: drop it, or name the data")
     if learnt_from:
         refuse_graded_teachers(learnt_from, given.experts, allowed=allow_self_grading or ())
-    scope = in_scope or [c for c in domain.order if c not in set(domain.derived_concepts)]
+    scope = in_scope or domain.observed_concepts
     found, counted, differences, scored = {}, {}, {}, {}
     baseline = None if against is None else score_against(against, given, domain, scope, answered)[0]
     for folder in candidates:

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.evaluate_reward import MARGIN
 from vlmalign.cli.figures import figure, show_rows
 from vlmalign.cli.outputs import JsonFile, check_outs, write_figures
+from vlmalign.cli.scoring_options import LOGIC, MARGIN, LogicName
 
 
 def evaluate_critiques(
@@ -25,7 +25,7 @@ def evaluate_critiques(
     cases: Annotated[
         list[Path] | None, typer.Option(help="cases whose findings are known, to check critiques; repeat it")
     ] = None,
-    logic: Annotated[str, typer.Option(help="clinical logic: a name or a YAML file")] = "peripheral_smear",
+    logic: LogicName = LOGIC,
     margin: Annotated[float, typer.Option(help="differences below it are of no interest")] = MARGIN,
     json_file: JsonFile = None,
 ) -> None:

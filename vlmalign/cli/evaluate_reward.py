@@ -11,8 +11,7 @@ import typer
 from vlmalign.cli.console import console
 from vlmalign.cli.figures import figure, named_folders, show_rows
 from vlmalign.cli.outputs import JsonFile, ReportFile, check_outs, write_figures
-
-MARGIN = 0.02
+from vlmalign.cli.scoring_options import MARGIN
 
 
 def evaluate_reward(

@@ -11,8 +11,7 @@ import typer
 from vlmalign.cli.console import console
 from vlmalign.cli.figures import figure, show_rows
 from vlmalign.cli.outputs import JsonFile, ReportFile, check_outs, write_figures
-
-MARGIN = 0.02
+from vlmalign.cli.scoring_options import MARGIN, CommonOnly, InScope, LessIsBetter, Subgroups
 
 
 def evaluate_tax(
@@ -27,9 +26,7 @@ def evaluate_tax(
     logic: Annotated[
         list[str] | None, typer.Option(help="clinical logic; default: that of each domain; may be repeated")
     ] = None,
-    in_scope: Annotated[
-        list[str] | None, typer.Option(help="concepts that an expert can verify; default: all observed")
-    ] = None,
+    in_scope: InScope = None,
     target: Annotated[
         list[str] | None, typer.Option(help="a task that alignment was for: it pays no tax; may be repeated")
     ] = None,
@@ -42,18 +39,12 @@ def evaluate_tax(
             help="the largest loss of no interest, in shares (0.02: 2 points), or TASK=MARGIN; state it before"
         ),
     ] = None,
-    less_is_better: Annotated[
-        list[str] | None, typer.Option(help="a further metric of which less is better")
-    ] = None,
-    by: Annotated[
-        list[str] | None, typer.Option(help="subgroups: sex,age_band,site,laterality; default: those told")
-    ] = None,
+    less_is_better: LessIsBetter = None,
+    by: Subgroups = None,
     subset: Annotated[
         str | None, typer.Option(help="split each task by this field of the cases' `extra`, e.g. a question type")
     ] = None,
-    common_only: Annotated[
-        bool, typer.Option("--common-only", help="compare items that both have; the others are counted")
-    ] = False,
+    common_only: CommonOnly = False,
     seed: Annotated[int, typer.Option(help="of bootstraps")] = 0,
     json_file: JsonFile = None,
     report: ReportFile = None,
