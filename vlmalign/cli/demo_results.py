@@ -17,10 +17,9 @@ from vlmalign.cli.pipeline import read_seconds
 from vlmalign.cli.run_record import versions
 from vlmalign.clinical import Logic, load_logic
 from vlmalign.evaluation import ItemScore
+from vlmalign.evaluation.best_of_n import best_of_n_curve, curve_to_dict
 from vlmalign.evaluation.reward_accuracy import (
     PairAccuracy,
-    best_of_n_curve,
-    curve_to_dict,
     role_swapped_accuracy,
     seen_minus_blanked,
 )

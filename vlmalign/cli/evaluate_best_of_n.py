@@ -28,12 +28,12 @@ def evaluate_best_of_n(
 
     Where the proxy still rises and gold falls, the reward is over-optimised.
     """
-    from vlmalign.evaluation.over_optimisation import (
+    from vlmalign.evaluation.best_of_n import (
         default_n,
         over_optimisation,
-        over_optimisation_plot,
         read_judged_candidates,
     )
+    from vlmalign.evaluation.kl_plot import best_of_n_kl_plot
     from vlmalign.records import Case, RecordFolder
 
     check_outs({"--json": json_file, "--plot": plot}, [cases, proxy, gold])
@@ -50,4 +50,4 @@ def evaluate_best_of_n(
     counts = [(name.replace("_", " "), str(count)) for name, count in results["counts"].items()]
     show_rows("verdict", [(results["verdict"], about), *counts])
     write_figures(results, json_file)
-    write_plot(plot, over_optimisation_plot, results)
+    write_plot(plot, best_of_n_kl_plot, results)
