@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlmalign.reader_study.analysis.ratings import OTHER_READERS
+from vlmalign.reader_study.analysis.rated_texts import OTHER_READERS
 from vlmalign.reader_study.analysis.win_rates import TIES
 from vlmalign.reader_study.plan import KAPPA_NEEDS
 
