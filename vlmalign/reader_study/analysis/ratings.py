@@ -12,6 +12,7 @@ from vlmalign.evaluation.readers_and_cases import Estimand
 from vlmalign.reader_study.analysis.mixed_models import MixedFit, fit_mixed
 from vlmalign.reader_study.analysis.rated_texts import (
     OTHER_READERS,
+    Paired,
     Rated,
     paired_difference,
     paired_values,
@@ -131,28 +132,18 @@ def _difference(
 ) -> RatingDifference:
     paired = paired_values(rated, pair)
     difference = paired_difference(paired, (SCALE[0] - SCALE[1], SCALE[1] - SCALE[0]), estimand, seed)
-    if (
-        paired.how == OTHER_READERS
-    ):  # no reader rated both: the arms are compared between readers, and the model knows these
+    return RatingDifference(criterion, *pair, paired.how, difference, _mixed(rated, pair, paired))
+
+
+def _mixed(rated: Sequence[Rated], pair: tuple[str, str], paired: Paired) -> MixedFit:
+    """A mixed model of the same difference; where no reader rated both arms, of the ratings themselves."""
+    values = paired.differences
+    effects, levels = {"difference": [1.0] * len(values)}, {"reader": paired.readers, "case": paired.cases}
+    if paired.how == OTHER_READERS:
         own = [one for one in rated if not one.repeat and one.arm in pair]
-        mixed = (
-            fit_mixed(
-                [one.value for one in own],
-                {"mean": [1.0] * len(own), "difference": [float(one.arm == pair[0]) for one in own]},
-                {"reader": [one.reader for one in own], "case": [one.case for one in own]},
-            )
-            if own
-            else _nothing()
-        )
-    else:
-        ones = [1.0] * len(paired.differences)
-        mixed = (
-            fit_mixed(paired.differences, {"difference": ones}, {"reader": paired.readers, "case": paired.cases})
-            if ones
-            else _nothing()
-        )
-    return RatingDifference(criterion, *pair, paired.how, difference, mixed)
-
-
-def _nothing() -> MixedFit:
-    return MixedFit("none", {}, {}, None, 0, reason="no text was rated")
+        values = [one.value for one in own]
+        effects = {"mean": [1.0] * len(own), "difference": [float(one.arm == pair[0]) for one in own]}
+        levels = {"reader": [one.reader for one in own], "case": [one.case for one in own]}
+    if not values:
+        return MixedFit("none", {}, {}, None, 0, reason="no text was rated")
+    return fit_mixed(values, effects, levels)
