@@ -183,7 +183,7 @@ def size(
         tie_rate=tie_rate,
         case_share=case_share,
         reader_share=reader_share,
-        estimand="new_readers" if new_readers else "these_readers",
+        estimand="new readers" if new_readers else "these readers",
     )
     console.print(f"{n} cases, each read by {readers} reader{'s' * (readers != 1)}", markup=False)
 
