@@ -14,8 +14,9 @@ import numpy as np
 
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import Array, estimate_statistic, number_cells
-from vlmalign.evaluation.kl_grid import at_kl, common_grid, differences, over_seeds
+from vlmalign.evaluation.kl_grid import at_kl, common_grid, differences
 from vlmalign.evaluation.online_runs import OnlineRun
+from vlmalign.evaluation.seed_variance import over_seeds
 
 Z95 = 1.96
 #: from so many runs on the peak is found on the other runs

@@ -171,8 +171,7 @@ def _refuse_shared(task: str, groups: Mapping[tuple[str, str], str]) -> None:
     )
     if shared := sorted(set(chose) & set(decide)):
         raise ValueError(f"task {task!r}: {len(shared)} items are among validation and test items, e.g. "
-        f"{shared[0]!r}: "
-                         "prompts must not be chosen on items that decide")  # fmt: skip
+                         f"{shared[0]!r}: prompts must not be chosen on items that decide")  # fmt: skip
     if both := sorted(set(chose.values()) & set(decide.values())):
         raise ValueError(f"task {task!r}: {len(both)} groups have validation and test items, e.g. {both[0]!r}: "
                          "keep each patient on one side")  # fmt: skip

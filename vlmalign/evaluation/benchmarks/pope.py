@@ -142,8 +142,7 @@ ADAPTERS = {
         "Li et al., Evaluating Object Hallucination in Large Vision-Language Models, EMNLP 2023 "
         "(arXiv:2305.10355)",
         {".json, .jsonl": "questions (question_id, image, text, label) and answers (question, answer; or "
-        "question_id, "
-                          "text), parts random, popular, adversarial by file name",
+                          "question_id, text), parts random, popular, adversarial by file name",
          ".tsv, .csv": "index, question, label, category, prediction"},
         read,
         score,
