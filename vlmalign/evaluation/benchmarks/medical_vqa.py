@@ -149,20 +149,20 @@ def _adapter(name: str, title: str, source: str, columns: str) -> Benchmark:
     )  # fmt: skip
 
 
-ADAPTERS = {
-    "vqa-rad": _adapter(
+ADAPTERS = (
+    _adapter(
         "vqa-rad", "VQA-RAD: short answers about radiological images",
         "Lau et al., A dataset of clinically generated visual questions and answers about radiology images, "
         "Sci. Data 2018", "qid, image_name, question, answer, answer_type, prediction",
     ),
-    "slake": _adapter(
+    _adapter(
         "slake", "SLAKE: short answers about radiological images, in two languages",
         "Liu et al., SLAKE: A Semantically-Labeled Knowledge-Enhanced Dataset for Medical VQA, ISBI 2021",
         "qid, img_name, question, answer, answer_type, q_lang, modality, prediction",
     ),
-    "path-vqa": _adapter(
+    _adapter(
         "path-vqa", "PathVQA: short answers about pathology images",
         "He et al., PathVQA: 30000+ Questions for Medical Visual Question Answering, 2020 (arXiv:2003.10286)",
         "id, image, question, answer, prediction; yes and no are closed",
     ),
-}  # fmt: skip
+)  # fmt: skip

@@ -158,8 +158,8 @@ def _size(items: Sequence[GradedItem], tags: tuple[str, ...]) -> int:
     return sum(item.capabilities == tags for item in items)
 
 
-ADAPTERS = {
-    "mm-vet": Benchmark(
+ADAPTERS = (
+    Benchmark(
         "mm-vet",
         "MM-Vet: graded open answers by capability",
         "Yu et al., MM-Vet: Evaluating Large Multimodal Models for Integrated Capabilities, ICML 2024 "
@@ -169,5 +169,5 @@ ADAPTERS = {
          "folder": "judgements of one answer to each case, in the place of the grade file"},
         read,
         score,
-    )
-}  # fmt: skip
+    ),
+)  # fmt: skip

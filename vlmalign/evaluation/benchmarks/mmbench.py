@@ -157,8 +157,8 @@ def _baselines(items: Sequence[RotatedItem]) -> Table:
     return Table("baselines", "Answers without a look at the image", rows)
 
 
-ADAPTERS = {
-    "mmbench": Benchmark(
+ADAPTERS = (
+    Benchmark(
         "mmbench",
         "MMBench: options under every rotation",
         "Liu et al., MMBench: Is Your Multi-modal Model an All-around Player?, ECCV 2024 (arXiv:2307.06281)",
@@ -168,5 +168,5 @@ ADAPTERS = {
         {"extraction": Option("ladder", "how an option is read out of an answer: VLMEvalKit's ladder, or our "
         "reader",
                               ("ladder", "strict"))},
-    )
-}  # fmt: skip
+    ),
+)  # fmt: skip

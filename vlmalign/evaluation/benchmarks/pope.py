@@ -135,8 +135,8 @@ def _baselines(items: Sequence[YesNoItem]) -> Table:
     return Table("baselines", "Answers without a look at the image", rows)
 
 
-ADAPTERS = {
-    "pope": Benchmark(
+ADAPTERS = (
+    Benchmark(
         "pope",
         "POPE: is the object there, yes or no",
         "Li et al., Evaluating Object Hallucination in Large Vision-Language Models, EMNLP 2023 "
@@ -146,5 +146,5 @@ ADAPTERS = {
          ".tsv, .csv": "index, question, label, category, prediction"},
         read,
         score,
-    )
-}  # fmt: skip
+    ),
+)  # fmt: skip

@@ -311,4 +311,4 @@ BENCHMARK = Benchmark(
         "by": Option("provenance.subset", "what names the group of a pair in our own format"),
     },
 )
-ADAPTERS = {BENCHMARK.name: BENCHMARK}
+ADAPTERS = (BENCHMARK,)
