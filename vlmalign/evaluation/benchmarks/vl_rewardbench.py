@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vlmalign.evaluation.benchmarks.logs import Log, field, read_log, require_rows
+from vlmalign.evaluation.benchmarks.logs import DAMAGED, Log, field, read_log, require_rows
 from vlmalign.evaluation.benchmarks.own_pairs import FORMAT, are_folders, read_own_pairs
 from vlmalign.evaluation.benchmarks.pairs import (
     Outcome,
@@ -307,7 +307,7 @@ BENCHMARK = Benchmark(
         "samples": Option(0, "how many samples of an item vote; 0: all"),
         "seed": Option(-1, "draw these samples at random by this seed; -1: in file order"),
         "paper": Option("", "a published row to compare with, e.g. IXC-2.5-Reward"),
-        "damaged": Option("refuse", "what to do with a damaged file", ("refuse", "skip")),
+        "damaged": DAMAGED,
         "by": Option("provenance.subset", "what names the group of a pair in our own format"),
     },
 )
