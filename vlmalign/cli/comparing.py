@@ -13,6 +13,7 @@ from vlmalign.cli.given_truth import GivenCases, read_cases
 from vlmalign.cli.run_folders import (
     Say,
     check_attributes,
+    kind_of_both,
     read_candidates,
     read_judgements,
     split_names,
@@ -26,7 +27,6 @@ from vlmalign.evaluation.risk_coverage import RiskCoverage, risk_coverage
 from vlmalign.evaluation.run_comparison import changed, compare_runs, compare_subgroups
 from vlmalign.evaluation.run_items import PairedRuns, RunItem, pair_runs
 from vlmalign.records import Case, DataError, Judgement, RecordFolder
-from vlmalign.records.manifest import read_manifest
 
 
 @dataclass(frozen=True)
@@ -134,13 +134,10 @@ def compare_folders(
 
 
 def _kind(run_a: Path, run_b: Path) -> str:
-    kinds = [read_manifest(run).kind for run in (run_a, run_b)]
-    if kinds[0] != kinds[1]:
-        raise DataError(f"it holds {kinds[1]} records, {run_a} {kinds[0]} records",
-                        "Compare two folders of the same kind.", file=run_b)  # fmt: skip
-    if kinds[0] not in ("candidate", "judgement"):
-        raise DataError(f"it holds {kinds[0]} records", "Give folders of candidates or of judgements.", file=run_a)
-    return kinds[0]
+    kind = kind_of_both((run_a, run_b), "Compare two folders of the same kind.")
+    if kind not in ("candidate", "judgement"):
+        raise DataError(f"it holds {kind} records", "Give folders of candidates or of judgements.", file=run_a)
+    return kind
 
 
 def _check_options(

@@ -14,7 +14,8 @@ from vlmalign.evaluation import mark_report
 from vlmalign.evaluation.report_metrics import Span
 from vlmalign.evaluation.run_items import RunItem, items_of_judgements, items_of_scores
 from vlmalign.evaluation.subgroups import ATTRIBUTES, label_of
-from vlmalign.records import Candidate, Case, Judgement, RecordFolder
+from vlmalign.records import Candidate, Case, DataError, Judgement, RecordFolder
+from vlmalign.records.manifest import read_manifest
 
 Say = Callable[[RunItem], list[Span]]
 
@@ -36,6 +37,18 @@ class ReadRun:
     sha256: str
     say: Say
     words: Mapping[str, int] = field(default_factory=dict)
+
+
+def kind_of_both(folders: tuple[Path, Path], remedy: str) -> str:
+    """The kind of records of two folders.
+
+    Raises:
+        DataError: they are of different kinds; it ends on the remedy.
+    """
+    first, second = (read_manifest(folder).kind for folder in folders)
+    if first != second:
+        raise DataError(f"it holds {second} records, {folders[0]} {first} records", remedy, file=folders[1])
+    return first
 
 
 def read_candidates(

@@ -12,6 +12,7 @@ from vlmalign.cli.given_truth import GivenCases, read_cases
 from vlmalign.cli.run_folders import (
     ReadRun,
     check_attributes,
+    kind_of_both,
     read_candidates,
     read_judgements,
     split_names,
@@ -194,11 +195,7 @@ def tax_of_folders(
 def _read_both(
     name: str, folders: tuple[Path, Path], domains: Domains | None, in_scope: Sequence[str] | None
 ) -> tuple[list[ReadRun], Logic | None]:
-    kinds = [read_manifest(folder).kind for folder in folders]
-    if kinds[0] != kinds[1]:
-        raise DataError(f"it holds {kinds[1]} records, {folders[0]} {kinds[0]} records",
-                        f"Task {name!r} must be of one kind on both sides.", file=folders[1])  # fmt: skip
-    if kinds[0] == "judgement":
+    if kind_of_both(folders, f"Task {name!r} must be of one kind on both sides.") == "judgement":
         groups = None if domains is None else {case.id: case.group_id for case in domains.cases.values()}
         return [read_judgements(folder, groups) for folder in folders], None
     if domains is None:
