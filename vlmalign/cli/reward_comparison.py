@@ -29,11 +29,11 @@ def reward_comparison(
         jobs: stages that run at once; the processors are divided.
         preset: quick: minutes, too small for conclusions.
     """
-    from vlmalign.cli.comparison_plan import comparison_steps
-    from vlmalign.cli.comparison_report import write_comparison_report
-    from vlmalign.cli.comparison_results import collect_comparison
     from vlmalign.cli.demo_plan import PRESETS, Demo, check_source
     from vlmalign.cli.pipeline import run_pipeline
+    from vlmalign.cli.reward_comparison_plan import comparison_steps
+    from vlmalign.cli.reward_comparison_report import write_comparison_report
+    from vlmalign.cli.reward_comparison_results import collect_comparison
     from vlmalign.cli.run_record import claim, write_results
 
     check_source(source, data)

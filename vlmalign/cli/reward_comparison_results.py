@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlmalign.cli.comparison_plan import PESSIMISM, POLICIES, compared
 from vlmalign.cli.demo_plan import LOGIC, Demo
 from vlmalign.cli.given_truth import read_cases
 from vlmalign.cli.pipeline import read_seconds
+from vlmalign.cli.reward_comparison_plan import PESSIMISM, POLICIES, compared
 from vlmalign.cli.run_record import versions
 from vlmalign.clinical import load_logic
 from vlmalign.evaluation.calibration import calibration_figures

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from vlmalign.cli.comparison_plan import CLIMBED
-from vlmalign.cli.comparison_results import judged
 from vlmalign.cli.demo_plan import Demo
+from vlmalign.cli.reward_comparison_plan import CLIMBED
+from vlmalign.cli.reward_comparison_results import judged
 from vlmalign.evaluation import Figure
 from vlmalign.evaluation.calibration import calibration_figures
 from vlmalign.evaluation.calibration_plots import reliability_plot, risk_coverage_plot
-from vlmalign.evaluation.comparison_report import render_comparison
 from vlmalign.evaluation.judged_pairs import JudgedPairs
+from vlmalign.evaluation.reward_comparison_report import render_comparison
 from vlmalign.evaluation.reward_metrics import confident_mistakes
 from vlmalign.evaluation.reward_report import show_mistakes
 from vlmalign.evaluation.risk_coverage import risk_coverage
