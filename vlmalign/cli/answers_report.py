@@ -112,7 +112,7 @@ def _verdict(item: ItemScore) -> float | None:
 
 
 def _said(folder: Path, cases: set[str]) -> dict[tuple[str, int, str], Candidate]:
-    found = {}
+    found: dict[tuple[str, int, str], Candidate] = {}
     for candidate in RecordFolder(folder, Candidate):
         if candidate.case_id in cases:
             found[candidate.case_id, candidate.sampling.sample, task_of(candidate)] = candidate
