@@ -18,8 +18,7 @@ from vlmalign.evaluation import (
 )
 from vlmalign.evaluation.answers_page import render_answers
 from vlmalign.evaluation.baselines import constant_baseline
-from vlmalign.evaluation.page_parts import Example, ExampleAnswer
-from vlmalign.evaluation.reward_report import small_png
+from vlmalign.evaluation.page_parts import Example, ExampleAnswer, small_png
 from vlmalign.evaluation.run_comparison import confusion_tables
 from vlmalign.evaluation.run_items import items_of_scores
 from vlmalign.records import Candidate, Case, Demonstration, Message, Preference, RecordFolder

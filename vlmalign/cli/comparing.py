@@ -21,8 +21,7 @@ from vlmalign.cli.run_folders import (
 )
 from vlmalign.clinical import load_logic
 from vlmalign.evaluation.calibration import CalibrationFigures, calibration_figures
-from vlmalign.evaluation.page_parts import Example, ExampleAnswer
-from vlmalign.evaluation.reward_report import small_png
+from vlmalign.evaluation.page_parts import Example, ExampleAnswer, small_png
 from vlmalign.evaluation.risk_coverage import RiskCoverage, risk_coverage
 from vlmalign.evaluation.run_comparison import changed, compare_runs, compare_subgroups
 from vlmalign.evaluation.run_items import PairedRuns, RunItem, pair_runs

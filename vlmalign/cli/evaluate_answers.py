@@ -45,7 +45,8 @@ def evaluate_answers(
     from vlmalign.evaluation.against import compare_metrics
     from vlmalign.evaluation.self_grading import refuse_graded_teachers
 
-    check_outs({"--json": json_file, "--report": report}, [*candidates, *cases])
+    folders = [*candidates, *cases, *(learnt_from or ()), *(f for f in (answered, against) if f is not None)]
+    check_outs({"--json": json_file, "--report": report}, folders)
     domain = load_logic(logic)
     given = read_cases(cases, domain)
     if allow_self_grading and not learnt_from:

@@ -41,7 +41,8 @@ def evaluate_critiques(
     from vlmalign.evaluation.judged_pairs import read_judged_pairs
     from vlmalign.records import Preference, RecordFolder
 
-    check_outs({"--json": json_file}, [pairs, own, plain])
+    judged = [own, plain] if given is None else [own, plain, given]
+    check_outs({"--json": json_file}, [pairs, *judged, *(cases or ())])
     folder = RecordFolder(pairs, Preference)
     after_own, without = (read_judged_pairs(folder, path) for path in (own, plain))
     after_given = None if given is None else read_judged_pairs(folder, given)

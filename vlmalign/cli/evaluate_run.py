@@ -27,6 +27,6 @@ def evaluate_run(
     """
     from vlmalign.cli.transfer import transfer
 
-    check_outs({"--json": json_file, "--report": report})
+    check_outs({"--json": json_file, "--report": report}, [] if data is None else [data])
     results = transfer(run, source, data, seed=seed, slides=slides, jobs=jobs, report=report)
     give_figures(results, json_file)

@@ -35,7 +35,7 @@ def evaluate_seeds(
     """
     from vlmalign.evaluation.seed_runs import compare_seeds, read_seed_run
 
-    check_outs({"--json": json_file})
+    check_outs({"--json": json_file}, runs)
     guesses = _chances(chance or [])
     if len({run.resolve() for run in runs}) < len(runs):
         raise ValueError("a run is given twice: give each seed once")

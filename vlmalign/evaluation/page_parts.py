@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from PIL import Image
+
 from vlmalign.evaluation.report_metrics import Span
+
+LONGEST_SIDE = 512
 
 
 @dataclass(frozen=True)
@@ -63,3 +68,12 @@ class Example:
     answers: Sequence[ExampleAnswer]
     truth: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+
+
+def small_png(image: Image.Image) -> bytes:
+    """A picture as PNG bytes, its longer side at most 512 pixels."""
+    image = image.copy()
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from PIL import Image
 
 from vlmalign.evaluation.calibration import CalibrationFigures
 from vlmalign.evaluation.calibration_plots import reliability_plot, risk_coverage_plot
 from vlmalign.evaluation.conclusion import explain
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.judged_pairs import JudgedPair
-from vlmalign.evaluation.page_parts import Figure
+from vlmalign.evaluation.page_parts import Figure, small_png
 from vlmalign.evaluation.page_template import write_page
 from vlmalign.evaluation.report_view import Cell, Row, Table, cell_of, flat_rows, methods_of
 from vlmalign.evaluation.reward_calibration import CALIBRATION_TITLES
@@ -27,7 +24,6 @@ ROWS = {
     "ties": ("Ties", "of the scored pairs", "less is better"),
     "unscored": ("Unscored", "of all pairs", "less is better"),
 }
-LONGEST_SIDE = 512
 
 
 class Answer(NamedTuple):
@@ -192,15 +188,6 @@ def show_mistakes(reward: str, pairs: Sequence[JudgedPair], folder: RecordFolder
         images = [small_png(folder.image(ref, record=pair.id)) for ref in pair.images]
         shown.append(Mistake(reward, pair.id, label + changed, _text(pair.prompt), answers, images))
     return shown
-
-
-def small_png(image: Image.Image) -> bytes:
-    """A picture as PNG bytes, its longer side at most 512 pixels."""
-    image = image.copy()
-    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _text(turns: Sequence[Message]) -> str:
