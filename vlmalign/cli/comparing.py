@@ -97,8 +97,8 @@ def compare_folders(
         scope = in_scope or domain.observed_concepts
         a, b = (read_candidates(run, given, domain, scope, answered) for run in (run_a, run_b))
     else:
-        known = None if given is None else given.groups
-        a, b = (read_judgements(run, read_groups(groups) if groups else known) for run in (run_a, run_b))
+        clusters = read_groups(groups) if groups else None if given is None else given.groups
+        a, b = (read_judgements(run, clusters) for run in (run_a, run_b))
     runs = pair_runs(a.items, b.items, common_only=common_only)
     results = compare_runs(
         runs, metric=metric, margin=margin, less_is_better=less_is_better, names=names, seed=seed
@@ -118,18 +118,17 @@ def compare_folders(
         "logic": None if domain is None else domain.name, "metric": main, "seed": seed,
         "cases_sha256": [] if given is None else sorted(given.hashes),
     }  # fmt: skip
-    reliability: dict[str, CalibrationFigures] = {}
-    risk: dict[str, RiskCoverage] = {}
-    results["reliability"] = {}
-    for side, folder in enumerate(confidence):
-        less = bool(results["metrics"][main]["less_is_better"])
-        found, told = _reliability(folder, [pair[side] for pair in runs.pairs], main, less)
-        if found is not None:
-            reliability[names[side]], risk[names[side]] = found
-            told |= {**found[0].to_dict(), "risk_coverage": found[1].to_dict()}
-        results["reliability"]["ab"[side]] = told
-    shown = _examples(runs, main, (a.say, b.say), names, given, cases, examples, seed)
-    return Compared(results, shown, reliability, risk)
+    less = bool(results["metrics"][main]["less_is_better"])
+    sides = zip("ab", names, confidence, zip(*runs.pairs, strict=True), strict=False)
+    stated = {side: (name, *_reliability(folder, items, main, less)) for side, name, folder, items in sides}
+    results["reliability"] = {side: told for side, (_, _, told) in stated.items()}
+    drawn = {name: found for name, found, _ in stated.values() if found is not None}
+    return Compared(
+        results,
+        _examples(runs, main, (a.say, b.say), names, given, cases, examples, seed),
+        reliability={name: figures for name, (figures, _) in drawn.items()},
+        risk={name: curve for name, (_, curve) in drawn.items()},
+    )
 
 
 def _kind(run_a: Path, run_b: Path) -> str:
@@ -189,7 +188,8 @@ def _reliability(
     p, labels, groups = (list(column) for column in zip(*used, strict=True))
     right = [1 - label for label in labels] if less_is_better else labels
     curve = risk_coverage([-each for each in p], [1 - label for label in right], groups)
-    return (calibration_figures(p, right, groups), curve), told
+    figures = calibration_figures(p, right, groups)
+    return (figures, curve), {**told, **figures.to_dict(), "risk_coverage": curve.to_dict()}
 
 
 def _examples(
