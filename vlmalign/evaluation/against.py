@@ -81,12 +81,11 @@ class AgainstView:
     rows: Sequence[AgainstRow]
 
 
-def against_view(results: Mapping[str, Any], key: str = "dpo_against_sft_more") -> AgainstView | None:
-    """The table of `<a>_against_<b>` in the results, and what is worse, in words; None if they hold none."""
-    section = results.get(key)
+def against_view(results: Mapping[str, Any]) -> AgainstView | None:
+    """The table of dpo against sft_more, and what is worse, in words; None if the results hold none."""
+    section = results.get("dpo_against_sft_more")
     if not section:
         return None
-    after, before = key.split("_against_")
     arms = results.get("arms") or {}
     rows: list[AgainstRow] = []
     by_verdict: dict[str, list[str]] = {}
@@ -94,7 +93,7 @@ def against_view(results: Mapping[str, Any], key: str = "dpo_against_sft_more") 
         verdict = str(score.get("verdict") or verdict_on(Estimate.from_dict(score), metric))
         by_verdict.setdefault(verdict, []).append(title_of(metric))
         share = metric not in QUANTITIES
-        old, new = (cell_of((arms.get(arm) or {}).get(metric), share=share) for arm in (before, after))
+        old, new = (cell_of((arms.get(arm) or {}).get(metric), share=share) for arm in ("sft_more", "dpo"))
         note = "less is better" if metric in LESS_IS_BETTER else "tokens" if metric in QUANTITIES else ""
         old, new = (cell and replace(cell, counts="") for cell in (old, new))  # the difference tells them
         difference = cell_of(score, share=share, signed=True)
@@ -109,8 +108,8 @@ def against_view(results: Mapping[str, Any], key: str = "dpo_against_sft_more") 
     return AgainstView([*sentences, *template_sentence(arms)], rows)
 
 
-def template_sentence(arms: Mapping[str, Mapping[str, Any]], arm: str = "dpo") -> list[str]:
-    """Where the template line, which no model writes, is higher than the trained arm; empty if nowhere.
+def template_sentence(arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Where the template line, which no model writes, is better than dpo; empty if nowhere.
 
     Example:
         >>> score = {"mean": 0.4, "low": 0.3, "high": 0.5, "n": 9, "excluded": 0}
@@ -121,7 +120,7 @@ def template_sentence(arms: Mapping[str, Mapping[str, Any]], arm: str = "dpo") -
     """
     better = []
     for metric in METRICS:
-        template, own = ((arms.get(name) or {}).get(metric) or {} for name in ("expert_only", arm))
+        template, own = ((arms.get(name) or {}).get(metric) or {} for name in ("expert_only", "dpo"))
         if metric in QUANTITIES or template.get("mean") is None or own.get("mean") is None:
             continue
         gain = template["mean"] - own["mean"]
@@ -131,4 +130,4 @@ def template_sentence(arms: Mapping[str, Mapping[str, Any]], arm: str = "dpo") -
     if not better:
         return []
     who = "expert_only (a template filled from the expert's findings, no model)"
-    return [f"{who} is better than {arm} in: {'; '.join(better)}."]
+    return [f"{who} is better than dpo in: {'; '.join(better)}."]

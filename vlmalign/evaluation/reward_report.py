@@ -54,20 +54,13 @@ class Difference(NamedTuple):
     kind: str
 
 
-def render_reward_report(
-    results: Mapping[str, Any],
-    mistakes: Sequence[Mistake],
-    out: str | Path,
-    *,
-    title: str = "Which answer does the reward prefer?",
-) -> Path:
+def render_reward_report(results: Mapping[str, Any], mistakes: Sequence[Mistake], out: str | Path) -> Path:
     """Write the page. All text is escaped; it forbids scripts and every outside address.
 
     Args:
         results: what `vlmalign evaluate reward --json` writes: `pairs`, `rewards`, `comparisons`, `margin`.
         mistakes: see `show_mistakes`.
         out: the file to write; replaced in one step.
-        title: of the page.
 
     Returns:
         The path written.
@@ -77,7 +70,6 @@ def render_reward_report(
     return write_page(
         out,
         "reward.html.j2",
-        title=title,
         n=results["pairs"]["records"],
         n_groups=results["pairs"]["groups"],
         pairs_sha256=results["pairs"]["sha256"],
