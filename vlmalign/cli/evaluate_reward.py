@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import figure, named_folders, show_rows
+from vlmalign.cli.figures import figure, show_rows
+from vlmalign.cli.named_values import named_folders
 from vlmalign.cli.outputs import JsonFile, ReportFile, check_outs, write_figures
 from vlmalign.cli.scoring_options import MARGIN
 

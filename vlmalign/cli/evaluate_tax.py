@@ -10,8 +10,11 @@ import typer
 
 from vlmalign.cli.console import console
 from vlmalign.cli.figures import figure, show_rows
+from vlmalign.cli.named_values import named_values
 from vlmalign.cli.outputs import JsonFile, ReportFile, check_outs, write_figures
 from vlmalign.cli.scoring_options import MARGIN, CommonOnly, InScope, LessIsBetter, Subgroups
+
+TASK = "TASK=VALUE"
 
 
 def evaluate_tax(
@@ -65,7 +68,7 @@ def evaluate_tax(
     everywhere, margins = _margins(margin or ())
     results = tax_of_folders(
         before, after, cases=cases or (), logics=logic or (), in_scope=in_scope, targets=target or (),
-        metrics=_named(metric or (), "--metric"), margin=everywhere, margins=margins,
+        metrics=named_values(metric or (), "--metric", TASK), margin=everywhere, margins=margins,
         less_is_better=less_is_better or (), by=by, subset=subset, common_only=common_only, seed=seed,
     )  # fmt: skip
     _show(results)
@@ -76,16 +79,6 @@ def evaluate_tax(
         console.print(f"wrote {render_tax(results, report)}", markup=False)
 
 
-def _named(given: Sequence[str], option: str) -> dict[str, str]:
-    found = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not (name and equals and value):
-            raise ValueError(f"{option} {text!r}: expected TASK=VALUE")
-        found[name] = value
-    return found
-
-
 def _margins(given: Sequence[str]) -> tuple[float, dict[str, float]]:
     """The margin of all tasks, and those of single ones."""
     alone = [text for text in given if "=" not in text]
@@ -93,7 +86,7 @@ def _margins(given: Sequence[str]) -> tuple[float, dict[str, float]]:
         raise ValueError(
             f"--margin is given {len(alone)} times without a task: give one for all, others as TASK=MARGIN"
         )
-    own = _named([text for text in given if "=" in text], "--margin")
+    own = named_values([text for text in given if "=" in text], "--margin", TASK)
     try:
         return float(alone[0]) if alone else MARGIN, {name: float(value) for name, value in own.items()}
     except ValueError as error:

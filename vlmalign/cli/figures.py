@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from vlmalign.cli.console import console
@@ -33,26 +32,3 @@ def show_rows(title: str, rows: Iterable[Sequence[str]]) -> None:
     for line in lines:
         cells = [text.ljust(width) for text, width in zip(line, widths, strict=False)]
         console.print(("  " + "  ".join(cells)).rstrip(), markup=False)
-
-
-def named_folders(given: Sequence[str], option: str) -> dict[str, Path]:
-    """`["a=x", "y/b"]` -> `{"a": x, "b": y/b}`: folders by name, the folder's own where none is given.
-
-    Raises:
-        ValueError: a name is used twice, or is empty.
-
-    Example:
-        >>> named_folders(["scalar=judged/one", "judged/two"], "--judged")
-        {'scalar': PosixPath('judged/one'), 'two': PosixPath('judged/two')}
-    """
-    folders: dict[str, Path] = {}
-    for text in given:
-        name, equals, folder = text.partition("=")
-        if not equals:
-            name, folder = Path(text).name, text
-        if not name or not folder:
-            raise ValueError(f"{option} {text!r}: expected NAME=FOLDER or FOLDER")
-        if name in folders:
-            raise ValueError(f"{option}: the name {name!r} is given twice. Give each its own: NAME=FOLDER.")
-        folders[name] = Path(folder)
-    return folders
