@@ -363,7 +363,7 @@ def test_a_source_that_reads_files_asks_for_them(refused):
         (
             ["build", "demonstrations", "--cases", "c", "--out", "o", "--logic", "peripheral_smear",
              "--from-reference", "--findings", "f"],
-            "from_reference and findings (f) are given: the answers come from one of them. Drop --from-reference",
+            "from_reference and findings (f) are given: what is known comes from one of them. Drop --from",
         ),
         (["demo", "--source", "bccd"], "--source bccd needs --data"),
         (["demo", "--seeds", "0"], "both must be at least 1"),

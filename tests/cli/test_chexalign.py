@@ -243,7 +243,7 @@ def test_a_language_model_of_any_endpoint_judges_in_its_place(finished, endpoint
     [
         ("judge", green(protocol="pairwise"), "its protocol is 'pairwise', expected 'green'"),
         ("judge", green(pairs="p"), "it judges pairs"),
-        ("sft", {}, "a recipe of stage 'sft', expected one of 'judge'"),
+        ("sft", {}, "a recipe of stage 'sft', not of 'judge'"),
     ],
 )
 def test_a_judge_that_cannot_score_reports_is_refused_before_work_starts(stage, config, says, tmp_path):

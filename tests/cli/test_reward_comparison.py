@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from vlmalign.cli.comparison_plan import compared, comparison_steps
 from vlmalign.cli.demo_plan import PRESETS, Demo
 from vlmalign.cli.reward_comparison import reward_comparison
+from vlmalign.cli.reward_comparison_plan import compared, comparison_steps
 
 SETTINGS = {"seed": 100, "ppo_seeds": 1, "jobs": 2, "preset": "quick"}
 

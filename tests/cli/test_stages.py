@@ -150,6 +150,8 @@ def test_a_builder_takes_its_settings_from_a_recipe_and_options_go_before_it(vlm
     assert config["seed"] == 3 and config["kinds"] == ["report"]
     assert vlmalign("build", "demonstrations", "mine.yaml", "--out", "other", "--seed", 0).code == 0
     assert json.loads((tmp_path / "other" / "manifest.json").read_text())["config"]["seed"] == 0
-    refused("build", "edits", "mine.yaml", says="mine.yaml is a recipe of stage 'demonstrations', not 'edits'")
+    refused(
+        "build", "edits", "mine.yaml", says="mine.yaml: this is a recipe of stage 'demonstrations', not of 'edits'"
+    )
     refused("build", "demonstrations", "--cases", cases, "--logic", "x", says="out is not given: pass --out")
     refused("build", "demonstrations", "--var", "n=3", says="there is no recipe to fill")

@@ -10,7 +10,7 @@ from vlmalign.clinical import (
     render_sentence,
     report_prompt,
 )
-from vlmalign.clinical.generator import render_answer, unsupported_sentence
+from vlmalign.clinical.generator import render_answer
 
 ANSWERS = {
     "focus": "sharp",
@@ -116,5 +116,3 @@ def test_wrong_requests_are_refused_with_a_remedy(smear):
         render_conversation(smear, ANSWERS, seed=0, order="random")
     with pytest.raises(ValueError, match="bank is 'validation'"):
         report_prompt(smear, seed=0, bank="validation")
-    with pytest.raises(ValueError, match="kind 'gossip' is not in peripheral_smear"):
-        unsupported_sentence(smear, "gossip", seed=0)

@@ -33,7 +33,7 @@ def text_of(html):
 def example(picture):
     answers = [ExampleAnswer("sft_more", [Span("Platelets are absent.", "wrong")]),
                ExampleAnswer("dpo", [Span("Few platelets are seen.", "right")])]  # fmt: skip
-    return Example("field-001", picture, "Describe this blood smear field.", answers, {"platelets": "few"})
+    return Example("field-001", [picture], "Describe this blood smear field.", answers, {"platelets": "few"})
 
 
 def test_the_report_holds_every_figure_with_interval_and_counts(results, example, tmp_path):
@@ -83,7 +83,7 @@ def test_hostile_text_stays_text(results, picture, tmp_path):
     results["config"] = {HOSTILE: HOSTILE}
     results["notes"] = [HOSTILE]
     answers = [ExampleAnswer(HOSTILE, [Span(HOSTILE, "wrong")])]
-    example = Example(HOSTILE, picture, HOSTILE, answers, {HOSTILE: HOSTILE}, HOSTILE)
+    example = Example(HOSTILE, [picture], HOSTILE, answers, {HOSTILE: HOSTILE}, HOSTILE)
     html = page(results, [example], [Figure(HOSTILE, HOSTILE, picture)], tmp_path=tmp_path, title=HOSTILE)
     found = Page(html)
     assert "script" not in found.tags

@@ -4,8 +4,9 @@ import math
 import pytest
 import yaml
 
+from vlmalign.evaluation.answer_growth import growth, words_growth
 from vlmalign.evaluation.kl_plot import pooled_over_kl_plot
-from vlmalign.evaluation.online_curve import growth, online_over_optimisation, words_growth
+from vlmalign.evaluation.online_curve import online_over_optimisation
 from vlmalign.evaluation.online_runs import check_one_arm, read_online_run
 from vlmalign.evaluation.over_kl_report import render_over_kl
 from vlmalign.records import DataError

@@ -12,10 +12,8 @@ DRAWINGS = {
     "comparison": lambda **style: plots.comparison_plot(SOME, **style),
     "best_of_n": lambda **style: plots.best_of_n_plot(CURVE, **style),
     "confusion": lambda **style: plots.confusion_plot(ITEMS, {"stain": ["pale", "dark"]}, **style),
-    "training": lambda **style: plots.training_plot({"loss (nats)": {"sft": [(0, 1.0), (1, 0.5)]}}, **style),
     "empty forest": lambda **style: plots.forest_plot({}, label="accuracy", **style),
     "empty curve": lambda **style: plots.best_of_n_plot({}, **style),
-    "empty training": lambda **style: plots.training_plot({"loss": {"sft": []}}, **style),
 }
 
 

@@ -17,7 +17,8 @@ from vlmalign.reader_study import collect, read_key, read_public
 from vlmalign.reader_study.analysis import analyze, methods_text, win_rates, write_analysis
 from vlmalign.reader_study.analysis.length_preference import length_effect, length_over_all
 from vlmalign.reader_study.analysis.mixed_models import fit_mixed
-from vlmalign.reader_study.analysis.ratings import Rated, arm_ratings, paired_values, rating_differences
+from vlmalign.reader_study.analysis.rated_texts import Rated, paired_values
+from vlmalign.reader_study.analysis.ratings import arm_ratings, rating_differences
 from vlmalign.reader_study.analysis.reader_agreement import Said, between_readers, within_readers
 from vlmalign.reader_study.analysis.report_tables import mixed_cell
 from vlmalign.reader_study.analysis.side_bias import side_bias

@@ -16,7 +16,7 @@ def test_ties_spare_cases_and_all_ties_leave_no_variance():
 
 def test_the_variance_of_new_readers_does_not_vanish_with_cases():
     given = {"variance": 0.25, "case_share": 0.3, "reader_share": 0.1}
-    assert variance_of_mean(10**9, 4, estimand="new_readers", **given) == pytest.approx(0.25 * 0.1 / 4)
+    assert variance_of_mean(10**9, 4, estimand="new readers", **given) == pytest.approx(0.25 * 0.1 / 4)
     assert variance_of_mean(10**9, 4, **given) == pytest.approx(0, abs=1e-9)
 
 
@@ -29,5 +29,5 @@ def test_numbers_outside_their_range_are_refused(given):
 def test_for_new_readers_the_quantile_knows_how_few_readers_there_are():
     # two readers who differ by nothing: t(1) is 12.7062; times sqrt(.25 / (2 n)) it is .2 at n 504.5
     given = {"case_share": 0.0, "reader_share": 0.0}
-    assert cases_needed(0.2, 2, estimand="new_readers", **given) == 505
+    assert cases_needed(0.2, 2, estimand="new readers", **given) == 505
     assert cases_needed(0.2, 2, **given) < 20

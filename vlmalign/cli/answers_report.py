@@ -7,23 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_builders import HIDDEN_STATEMENTS
-from vlmalign.cli.given_truth import GivenCases
+from vlmalign.cli.given_truth import GivenCases, task_of
+from vlmalign.cli.run_folders import spans_of
 from vlmalign.clinical import Logic, parse_text
 from vlmalign.evaluation import (
     ItemScore,
     aggregate,
     majority_baseline,
-    mark_report,
     random_baseline,
 )
 from vlmalign.evaluation.answers_page import render_answers
 from vlmalign.evaluation.baselines import constant_baseline
-from vlmalign.evaluation.html_report import ExampleAnswer
-from vlmalign.evaluation.report_metrics import Span
-from vlmalign.evaluation.reward_report import small_png
+from vlmalign.evaluation.page_parts import Example, ExampleAnswer, small_png
 from vlmalign.evaluation.run_comparison import confusion_tables
-from vlmalign.evaluation.run_comparison_report import ChangedExample
 from vlmalign.evaluation.run_items import items_of_scores
 from vlmalign.records import Candidate, Case, Demonstration, Message, Preference, RecordFolder
 from vlmalign.records.manifest import read_manifest
@@ -84,7 +80,7 @@ def _texts(folder: Path) -> list[str]:
     return [turn.text for messages in turns for turn in messages if turn.role == "assistant"]
 
 
-def _examples(items: Items, given: GivenCases, logic: Logic, wanted: int, seed: int) -> list[ChangedExample]:
+def _examples(items: Items, given: GivenCases, logic: Logic, wanted: int, seed: int) -> list[Example]:
     """Cases drawn at random, with what every folder says of them; first those of which the verdicts differ."""
     by_case: dict[str, dict[str, ItemScore]] = {}
     for name, scored in items.items():
@@ -115,11 +111,10 @@ def _verdict(item: ItemScore) -> float | None:
 
 
 def _said(folder: Path, cases: set[str]) -> dict[tuple[str, int, str], Candidate]:
-    found = {}
+    found: dict[tuple[str, int, str], Candidate] = {}
     for candidate in RecordFolder(folder, Candidate):
         if candidate.case_id in cases:
-            task = "conversation" if candidate.extra.get("concepts") else "report"
-            found[candidate.case_id, candidate.sampling.sample, task] = candidate
+            found[candidate.case_id, candidate.sampling.sample, task_of(candidate)] = candidate
     return found
 
 
@@ -130,16 +125,11 @@ def _example(
     source: RecordFolder[Case],
     said: Mapping[str, Mapping[tuple[str, int, str], Candidate]],
     logic: Logic,
-) -> ChangedExample:
+) -> Example:
     answers = []
     for name, item in scored.items():
         candidate = said[name][item.case_id, item.sample, item.task]
-        spans = (
-            [Span(f"{turn.role}: {turn.text}\n", "plain") for turn in candidate.messages]
-            if len(candidate.messages) > 1
-            else mark_report(logic, candidate.text, item.truth, HIDDEN_STATEMENTS)
-        )
-        answers.append(ExampleAnswer(name, spans))
+        answers.append(ExampleAnswer(name, spans_of(candidate, logic, item.truth)))
     images = [small_png(source.image(ref, record=case.id)) for ref in case.images]
     truth = next(iter(scored.values())).truth
-    return ChangedExample(case.id, note, case.messages[-1].text, images, answers, truth)
+    return Example(case.id, images, case.messages[-1].text, answers, truth, note)

@@ -16,10 +16,22 @@ app = typer.Typer(no_args_is_help=True, help="Builders: demonstrations, preferen
 Bank = Literal["train", "test"]
 
 
-def _logic(name: str) -> Any:
+def logic_of(name: str) -> Any:
+    """The clinical logic of that name, or of that file."""
     from vlmalign.clinical import load_logic
 
     return load_logic(name)
+
+
+def known_from(findings: Sequence[Path], from_reference: bool) -> Any:
+    """Where what is known comes from: an expert's findings, reference findings, or (None) neither."""
+    if from_reference and findings:
+        named = ", ".join(map(str, findings))
+        raise ValueError(
+            f"from_reference and findings ({named}) are given: what is known comes from one of them. "
+            "Drop --from-reference, or --findings."
+        )
+    return "reference" if from_reference else list(findings) or None
 
 
 def _rules(pairing: Mapping[str, Any] | None, weights: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -56,9 +68,8 @@ def noisy_reports(
     from data_builders import write_noisy_reports
 
     write_noisy_reports(
-        cases, out, logic=_logic(logic), seed=seed, omit=omit, wrong=wrong, unsupported=unsupported,
-        hidden=hidden,
-        implied=implied, overwrite=overwrite,
+        cases, out, logic=logic_of(logic), seed=seed, omit=omit, wrong=wrong, unsupported=unsupported,
+        hidden=hidden, implied=implied, overwrite=overwrite,
     )  # fmt: skip
 
 
@@ -67,7 +78,7 @@ def filter_unsupported(cases: Path, out: Path, logic: str, overwrite: bool = Fal
     """Cut the statements that no single image supports, of the kinds that the logic lists, from reports."""
     from data_builders import filter_unsupported as run
 
-    run(cases, out, logic=_logic(logic), overwrite=overwrite)
+    run(cases, out, logic=logic_of(logic), overwrite=overwrite)
 
 
 @stage_command(app, "known-findings")
@@ -93,16 +104,9 @@ def demonstrations(
     """Supervised examples from labelled reports, from an expert's findings, or from reference findings."""
     from data_builders import build_demonstrations
 
-    if from_reference and findings:
-        named = ", ".join(map(str, findings))
-        raise ValueError(
-            f"from_reference and findings ({named}) are given: the answers come from one of them. "
-            "Drop --from-reference, or --findings."
-        )
-    known: Any = "reference" if from_reference else list(findings) or None
     build_demonstrations(
-        cases, out, logic=_logic(logic), kinds=kinds, findings=known,  # type: ignore[arg-type]
-        orders=orders, seed=seed, overwrite=overwrite,
+        cases, out, logic=logic_of(logic), kinds=kinds,  # type: ignore[arg-type]
+        findings=known_from(findings, from_reference), orders=orders, seed=seed, overwrite=overwrite,
     )  # fmt: skip
 
 
@@ -120,7 +124,7 @@ def symbolic_pairs(
     from data_builders import build_symbolic_pairs
 
     build_symbolic_pairs(
-        cases, candidates, out, logic=_logic(logic), **_rules(pairing, weights), overwrite=overwrite
+        cases, candidates, out, logic=logic_of(logic), **_rules(pairing, weights), overwrite=overwrite
     )
 
 
@@ -141,7 +145,7 @@ def expert_pairs(
     from data_builders import build_expert_pairs
 
     build_expert_pairs(
-        cases, candidates, list(findings), out, logic=_logic(logic), **_rules(pairing, weights),
+        cases, candidates, list(findings), out, logic=logic_of(logic), **_rules(pairing, weights),
         min_probability=min_probability, uncertain=uncertain, overwrite=overwrite,
     )  # fmt: skip
 
@@ -161,7 +165,7 @@ def edits(
     from data_builders import build_edits
 
     build_edits(
-        cases, candidates, list(findings), out, logic=_logic(logic), seed=seed,
+        cases, candidates, list(findings), out, logic=logic_of(logic), seed=seed,
         min_probability=min_probability, overwrite=overwrite,
     )  # fmt: skip
 
@@ -181,7 +185,7 @@ def edit_pairs(
     from data_builders import build_edit_pairs
 
     build_edit_pairs(
-        cases, candidates, list(findings), out, logic=_logic(logic), seed=seed,
+        cases, candidates, list(findings), out, logic=logic_of(logic), seed=seed,
         min_probability=min_probability, overwrite=overwrite,
     )  # fmt: skip
 
@@ -209,9 +213,8 @@ def critiques(
     from data_builders import build_critiques
 
     build_critiques(
-        pairs, cases, out, logic=_logic(logic), answers=list(findings) or "reference",
-        concepts=list(concepts) or None,
-        min_probability=min_probability, overwrite=overwrite,
+        pairs, cases, out, logic=logic_of(logic), answers=list(findings) or "reference",
+        concepts=list(concepts) or None, min_probability=min_probability, overwrite=overwrite,
     )  # fmt: skip
 
 
@@ -285,7 +288,7 @@ def role_swapped(
     from data_builders import build_role_swapped
 
     build_role_swapped(
-        cases, out, logic=_logic(logic), n_items=n_items, answers=list(findings) or "reference",
+        cases, out, logic=logic_of(logic), n_items=n_items, answers=list(findings) or "reference",
         candidates=candidates, concepts=list(concepts) or None, differ=differ, same_wording=same_wording,
         seed=seed, overwrite=overwrite,
     )  # fmt: skip
@@ -305,7 +308,7 @@ def templates(
     from data_builders import build_templates
 
     build_templates(
-        cases, list(findings), out, logic=_logic(logic), seed=seed, min_probability=min_probability,
+        cases, list(findings), out, logic=logic_of(logic), seed=seed, min_probability=min_probability,
         overwrite=overwrite,
     )  # fmt: skip
 

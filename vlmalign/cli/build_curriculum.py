@@ -12,8 +12,7 @@ from vlmalign.cli.commands import SHARD_HELP
 from vlmalign.cli.console import console
 from vlmalign.cli.outcome import told
 from vlmalign.cli.settings import make_settings
-from vlmalign.cli.stages import StageError, load_recipe, merge, parse_settings, run_recipe_stage, stage
-from vlmalign.recipes import read_recipe
+from vlmalign.cli.stages import merge, open_recipe, parse_settings, run_recipe_stage, stage
 
 
 @app.command("curriculum")
@@ -34,9 +33,7 @@ def curriculum(
     `vlmalign sft`. Of shards merge each part alone (vlmalign data merge s0/part-1-X s1/part-1-X --shards --out
     OUT/part-1-X), then run the same command without --shard: it adds curriculum.json.
     """
-    recipe = load_recipe(read_recipe(config), parse_settings(var), name=str(config))
-    if recipe.stage != "curriculum":
-        raise StageError(f"{config}: this is a recipe of stage {recipe.stage!r}, not of 'curriculum'.")
+    recipe = open_recipe(config, parse_settings(var), stage="curriculum")
     merged = merge(recipe.config, parse_settings(set_))
     chosen = ({"overwrite": True} if overwrite else {}) | ({} if shard is None else {"shard": shard})
     run_recipe_stage("curriculum", merged | chosen, name=str(config))

@@ -11,10 +11,8 @@ from vlmalign.cli.build import app
 from vlmalign.cli.commands import SHARD_HELP
 from vlmalign.cli.console import console, errors
 from vlmalign.cli.outcome import stamp, tell_outcome
-from vlmalign.cli.settings import settings_table
-from vlmalign.cli.stages import StageError, load_recipe, merge, parse_settings, run_recipe_stage, stage
-from vlmalign.recipes import read_recipe
-from vlmalign.records.suggestions import SettingsError, explain
+from vlmalign.cli.settings import make_settings, settings_table
+from vlmalign.cli.stages import merge, open_recipe, parse_settings, run_recipe_stage, stage
 
 if TYPE_CHECKING:
     from data_builders.judges.running import JudgeRun
@@ -23,17 +21,12 @@ if TYPE_CHECKING:
 @stage("judge", shards=True)
 def run_judge(overwrite: bool = False, **config: Any) -> None:
     """LLM judges over candidates or pairs."""
-    from pydantic import ValidationError
-
     from data_builders.judges.config import JudgeConfig
     from data_builders.judges.running import run_judges
 
-    try:
-        made = JudgeConfig.model_validate(config)
-    except ValidationError as error:
-        known = JudgeConfig.model_fields
-        raise SettingsError(f"stage 'judge': {explain(error, 'key', lambda at: () if at else known)}") from None
-    run_judges(made, overwrite=overwrite, tell=tell_run)
+    run_judges(
+        make_settings(JudgeConfig, config, where="stage 'judge'", kind="key"), overwrite=overwrite, tell=tell_run
+    )
 
 
 def tell_run(run: JudgeRun) -> None:
@@ -116,12 +109,7 @@ def judge(
     Answers are kept in the cache folder the moment they arrive; the same command continues a stopped run and asks
     nothing twice. Data whose manifest forbids it (data_use) are not sent.
     """
-    recipe = load_recipe(read_recipe(config), parse_settings(var), name=str(config))
-    if recipe.stage != "judge":
-        raise StageError(
-            f"{config}: this is a recipe of stage {recipe.stage!r}, not of 'judge'. "
-            f"Run it with: vlmalign recipes run {config}"
-        )
+    recipe = open_recipe(config, parse_settings(var), stage="judge")
     merged = merge(recipe.config, parse_settings(set_))
     before = stamp(merged["out"]) if "out" in merged else None
     chosen = ({"overwrite": True} if overwrite else {}) | ({} if shard is None else {"shard": shard})

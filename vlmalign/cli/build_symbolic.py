@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vlmalign.cli.build import _logic, app
+from vlmalign.cli.build import app, known_from, logic_of
 from vlmalign.cli.commands import stage_command
 from vlmalign.cli.settings import make_settings
 
@@ -29,7 +29,7 @@ def corruptions(
     if from_reference and cases is None:
         _refuse_without_cases(texts)
     build_corruptions(
-        texts, out, logic=_logic(logic), cases=cases, findings=_known(findings, from_reference),
+        texts, out, logic=logic_of(logic), cases=cases, findings=known_from(findings, from_reference),
         corruption=make_settings(CorruptionConfig, corruption or {}, where="corruption"),
         min_probability=min_probability, overwrite=overwrite,
     )  # fmt: skip
@@ -49,7 +49,7 @@ def broken_steps(
     from data_builders.broken_steps import BrokenStepConfig, build_broken_steps
 
     build_broken_steps(
-        cases, out, logic=_logic(logic), findings=list(findings) or "reference",
+        cases, out, logic=logic_of(logic), findings=list(findings) or "reference",
         steps=make_settings(BrokenStepConfig, steps or {}, where="steps"),
         min_probability=min_probability, overwrite=overwrite,
     )  # fmt: skip
@@ -69,7 +69,7 @@ def rewrites(
     from data_builders.rewrites import verify_rewrites
 
     verify_rewrites(
-        demonstrations, rewrites, out, logic=_logic(logic), allow_unread=allow_unread, per_text=per_text,
+        demonstrations, rewrites, out, logic=logic_of(logic), allow_unread=allow_unread, per_text=per_text,
         overwrite=overwrite,
     )  # fmt: skip
 
@@ -106,7 +106,7 @@ def write_questions(
 
     name, ask = _writer(writer, texts)
     settings = make_settings(QuestionWriting, writing or {}, where="writing")
-    run(texts, out, ask, logic=_logic(logic), writer=name, writing=settings, overwrite=overwrite)
+    run(texts, out, ask, logic=logic_of(logic), writer=name, writing=settings, overwrite=overwrite)
 
 
 def _writer(settings: dict[str, Any] | None, folder: Path) -> Any:
@@ -131,13 +131,3 @@ def _refuse_without_cases(texts: Path) -> None:
             f"from_reference is given and cases are not: {texts} holds {kind} records, and the reference findings "
             "are those of their cases. Pass the folder of cases too: --cases FOLDER."
         )
-
-
-def _known(findings: Sequence[Path], from_reference: bool) -> Any:
-    if from_reference and findings:
-        named = ", ".join(map(str, findings))
-        raise ValueError(
-            f"from_reference and findings ({named}) are given: what is known comes from one of them. "
-            "Drop --from-reference, or --findings."
-        )
-    return "reference" if from_reference else list(findings) or None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from vlmalign.cli.stages import StageError, load_recipe, merge, stage
-from vlmalign.recipes import read_recipe
+from vlmalign.cli.stages import StageError, merge, open_recipe, stage
 from vlmalign.records.suggestions import unknown
 
 if TYPE_CHECKING:
@@ -61,10 +59,9 @@ def chexalign(
     """
     from vlmalign.cli.chexalign_plan import LARGE, PRESETS, SMALL, Study, chexalign_steps
     from vlmalign.cli.chexalign_results import collect_chexalign
-    from vlmalign.cli.demo import claim
     from vlmalign.cli.pipeline import run_pipeline
+    from vlmalign.cli.run_record import claim, write_results
     from vlmalign.evaluation.chexalign_report import render_chexalign
-    from vlmalign.records.manifest import write_atomic
 
     _check_folders(cases, test_cases, model, logic, preset)
     _check_numbers(n, min_gap, jobs)
@@ -93,8 +90,7 @@ def chexalign(
     run_pipeline(chexalign_steps(study), out, jobs=jobs, title="chexalign")
     results = collect_chexalign(study, settings)
     render_chexalign(results, out / "report.html")
-    text = json.dumps(results, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    write_atomic(out / "results.json", text.encode())
+    write_results(out, results)
 
 
 def settings_of(study: Study, preset: str) -> dict[str, Any]:
@@ -174,10 +170,7 @@ def _judge_config(judge: str, changes: Mapping[str, Any] | None) -> dict[str, An
         if changes:
             raise StageError(f"judge_settings is given, but judge {AGREEMENT!r} has none: drop it")
         return None
-    recipe = load_recipe(read_recipe(judge), name=judge)
-    if recipe.stage != "judge":
-        raise StageError(f"{judge}: this is a recipe of stage {recipe.stage!r}, expected one of 'judge'")
-    config = merge(recipe.config, changes or {})
+    config = merge(open_recipe(judge, stage="judge").config, changes or {})
     protocol = (config.get("protocol") or {}).get("name")
     if protocol != "green":
         raise StageError(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from vlmalign.cli.chexalign_plan import ANSWERED, ARMS, CONTROL, SCORES, START, Study
 from vlmalign.cli.compute import flops_of_run, flops_of_sampling
 from vlmalign.cli.given_truth import read_cases, score_against
+from vlmalign.cli.pipeline import read_seconds
+from vlmalign.cli.run_record import versions
 from vlmalign.clinical import load_logic, parse_text
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import cluster_estimate, paired_difference
@@ -70,8 +70,8 @@ def collect_chexalign(study: Study, config: Mapping[str, Any]) -> dict[str, Any]
         "judge": _judge(study),
         "counts": _counts(study),
         "flops": _flops(study),
-        "seconds": json.loads((study.root / "seconds.json").read_text()),
-        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "seconds": read_seconds(study.root),
+        "versions": versions(PACKAGES),
     }
 
 

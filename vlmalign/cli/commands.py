@@ -12,8 +12,7 @@ import typer
 from vlmalign.cli.console import console
 from vlmalign.cli.mapping_settings import mapping_table
 from vlmalign.cli.outcome import another_domain, stamp, tell_outcome
-from vlmalign.cli.stages import StageError, load_recipe, merge, parse_settings, run_stage, stage
-from vlmalign.recipes import read_recipe
+from vlmalign.cli.stages import StageError, merge, open_recipe, parse_settings, run_stage, stage
 
 HELP = {
     "cases": "folder of cases",
@@ -163,13 +162,7 @@ def _from_file(recipe: str | None, name: str, variables: Mapping[str, Any]) -> d
         if variables:
             raise StageError(f"--var {next(iter(variables))}: there is no recipe to fill. Name a CONFIG.")
         return {}
-    found = load_recipe(read_recipe(recipe), variables, name=recipe)
-    if found.stage != name:
-        raise StageError(
-            f"{recipe} is a recipe of stage {found.stage!r}, not {name!r}: run it with "
-            f"`vlmalign recipes run {recipe}`."
-        )
-    return found.config
+    return open_recipe(recipe, variables, stage=name).config
 
 
 def _example(name: str, function: Callable[..., Any]) -> str:

@@ -9,9 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
-
-MARGIN = 0.02
+from vlmalign.cli.figures import figure, show_rows
+from vlmalign.cli.outputs import JsonFile, ReportFile, check_outs, write_figures
+from vlmalign.cli.scoring_options import (
+    LOGIC,
+    MARGIN,
+    Answered,
+    CommonOnly,
+    InScope,
+    LessIsBetter,
+    LogicName,
+    Subgroups,
+)
 
 
 def compare(
@@ -26,43 +35,32 @@ def compare(
             help="their cases: truth, groups, pictures, subgroups; needed for candidates; may be repeated"
         ),
     ] = None,
-    answered: Annotated[
-        Path | None,
-        typer.Option(help="the cases that were answered, where --cases is another selection of them"),
-    ] = None,
+    answered: Answered = None,
     groups: Annotated[
         list[Path] | None,
         typer.Option(help="of judgements without --cases: cases, candidates or pairs that tell the patients"),
     ] = None,
-    logic: Annotated[str, typer.Option(help="clinical logic: a name or a YAML file")] = "peripheral_smear",
-    in_scope: Annotated[
-        list[str] | None, typer.Option(help="concepts that an expert can verify; default: all observed")
-    ] = None,
+    logic: LogicName = LOGIC,
+    in_scope: InScope = None,
     metric: Annotated[
         str | None, typer.Option(help="the metric that the verdicts are about; default: the first")
     ] = None,
     margin: Annotated[
         float, typer.Option(help="the largest difference of no interest, in the metric's units; state it before")
     ] = MARGIN,
-    less_is_better: Annotated[
-        list[str] | None, typer.Option(help="a further metric of which less is better")
-    ] = None,
-    by: Annotated[
-        list[str] | None, typer.Option(help="subgroups: sex,age_band,site,laterality; default: those told")
-    ] = None,
+    less_is_better: LessIsBetter = None,
+    by: Subgroups = None,
     confidence: Annotated[
         list[Path] | None, typer.Option(help="judgements with A's confidence, then B's (`vlmalign elicit`)")
     ] = None,
     names: Annotated[
         str | None, typer.Option(help="what to call them: NAME_A,NAME_B,...; default: the folders")
     ] = None,
-    common_only: Annotated[
-        bool, typer.Option("--common-only", help="compare what both have; the others are counted")
-    ] = False,
+    common_only: CommonOnly = False,
     examples: Annotated[int, typer.Option(min=0, help="changed items to show, of either direction")] = 4,
     seed: Annotated[int, typer.Option(help="of bootstraps and of which examples are shown")] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
-    report: Annotated[Path | None, typer.Option(help="write a self-contained HTML page here")] = None,
+    json_file: JsonFile = None,
+    report: ReportFile = None,
 ) -> None:
     """Compare runs item by item: paired differences, McNemar, margins, Holm, wins and losses, subgroups.
 
@@ -122,7 +120,7 @@ def _write_reports(compared: Sequence[Any], report: Path) -> None:
 
 
 def _show(results: Mapping[str, Any]) -> None:
-    from vlmalign.evaluation.run_comparison_report import show_p
+    from vlmalign.evaluation.report_view import show_p
 
     counts = results["counts"]
     console.print(

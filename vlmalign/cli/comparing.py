@@ -13,6 +13,7 @@ from vlmalign.cli.given_truth import GivenCases, read_cases
 from vlmalign.cli.run_folders import (
     Say,
     check_attributes,
+    kind_of_both,
     read_candidates,
     read_judgements,
     split_names,
@@ -20,14 +21,11 @@ from vlmalign.cli.run_folders import (
 )
 from vlmalign.clinical import load_logic
 from vlmalign.evaluation.calibration import CalibrationFigures, calibration_figures
-from vlmalign.evaluation.html_report import ExampleAnswer
-from vlmalign.evaluation.reward_report import small_png
+from vlmalign.evaluation.page_parts import Example, ExampleAnswer, small_png
 from vlmalign.evaluation.risk_coverage import RiskCoverage, risk_coverage
 from vlmalign.evaluation.run_comparison import changed, compare_runs, compare_subgroups
-from vlmalign.evaluation.run_comparison_report import ChangedExample
 from vlmalign.evaluation.run_items import PairedRuns, RunItem, pair_runs
 from vlmalign.records import Case, DataError, Judgement, RecordFolder
-from vlmalign.records.manifest import read_manifest
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Compared:
     """What was found: `results` for the JSON file, and what the page shows beside it."""
 
     results: dict[str, Any]
-    examples: list[ChangedExample]
+    examples: list[Example]
     reliability: dict[str, CalibrationFigures]
     risk: dict[str, RiskCoverage]
 
@@ -96,11 +94,11 @@ def compare_folders(
     given = None if domain is None else read_cases(cases, domain)
     if kind == "candidate":
         assert given is not None and domain is not None
-        scope = in_scope or [c for c in domain.order if c not in set(domain.derived_concepts)]
+        scope = in_scope or domain.observed_concepts
         a, b = (read_candidates(run, given, domain, scope, answered) for run in (run_a, run_b))
     else:
-        known = None if given is None else given.groups
-        a, b = (read_judgements(run, read_groups(groups) if groups else known) for run in (run_a, run_b))
+        clusters = read_groups(groups) if groups else None if given is None else given.groups
+        a, b = (read_judgements(run, clusters) for run in (run_a, run_b))
     runs = pair_runs(a.items, b.items, common_only=common_only)
     results = compare_runs(
         runs, metric=metric, margin=margin, less_is_better=less_is_better, names=names, seed=seed
@@ -120,28 +118,24 @@ def compare_folders(
         "logic": None if domain is None else domain.name, "metric": main, "seed": seed,
         "cases_sha256": [] if given is None else sorted(given.hashes),
     }  # fmt: skip
-    reliability: dict[str, CalibrationFigures] = {}
-    risk: dict[str, RiskCoverage] = {}
-    results["reliability"] = {}
-    for side, folder in enumerate(confidence):
-        less = bool(results["metrics"][main]["less_is_better"])
-        found, told = _reliability(folder, [pair[side] for pair in runs.pairs], main, less)
-        if found is not None:
-            reliability[names[side]], risk[names[side]] = found
-            told |= {**found[0].to_dict(), "risk_coverage": found[1].to_dict()}
-        results["reliability"]["ab"[side]] = told
-    shown = _examples(runs, main, (a.say, b.say), names, given, cases, examples, seed)
-    return Compared(results, shown, reliability, risk)
+    less = bool(results["metrics"][main]["less_is_better"])
+    sides = zip("ab", names, confidence, zip(*runs.pairs, strict=True), strict=False)
+    stated = {side: (name, *_reliability(folder, items, main, less)) for side, name, folder, items in sides}
+    results["reliability"] = {side: told for side, (_, _, told) in stated.items()}
+    drawn = {name: found for name, found, _ in stated.values() if found is not None}
+    return Compared(
+        results,
+        _examples(runs, main, (a.say, b.say), names, given, cases, examples, seed),
+        reliability={name: figures for name, (figures, _) in drawn.items()},
+        risk={name: curve for name, (_, curve) in drawn.items()},
+    )
 
 
 def _kind(run_a: Path, run_b: Path) -> str:
-    kinds = [read_manifest(run).kind for run in (run_a, run_b)]
-    if kinds[0] != kinds[1]:
-        raise DataError(f"it holds {kinds[1]} records, {run_a} {kinds[0]} records",
-                        "Compare two folders of the same kind.", file=run_b)  # fmt: skip
-    if kinds[0] not in ("candidate", "judgement"):
-        raise DataError(f"it holds {kinds[0]} records", "Give folders of candidates or of judgements.", file=run_a)
-    return kinds[0]
+    kind = kind_of_both((run_a, run_b), "Compare two folders of the same kind.")
+    if kind not in ("candidate", "judgement"):
+        raise DataError(f"it holds {kind} records", "Give folders of candidates or of judgements.", file=run_a)
+    return kind
 
 
 def _check_options(
@@ -194,7 +188,8 @@ def _reliability(
     p, labels, groups = (list(column) for column in zip(*used, strict=True))
     right = [1 - label for label in labels] if less_is_better else labels
     curve = risk_coverage([-each for each in p], [1 - label for label in right], groups)
-    return (calibration_figures(p, right, groups), curve), told
+    figures = calibration_figures(p, right, groups)
+    return (figures, curve), {**told, **figures.to_dict(), "risk_coverage": curve.to_dict()}
 
 
 def _examples(
@@ -206,7 +201,7 @@ def _examples(
     folders: Sequence[Path],
     wanted: int,
     seed: int,
-) -> list[ChangedExample]:
+) -> list[Example]:
     """Up to `wanted` items of either direction, drawn at random, with their pictures."""
     differing, rng, shown = changed(runs, metric), random.Random(seed), []
     sources: dict[str, RecordFolder[Case]] = {}
@@ -227,5 +222,5 @@ def _examples(
             answers = [
                 ExampleAnswer(name, tell(item)) for name, tell, item in zip(names, say, (a, b), strict=True)
             ]
-            shown.append(ChangedExample(a.case_id, note, question, images, answers, a.truth))
+            shown.append(Example(a.case_id, images, question, answers, a.truth, note))
     return shown

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -36,21 +35,22 @@ def demo(
 
     Leaves OUT/report.html and OUT/results.json. The same command continues a stopped demo.
     """
-    import json
-
     from vlmalign.cli.arm_results import MARGIN
-    from vlmalign.cli.demo_plan import PRESETS, Demo, plan
+    from vlmalign.cli.demo_plan import PRESETS, Demo, check_source, plan
     from vlmalign.cli.demo_results import Seed, collect
     from vlmalign.cli.online_arms import chosen_algorithms, online_arms, online_steps
     from vlmalign.cli.pipeline import run_pipeline
+    from vlmalign.cli.run_record import claim, write_results
     from vlmalign.evaluation import check_results
 
-    _check(source, data, seeds, jobs)
+    check_source(source, data)
+    if seeds < 1 or jobs < 1:
+        raise ValueError(f"--seeds {seeds}, --jobs {jobs}: both must be at least 1")
     algorithms = chosen_algorithms(align)
     settings = {
         "source": source, "data": str(data) if data else None, "seed": seed, "preset": preset, "align": algorithms,
     }  # fmt: skip
-    claim(out, settings)
+    claim(out, settings, "demo.json", "demo")
     finished = []
     for number in range(seed, seed + seeds):
         one = Demo(out / f"seed-{number}", source, data, number, PRESETS[preset])
@@ -64,55 +64,7 @@ def demo(
     from vlmalign.cli.demo_report import write_report
 
     report = write_report(results, items, finished[0], out / "report.html", MARGIN)
-    _write(out / "results.json", json.dumps(results, indent=1, sort_keys=True, allow_nan=False))
+    written = write_results(out, results)
     for name, comparison in results["comparisons"].items():
         console.print(f"{name}: {comparison['conclusion']}. {comparison['in_words']}", markup=False)
-    console.print(f"wrote {report} and {out / 'results.json'}", markup=False)
-
-
-def _check(source: str, data: Path | None, seeds: int, jobs: int) -> None:
-    check_source(source, data)
-    if seeds < 1 or jobs < 1:
-        raise ValueError(f"--seeds {seeds}, --jobs {jobs}: both must be at least 1")
-
-
-def check_source(source: str, data: Path | None) -> None:
-    """Refuse a source and a folder of data that do not go together."""
-    if source == "bccd" and data is None:
-        raise ValueError("--source bccd needs --data: the folder that holds JPEGImages and Annotations")
-    if source == "smear" and data is not None:
-        raise ValueError("--data goes with --source bccd: phantoms read no data")
-    if data is not None and not data.is_dir():
-        raise FileNotFoundError(f"--data {data}: no such folder. Check the path.")
-
-
-def claim(out: Path, settings: Mapping[str, object], file: str = "demo.json", what: str = "demo") -> None:
-    """Refuse a folder in which the same with other settings was begun.
-
-    Args:
-        out: the folder.
-        settings: to compare.
-        file: where the folder keeps them.
-        what: for messages.
-    """
-    import json
-
-    path = out / file
-    out.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        old = {"align": ["dpo"], **json.loads(path.read_text())}
-        begun = any(any(folder.iterdir()) for folder in out.iterdir() if folder.is_dir())
-        changed = [f"{k}: {old.get(k)!r} there, {v!r} here" for k, v in settings.items() if old.get(k) != v]
-        if changed and begun:
-            raise ValueError(
-                f"{out} holds a {what} with other settings ({'; '.join(changed)}). Choose another --out."
-            )
-    elif any(out.iterdir()):
-        raise ValueError(f"{out} is not empty and holds no {what}. Choose another --out.")
-    _write(path, json.dumps(settings, indent=1, sort_keys=True))
-
-
-def _write(path: Path, text: str) -> None:
-    from vlmalign.records.manifest import write_atomic
-
-    write_atomic(path, (text + "\n").encode())
+    console.print(f"wrote {report} and {written}", markup=False)

@@ -105,6 +105,16 @@ class Demo:
         return str(self.root.joinpath(*parts))
 
 
+def check_source(source: str, data: Path | None) -> None:
+    """Refuse a source and a folder of data that do not go together."""
+    if source == "bccd" and data is None:
+        raise ValueError("--source bccd needs --data: the folder that holds JPEGImages and Annotations")
+    if source == "smear" and data is not None:
+        raise ValueError("--data goes with --source bccd: phantoms read no data")
+    if data is not None and not data.is_dir():
+        raise FileNotFoundError(f"--data {data}: no such folder. Check the path.")
+
+
 def load_variables(text: str) -> set[str]:
     """Names of the variables that a recipe defines."""
     import yaml

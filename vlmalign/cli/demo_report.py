@@ -49,10 +49,7 @@ def _over_kl(online: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
         "truth. Bars: 95% interval over slides, first seed. Circled: the model that was kept, by the proxy alone. "
         f"Answers without a score while training, all seeds: {invalid}."
     )
-    return Figure(
-        "Proxy and gold reward over KL", caption, reward_over_kl_plot(runs, kept),
-        reward_over_kl_plot(runs, kept, dark=True),
-    )  # fmt: skip
+    return Figure.drawn("Proxy and gold reward over KL", caption, reward_over_kl_plot, runs, kept)
 
 
 def _confusion(items: Mapping[str, Sequence[ItemScore]], arm: str) -> Figure:
@@ -61,10 +58,7 @@ def _confusion(items: Mapping[str, Sequence[ItemScore]], arm: str) -> Figure:
     concepts = [c for c in logic.order if any(c in item.truth for item in reports)]
     values = {concept: list(logic.concepts[concept].values) for concept in concepts}
     caption = f"{arm}, greedy reports: rows are true, columns are said. n = {len(reports)} reports."
-    return Figure(
-        f"What {arm} says, by concept", caption, confusion_plot(reports, values),
-        confusion_plot(reports, values, dark=True),
-    )  # fmt: skip
+    return Figure.drawn(f"What {arm} says, by concept", caption, confusion_plot, reports, values)
 
 
 def paired_examples(
@@ -104,5 +98,5 @@ def paired_examples(
             ExampleAnswer(arm, mark_report(logic, texts[arm][case_id], truth, HIDDEN_STATEMENTS)) for arm in SHOWN
         ]
         image = folder.resolve(case.images[0]).read_bytes()
-        found.append(Example(case_id, image, case.messages[-1].text, answers, truth, note))
+        found.append(Example(case_id, [image], case.messages[-1].text, answers, truth, note))
     return found

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,13 @@ from vlmalign.cli.demo_plan import DPO_ARMS, LOGIC, SFT_ARMS
 from vlmalign.cli.expert_scores import expert_figures, score_expert
 from vlmalign.cli.given_truth import read_cases
 from vlmalign.cli.online_arms import followed
+from vlmalign.cli.pipeline import read_seconds
+from vlmalign.cli.run_record import versions
 from vlmalign.clinical import Logic, load_logic
 from vlmalign.evaluation import ItemScore
+from vlmalign.evaluation.best_of_n import best_of_n_curve, curve_to_dict
 from vlmalign.evaluation.reward_accuracy import (
     PairAccuracy,
-    best_of_n_curve,
-    curve_to_dict,
     role_swapped_accuracy,
     seen_minus_blanked,
 )
@@ -79,7 +78,7 @@ def collect(
         "counts": _counts(seeds),
         "seconds": _seconds(seeds),
         "flops": _flops(seeds, online),
-        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "versions": versions(PACKAGES),
         "config": dict(config),
     }
     if online:
@@ -170,7 +169,7 @@ def _seconds(seeds: Sequence[Seed]) -> dict[str, float]:
     """Seconds per step, summed over seeds."""
     total: dict[str, float] = {}
     for seed in seeds:
-        for name, value in json.loads(seed.path("seconds.json").read_text()).items():
+        for name, value in read_seconds(seed.root).items():
             total[name] = round(total.get(name, 0.0) + value, 2)
     return total
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
+from vlmalign.cli.figures import figure, show_rows
+from vlmalign.cli.named_values import named_values
+from vlmalign.cli.outputs import JsonFile, ReportFile, check_outs, write_figures
 
 if TYPE_CHECKING:
     from vlmalign.evaluation.benchmarks import BenchmarkResult, Table
@@ -23,8 +25,8 @@ def evaluate_benchmark(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="option=value of the benchmark; may be repeated")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
-    report: Annotated[Path | None, typer.Option(help="write a self-contained HTML page here")] = None,
+    json_file: JsonFile = None,
+    report: ReportFile = None,
 ) -> None:
     """Score predictions on a benchmark, with counts of what could not be scored and null baselines beside.
 
@@ -36,34 +38,14 @@ def evaluate_benchmark(
     benchmark = find_benchmark(name)
     files = [*(predictions or ()), *(more or ())]
     check_outs({"--json": json_file, "--report": report}, files)
-    items, result = score_files(benchmark, files, options_of(settings or ()))
+    options = named_values(settings or (), "--set", "option=value", empty=True)
+    items, result = score_files(benchmark, files, options)
     show_result(result)
     write_figures(result.to_dict(), json_file)
     if report is not None:
         from vlmalign.evaluation.benchmarks.page import render_benchmark
 
         console.print(f"wrote {render_benchmark(benchmark, items, result, report)}", markup=False)
-
-
-def options_of(given: list[str] | tuple[str, ...]) -> dict[str, str]:
-    """`["tau=0.1"]` -> `{"tau": "0.1"}`.
-
-    Raises:
-        ValueError: no equals sign, or an option is set twice.
-
-    Example:
-        >>> options_of(["tau=0.1", "slice=first:300"])
-        {'tau': '0.1', 'slice': 'first:300'}
-    """
-    found: dict[str, str] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise ValueError(f"--set {text!r}: expected option=value")
-        if name in found:
-            raise ValueError(f"--set {name} is given twice: give each option once")
-        found[name] = value
-    return found
 
 
 def list_benchmarks() -> None:

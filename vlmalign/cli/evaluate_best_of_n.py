@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vlmalign.cli.console import console
-from vlmalign.cli.figures import figure, show_rows, write_figures
+from vlmalign.cli.figures import figure, show_rows
+from vlmalign.cli.outputs import JsonFile, PlotFile, check_outs, write_figures, write_plot
 
 
 def evaluate_best_of_n(
@@ -19,8 +19,8 @@ def evaluate_best_of_n(
         list[int] | None,
         typer.Option(min=1, help="an N to tell; repeat it; default 1, 2, 4 ... to all"),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
-    plot: Annotated[Path | None, typer.Option(help="draw proxy and gold over KL: a .svg or .png file")] = None,
+    json_file: JsonFile = None,
+    plot: PlotFile = None,
 ) -> None:
     """Tell proxy and gold score of the best of N, over N and over the KL that picking costs.
 
@@ -28,17 +28,15 @@ def evaluate_best_of_n(
 
     Where the proxy still rises and gold falls, the reward is over-optimised.
     """
-    from vlmalign.evaluation.over_optimisation import (
+    from vlmalign.evaluation.best_of_n import (
         default_n,
         over_optimisation,
-        over_optimisation_plot,
         read_judged_candidates,
     )
+    from vlmalign.evaluation.kl_plot import best_of_n_kl_plot
     from vlmalign.records import Case, RecordFolder
-    from vlmalign.records.writing import put
 
-    if plot is not None and plot.suffix not in (".svg", ".png"):
-        raise ValueError(f"--plot is {plot}: name a file that ends on .svg or .png")
+    check_outs({"--json": json_file, "--plot": plot}, [cases, proxy, gold])
     judged = read_judged_candidates(RecordFolder(cases, Case), proxy, gold)
     results = over_optimisation(judged, sorted(set(n)) if n else default_n(judged))
     rows = [("N", "KL", "proxy", "gold", "gold minus the N before")]
@@ -52,6 +50,4 @@ def evaluate_best_of_n(
     counts = [(name.replace("_", " "), str(count)) for name, count in results["counts"].items()]
     show_rows("verdict", [(results["verdict"], about), *counts])
     write_figures(results, json_file)
-    if plot is not None:
-        put(plot, over_optimisation_plot(results, image_format="png" if plot.suffix == ".png" else "svg"))
-        console.print(f"wrote {plot}", markup=False)
+    write_plot(plot, best_of_n_kl_plot, results)

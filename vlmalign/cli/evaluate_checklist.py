@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import show_rows, write_figures
+from vlmalign.cli.figures import show_rows
+from vlmalign.cli.outputs import check_outs, write_figures
 
 ENDINGS = (".html", ".md")
 
@@ -43,6 +44,9 @@ def evaluate_checklist(
     )
     from vlmalign.records.writing import put
 
+    # a folder of runs is a good place for the page on them; a file that is read is not to be replaced
+    read = [*(place for place in places if place.is_file()), *([answers] if answers is not None else [])]
+    check_outs({"--json": json_file, "--out": out}, read)
     checklist = load_checklist(name)
     if out is not None and out.suffix not in ENDINGS:
         raise ValueError(f"--out is {out}: name a file that ends on {' or '.join(ENDINGS)}")

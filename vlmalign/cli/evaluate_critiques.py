@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.evaluate_reward import MARGIN
-from vlmalign.cli.figures import figure, show_rows, write_figures
+from vlmalign.cli.figures import figure, show_rows
+from vlmalign.cli.outputs import JsonFile, check_outs, write_figures
+from vlmalign.cli.scoring_options import LOGIC, MARGIN, LogicName
 
 
 def evaluate_critiques(
@@ -24,9 +25,9 @@ def evaluate_critiques(
     cases: Annotated[
         list[Path] | None, typer.Option(help="cases whose findings are known, to check critiques; repeat it")
     ] = None,
-    logic: Annotated[str, typer.Option(help="clinical logic: a name or a YAML file")] = "peripheral_smear",
+    logic: LogicName = LOGIC,
     margin: Annotated[float, typer.Option(help="differences below it are of no interest")] = MARGIN,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Say whether critiques help on held-out pairs: help, hurt, do not help, or undecided.
 
@@ -40,6 +41,8 @@ def evaluate_critiques(
     from vlmalign.evaluation.judged_pairs import read_judged_pairs
     from vlmalign.records import Preference, RecordFolder
 
+    judged = [own, plain] if given is None else [own, plain, given]
+    check_outs({"--json": json_file}, [pairs, *judged, *(cases or ())])
     folder = RecordFolder(pairs, Preference)
     after_own, without = (read_judged_pairs(folder, path) for path in (own, plain))
     after_given = None if given is None else read_judged_pairs(folder, given)

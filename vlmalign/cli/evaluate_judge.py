@@ -10,11 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import show_rows, write_figures
-from vlmalign.cli.stages import StageError, load_recipe, merge, parse_settings
-from vlmalign.recipes import read_recipe
-
-JsonFile = Annotated[Path | None, typer.Option("--json", help="write all figures here")]
+from vlmalign.cli.figures import show_rows
+from vlmalign.cli.outputs import JsonFile, check_outs, write_figures
+from vlmalign.cli.settings import make_settings
+from vlmalign.cli.stages import merge, open_recipe, parse_settings
 
 
 def evaluate_judge(
@@ -34,6 +33,7 @@ def evaluate_judge(
     (two judges) or Fleiss' kappa, intervals by resampling what was judged. Folders of people's judgements
     are judges too.
     """
+    check_outs({"--json": json_file}, folders)
     found = judge_figures(folders, criterion, seed)
     _show_judges(found)
     write_figures(found, json_file)
@@ -129,22 +129,16 @@ def evaluate_injections(
     beyond the harmless `control` is its own. Up to 2 + 2 x attacks requests an item; answers are kept in the cache
     of the recipe, so that the same command continues, and within its budget.
     """
-    from pydantic import ValidationError
-
     from data_builders.judges.config import JudgeConfig
     from data_builders.judges.injection import injection_table
     from data_builders.judges.injection_run import run_injections
-    from vlmalign.records.suggestions import explain
 
-    recipe = load_recipe(read_recipe(config), parse_settings(var), name=str(config))
-    if recipe.stage != "judge":
-        raise StageError(f"{config}: this is a recipe of stage {recipe.stage!r}, not of 'judge'.")
-    try:
-        made = JudgeConfig.model_validate(merge(recipe.config, parse_settings(set_)))
-    except ValidationError as error:
-        known = JudgeConfig.model_fields
-        raise StageError(f"{config}: {explain(error, 'key', lambda at: () if at else known)}") from None
-    run = run_injections(made, limit=limit, attacks=attack)
+    check_outs({"--json": json_file}, [config])
+    recipe = open_recipe(config, parse_settings(var), stage="judge")
+    settings = make_settings(
+        JudgeConfig, merge(recipe.config, parse_settings(set_)), where=str(config), kind="key"
+    )
+    run = run_injections(settings, limit=limit, attacks=attack)
     for judge, flips in run.flips.items():
         none = {one.fence: one.no_verdict for one in flips}
         console.print(

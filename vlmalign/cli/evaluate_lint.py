@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import check_outs, write_figures
+from vlmalign.cli.outputs import check_outs, write_figures
 
 
 def evaluate_lint(

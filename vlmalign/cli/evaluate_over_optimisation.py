@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
+from vlmalign.cli.figures import figure, show_rows
+from vlmalign.cli.outputs import JsonFile, PlotFile, ReportFile, check_outs, write_figures, write_plot
 
 
 def evaluate_over_optimisation(
@@ -20,9 +21,9 @@ def evaluate_over_optimisation(
     to: Annotated[
         float | None, typer.Option(help="where the grid ends; default: the furthest that every run comes to")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
-    plot: Annotated[Path | None, typer.Option(help="draw proxy and gold over KL: a .svg or .png file")] = None,
-    report: Annotated[Path | None, typer.Option(help="write a self-contained HTML page here")] = None,
+    json_file: JsonFile = None,
+    plot: PlotFile = None,
+    report: ReportFile = None,
 ) -> None:
     """Is the reward over-optimised? Proxy against gold over KL, the peak of gold, the fall after it, growth.
 
@@ -34,10 +35,7 @@ def evaluate_over_optimisation(
     """
     from vlmalign.evaluation.kl_plot import pooled_over_kl_plot
     from vlmalign.evaluation.online_curve import online_over_optimisation
-    from vlmalign.records.writing import put
 
-    if plot is not None and plot.suffix not in (".svg", ".png"):
-        raise ValueError(f"--plot is {plot}: name a file that ends on .svg or .png")
     check_outs({"--json": json_file, "--plot": plot, "--report": report})
     arms = _read(runs)
     results = online_over_optimisation(arms, points=points, to=to)
@@ -47,9 +45,7 @@ def evaluate_over_optimisation(
     }
     _show(results)
     write_figures(results, json_file)
-    if plot is not None:
-        put(plot, pooled_over_kl_plot(results["arms"], image_format="png" if plot.suffix == ".png" else "svg"))
-        console.print(f"wrote {plot}", markup=False)
+    write_plot(plot, pooled_over_kl_plot, results["arms"])
     if report is not None:
         from vlmalign.evaluation.over_kl_report import render_over_kl
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import show_rows, write_figures
+from vlmalign.cli.figures import show_rows
+from vlmalign.cli.outputs import check_outs, write_figures
 
 if TYPE_CHECKING:
     from vlmalign.evaluation.power import Differences
@@ -63,6 +64,7 @@ def evaluate_power(
     """
     from vlmalign.evaluation.study_size import Plan, size_study
 
+    check_outs({"--json": json_file}, [] if pilot is None else [pilot])
     _check(question, share=share, half_width=half_width, effect=effect, margin=margin, discordant=discordant,
            std=std, pilot=pilot, items_per_group=items_per_group, icc=icc, size_variation=size_variation,
            groups=groups, power=power)  # fmt: skip

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
+from vlmalign.cli.figures import figure, show_rows
+from vlmalign.cli.outputs import JsonFile, check_outs, write_figures
 
 if TYPE_CHECKING:
     from vlmalign.evaluation.prompt_scores import PromptRow
@@ -37,7 +38,7 @@ def evaluate_prompts(
     ] = None,
     models: Annotated[str | None, typer.Option(help="which two, the first one first: A,B")] = None,
     seed: Annotated[int, typer.Option(help="of bootstraps")] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Compare two models over many tasks; each prompt is chosen on validation items only (Jeong et al. 2024).
 
@@ -104,8 +105,7 @@ def _items(folder: Path, given: Any, domain: Any) -> list[tuple[str, str, dict[s
         raise DataError(f"it holds {kind} records", "Give folders of judgements or of candidates.", file=folder)
     if given is None:
         raise ValueError("--cases is not given: candidates are scored against what is known of their cases")
-    scope = [c for c in domain.order if c not in set(domain.derived_concepts)]
-    scored, _ = score_against(folder, given, domain, scope)
+    scored, _ = score_against(folder, given, domain, domain.observed_concepts)
     return [("/".join(str(part) for part in item.key[1:]), item.group_id, dict(item.metrics)) for item in scored]
 
 

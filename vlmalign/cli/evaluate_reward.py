@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import figure, named_folders, show_rows, write_figures
-
-MARGIN = 0.02
+from vlmalign.cli.figures import figure, show_rows
+from vlmalign.cli.named_values import named_folders
+from vlmalign.cli.outputs import JsonFile, ReportFile, check_outs, write_figures
+from vlmalign.cli.scoring_options import MARGIN
 
 
 def evaluate_reward(
@@ -34,8 +35,8 @@ def evaluate_reward(
     ] = None,
     margin: Annotated[float, typer.Option(help="differences of two rewards below it are of no interest")] = MARGIN,
     mistakes: Annotated[int, typer.Option(min=0, help="pairs to show of each reward in the report")] = 8,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
-    report: Annotated[Path | None, typer.Option(help="write a self-contained HTML page here")] = None,
+    json_file: JsonFile = None,
+    report: ReportFile = None,
 ) -> None:
     """Measure rewards on labelled pairs: accuracy, ties and unscored pairs, by subset and against each other.
 
@@ -55,6 +56,7 @@ def evaluate_reward(
     if margin <= 0:
         raise ValueError(f"--margin is {margin}: give the smallest difference of interest, e.g. 0.02 for 2 points")
     folders = named_folders(judged, "--judged")
+    check_outs({"--json": json_file, "--report": report}, [pairs, *folders.values()])
     folder = RecordFolder(pairs, Preference)
     if not len(folder):
         raise ValueError(f"{pairs} holds no pair: there is nothing to measure")

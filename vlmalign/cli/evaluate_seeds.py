@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import figure, show_rows, write_figures
+from vlmalign.cli.figures import figure, show_rows
+from vlmalign.cli.outputs import JsonFile, check_outs, write_figures
 
 
 def evaluate_seeds(
@@ -22,7 +23,7 @@ def evaluate_seeds(
     chance: Annotated[
         list[str] | None, typer.Option(help="what guessing earns: VALUE, or PART-OF-NAME=VALUE; may be repeated")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Tell the variance over training seeds and the signal-to-noise ratio of each figure (Madaan et al. 2024).
 
@@ -34,6 +35,7 @@ def evaluate_seeds(
     """
     from vlmalign.evaluation.seed_runs import compare_seeds, read_seed_run
 
+    check_outs({"--json": json_file}, runs)
     guesses = _chances(chance or [])
     if len({run.resolve() for run in runs}) < len(runs):
         raise ValueError("a run is given twice: give each seed once")

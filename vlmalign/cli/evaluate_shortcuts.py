@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import figure, show_rows, write_figures
+from vlmalign.cli.figures import figure, show_rows
+from vlmalign.cli.outputs import JsonFile, check_outs, write_figures
 from vlmalign.cli.stages import parse_settings, stage
 
 
@@ -26,7 +27,7 @@ def evaluate_shortcuts(
     ] = None,
     seed: Annotated[int, typer.Option(help="of whose picture is shown instead")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace folders of other settings")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Audit a reward for shortcuts: the same pairs with pictures blanked or swapped, no question, other styles.
 
@@ -34,6 +35,7 @@ def evaluate_shortcuts(
 
     Every variant is scored by the same reward and held against the pairs as they are. The same command continues.
     """
+    check_outs({"--json": json_file}, [pairs])
     results = run_shortcuts(reward, pairs, out, parse_settings(set_), variant, seed, overwrite)
     _show(results)
     write_figures(results, json_file)

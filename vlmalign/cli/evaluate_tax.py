@@ -9,9 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
+from vlmalign.cli.figures import figure, show_rows
+from vlmalign.cli.named_values import named_values
+from vlmalign.cli.outputs import JsonFile, ReportFile, check_outs, write_figures
+from vlmalign.cli.scoring_options import MARGIN, CommonOnly, InScope, LessIsBetter, Subgroups
 
-MARGIN = 0.02
+TASK = "TASK=VALUE"
 
 
 def evaluate_tax(
@@ -26,9 +29,7 @@ def evaluate_tax(
     logic: Annotated[
         list[str] | None, typer.Option(help="clinical logic; default: that of each domain; may be repeated")
     ] = None,
-    in_scope: Annotated[
-        list[str] | None, typer.Option(help="concepts that an expert can verify; default: all observed")
-    ] = None,
+    in_scope: InScope = None,
     target: Annotated[
         list[str] | None, typer.Option(help="a task that alignment was for: it pays no tax; may be repeated")
     ] = None,
@@ -41,21 +42,15 @@ def evaluate_tax(
             help="the largest loss of no interest, in shares (0.02: 2 points), or TASK=MARGIN; state it before"
         ),
     ] = None,
-    less_is_better: Annotated[
-        list[str] | None, typer.Option(help="a further metric of which less is better")
-    ] = None,
-    by: Annotated[
-        list[str] | None, typer.Option(help="subgroups: sex,age_band,site,laterality; default: those told")
-    ] = None,
+    less_is_better: LessIsBetter = None,
+    by: Subgroups = None,
     subset: Annotated[
         str | None, typer.Option(help="split each task by this field of the cases' `extra`, e.g. a question type")
     ] = None,
-    common_only: Annotated[
-        bool, typer.Option("--common-only", help="compare items that both have; the others are counted")
-    ] = False,
+    common_only: CommonOnly = False,
     seed: Annotated[int, typer.Option(help="of bootstraps")] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
-    report: Annotated[Path | None, typer.Option(help="write a self-contained HTML page here")] = None,
+    json_file: JsonFile = None,
+    report: ReportFile = None,
 ) -> None:
     """The alignment tax: the same tasks before and after, each with its interval; findings and subgroups beside
     it.
@@ -73,7 +68,7 @@ def evaluate_tax(
     everywhere, margins = _margins(margin or ())
     results = tax_of_folders(
         before, after, cases=cases or (), logics=logic or (), in_scope=in_scope, targets=target or (),
-        metrics=_named(metric or (), "--metric"), margin=everywhere, margins=margins,
+        metrics=named_values(metric or (), "--metric", TASK), margin=everywhere, margins=margins,
         less_is_better=less_is_better or (), by=by, subset=subset, common_only=common_only, seed=seed,
     )  # fmt: skip
     _show(results)
@@ -84,16 +79,6 @@ def evaluate_tax(
         console.print(f"wrote {render_tax(results, report)}", markup=False)
 
 
-def _named(given: Sequence[str], option: str) -> dict[str, str]:
-    found = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not (name and equals and value):
-            raise ValueError(f"{option} {text!r}: expected TASK=VALUE")
-        found[name] = value
-    return found
-
-
 def _margins(given: Sequence[str]) -> tuple[float, dict[str, float]]:
     """The margin of all tasks, and those of single ones."""
     alone = [text for text in given if "=" not in text]
@@ -101,7 +86,7 @@ def _margins(given: Sequence[str]) -> tuple[float, dict[str, float]]:
         raise ValueError(
             f"--margin is given {len(alone)} times without a task: give one for all, others as TASK=MARGIN"
         )
-    own = _named([text for text in given if "=" in text], "--margin")
+    own = named_values([text for text in given if "=" in text], "--margin", TASK)
     try:
         return float(alone[0]) if alone else MARGIN, {name: float(value) for name, value in own.items()}
     except ValueError as error:
@@ -110,7 +95,7 @@ def _margins(given: Sequence[str]) -> tuple[float, dict[str, float]]:
 
 def _show(results: Mapping[str, Any]) -> None:
     from vlmalign.evaluation.finding_changes import worse_in_words
-    from vlmalign.evaluation.run_comparison_report import show_p
+    from vlmalign.evaluation.report_view import show_p
 
     rows: list[Sequence[str]] = [("task", "metric", "after", "gain", "p, Holm", "", "words, after over before")]
     for name, each in results["tasks"].items():

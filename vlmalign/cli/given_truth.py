@@ -10,6 +10,7 @@ from data_builders import HIDDEN_STATEMENTS
 from vlmalign.clinical import Logic, answers_from_findings
 from vlmalign.clinical.paths import forced_values
 from vlmalign.evaluation import CaseTruth, ItemScore, score_conversation, score_report
+from vlmalign.evaluation.answer_scores import Task
 from vlmalign.records import Candidate, Case, DataError, RecordFolder
 
 #: where a folder of cases made from other cases keeps their hashes
@@ -147,11 +148,15 @@ def score_against(
     return items, counts
 
 
+def task_of(candidate: Candidate) -> Task:
+    """What was asked: a conversation names its concepts in `extra["concepts"]`, a report none."""
+    return "conversation" if candidate.extra.get("concepts") else "report"
+
+
 def _score(candidate: Candidate, truth: CaseTruth, logic: Logic, in_scope: Sequence[str]) -> ItemScore:
-    """One candidate's figures: a conversation names the concepts it was asked in `extra["concepts"]`."""
-    asked = candidate.extra.get("concepts")
-    if asked:
-        return score_conversation(logic, candidate, truth, asked=asked)
+    """One candidate's figures."""
+    if task_of(candidate) == "conversation":
+        return score_conversation(logic, candidate, truth, asked=candidate.extra["concepts"])
     return score_report(logic, candidate, truth, in_scope=in_scope, hidden_statements=HIDDEN_STATEMENTS)
 
 

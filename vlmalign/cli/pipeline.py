@@ -25,7 +25,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from vlmalign.cli.console import errors
 from vlmalign.cli.failures import describe
 from vlmalign.cli.stages import StageError, run_stage
-from vlmalign.records.manifest import write_atomic
+from vlmalign.records.writing import write_atomic
 
 SECONDS = "seconds.json"
 
@@ -73,7 +73,7 @@ def run_pipeline(steps: Sequence[Step], folder: Path, *, jobs: int, title: str) 
     """
     _check(steps)
     folder.mkdir(parents=True, exist_ok=True)
-    seconds = _read_seconds(folder)
+    seconds = read_seconds(folder)
     state = _State(list(steps))
     weights = {step.name: step.weight for step in steps}
     context = multiprocessing.get_context("spawn")
@@ -165,7 +165,8 @@ def _run_step(stage: str, config: dict[str, Any]) -> float:
     return time.perf_counter() - start
 
 
-def _read_seconds(folder: Path) -> dict[str, float]:
+def read_seconds(folder: Path) -> dict[str, float]:
+    """Seconds that each step took so far, by name."""
     path = folder / SECONDS
     return json.loads(path.read_text()) if path.exists() else {}
 

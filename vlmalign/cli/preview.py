@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.stages import load_recipe, merge, parse_settings
-from vlmalign.recipes import read_recipe
+from vlmalign.cli.stages import merge, open_recipe, parse_settings
 
 
 def preview(
@@ -34,7 +33,7 @@ def preview(
 
     if examples < 1:
         raise ValueError(f"--examples is {examples}: at least 1 is required")
-    recipe = load_recipe(read_recipe(config), parse_settings(var), name=str(config))
+    recipe = open_recipe(config, parse_settings(var))
     settings = merge(recipe.config, parse_settings(set_))
     show = show_rollouts if recipe.stage == "ppo" else partial(show_preview, recipe.stage)
     show(settings, console, examples, out, where=str(config))

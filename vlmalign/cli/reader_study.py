@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vlmalign.cli.console import console, errors
+from vlmalign.cli.named_values import named_values
 from vlmalign.cli.reader_study_analyze import analyze
 
 app = typer.Typer(no_args_is_help=True, help="Reader studies: design, export, import, analyse.")
@@ -117,7 +118,7 @@ def design(
         plan,
         out,
         cases=cases or (),
-        arms=_arms(arm or []),
+        arms=named_values(arm or (), "--arm", "NAME=FOLDER, NAME=reference or NAME=reports.csv"),
         pairs=pairs,
         judged=judged,
         listed=_lines(case_list) if case_list else (),
@@ -146,18 +147,6 @@ def _lines(file: Path) -> list[str]:
     return found
 
 
-def _arms(given: list[str]) -> dict[str, str]:
-    arms: dict[str, str] = {}
-    for text in given:
-        name, equals, source = text.partition("=")
-        if not equals or not name or not source:
-            raise ValueError(f"--arm {text}: expected NAME=FOLDER, NAME=reference or NAME=reports.csv")
-        if name in arms:
-            raise ValueError(f"--arm {name} is given twice: name each arm once")
-        arms[name] = source
-    return arms
-
-
 @app.command("size")
 def size(
     half_width: Annotated[float, typer.Option(help="of the wanted 95 % interval of a win rate, e.g. 0.1")],
@@ -183,7 +172,7 @@ def size(
         tie_rate=tie_rate,
         case_share=case_share,
         reader_share=reader_share,
-        estimand="new_readers" if new_readers else "these_readers",
+        estimand="new readers" if new_readers else "these readers",
     )
     console.print(f"{n} cases, each read by {readers} reader{'s' * (readers != 1)}", markup=False)
 

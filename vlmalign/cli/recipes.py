@@ -9,7 +9,7 @@ import typer
 
 from vlmalign.cli.console import console
 from vlmalign.cli.failures import nothing_left_behind
-from vlmalign.cli.stages import load_recipe, merge, parse_settings, run_recipe_stage
+from vlmalign.cli.stages import merge, open_recipe, parse_settings, run_recipe_stage
 from vlmalign.recipes import launch_names, read_launch, read_recipe, recipe_names
 
 LAUNCH = "accelerate launch --config_file {} -m vlmalign.cli.main dpo CONFIG.yaml"
@@ -21,7 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="Ready settings for every stage: li
 def list_recipes() -> None:
     """List the shipped recipes with what each does, and the configurations for several GPUs or machines."""
     for name in recipe_names():
-        recipe = load_recipe(read_recipe(name), name=name)
+        recipe = open_recipe(name)
         console.print(f"[bold]{name:28}[/] {recipe.stage:18} {recipe.about}")
     console.print(f"\nlaunch configurations, once copied, for: {LAUNCH.format('FILE')}")
     for name in launch_names():
@@ -45,7 +45,7 @@ def copy_recipe(
         raise FileExistsError(f"{target} exists. Delete it or name another file.")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target.parent}: no such folder. Make it first, or name another file.")
-    from vlmalign.records.manifest import write_atomic
+    from vlmalign.records.writing import write_atomic
 
     text = read_launch(name) if launch else read_recipe(name)
     with nothing_left_behind(target.with_name(target.name + ".partial")):
@@ -73,7 +73,7 @@ def run_recipe(
     For example: vlmalign recipes run smear-source --var root=runs/mine --set options.n_groups=20, or the
     comparison of rewards (half an hour): vlmalign recipes run reward-comparison --out runs/rewards
     """
-    recipe = load_recipe(read_recipe(name), parse_settings(var), name=name)
+    recipe = open_recipe(name, parse_settings(var))
     given = {"out": out, "source": source, "data": data, "overwrite": True if overwrite else None}
     config = merge(recipe.config, parse_settings(set_)) | {k: v for k, v in given.items() if v is not None}
     run_recipe_stage(recipe.stage, config, name=name)

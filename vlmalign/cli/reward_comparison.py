@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,13 +29,12 @@ def reward_comparison(
         jobs: stages that run at once; the processors are divided.
         preset: quick: minutes, too small for conclusions.
     """
-    from vlmalign.cli.comparison_plan import comparison_steps
-    from vlmalign.cli.comparison_report import write_comparison_report
-    from vlmalign.cli.comparison_results import collect_comparison
-    from vlmalign.cli.demo import check_source, claim
-    from vlmalign.cli.demo_plan import PRESETS, Demo
+    from vlmalign.cli.demo_plan import PRESETS, Demo, check_source
     from vlmalign.cli.pipeline import run_pipeline
-    from vlmalign.records.manifest import write_atomic
+    from vlmalign.cli.reward_comparison_plan import comparison_steps
+    from vlmalign.cli.reward_comparison_report import write_comparison_report
+    from vlmalign.cli.reward_comparison_results import collect_comparison
+    from vlmalign.cli.run_record import claim, write_results
 
     check_source(source, data)
     for name, value in (("ppo_seeds", ppo_seeds), ("jobs", jobs - 1)):
@@ -52,5 +50,4 @@ def reward_comparison(
     run_pipeline(comparison_steps(demo, len(seeds)), out, jobs=jobs, title="rewards")
     results = collect_comparison(demo, settings, seeds)
     write_comparison_report(results, demo, out / "report.html")
-    text = json.dumps(results, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    write_atomic(out / "results.json", text.encode())
+    write_results(out, results)

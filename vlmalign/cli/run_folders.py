@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from data_builders import HIDDEN_STATEMENTS
-from vlmalign.cli.given_truth import GivenCases, score_against
+from vlmalign.cli.given_truth import GivenCases, score_against, task_of
 from vlmalign.clinical import Logic
 from vlmalign.evaluation import mark_report
 from vlmalign.evaluation.report_metrics import Span
 from vlmalign.evaluation.run_items import RunItem, items_of_judgements, items_of_scores
 from vlmalign.evaluation.subgroups import ATTRIBUTES, label_of
-from vlmalign.records import Candidate, Case, Judgement, RecordFolder
+from vlmalign.records import Candidate, Case, DataError, Judgement, RecordFolder
+from vlmalign.records.manifest import read_manifest
 
 Say = Callable[[RunItem], list[Span]]
 
@@ -38,6 +39,18 @@ class ReadRun:
     words: Mapping[str, int] = field(default_factory=dict)
 
 
+def kind_of_both(folders: tuple[Path, Path], remedy: str) -> str:
+    """The kind of records of two folders.
+
+    Raises:
+        DataError: they are of different kinds; it ends on the remedy.
+    """
+    first, second = (read_manifest(folder).kind for folder in folders)
+    if first != second:
+        raise DataError(f"it holds {second} records, {folders[0]} {first} records", remedy, file=folders[1])
+    return first
+
+
 def read_candidates(
     folder: Path, given: GivenCases, logic: Logic, scope: Sequence[str], answered: Path | None = None
 ) -> ReadRun:
@@ -51,8 +64,7 @@ def read_candidates(
     ids: dict[tuple[Hashable, ...], str] = {}
     texts = {}
     for candidate in opened:
-        task = "conversation" if candidate.extra.get("concepts") else "report"
-        ids[None, candidate.case_id, candidate.sampling.sample, task] = candidate.id
+        ids[None, candidate.case_id, candidate.sampling.sample, task_of(candidate)] = candidate.id
         texts[candidate.id] = candidate
     words = {
         name: sum(len(turn.text.split()) for turn in candidate.messages if turn.role == "assistant")
@@ -60,12 +72,16 @@ def read_candidates(
     }
 
     def say(item: RunItem) -> list[Span]:
-        candidate = texts[item.record]
-        if len(candidate.messages) > 1:
-            return [Span(f"{turn.role}: {turn.text}\n", "plain") for turn in candidate.messages]
-        return mark_report(logic, candidate.text, item.truth, HIDDEN_STATEMENTS)
+        return spans_of(texts[item.record], logic, item.truth)
 
     return ReadRun(items_of_scores(scored, ids), dict(counts), opened.sha256, say, words)
+
+
+def spans_of(candidate: Candidate, logic: Logic, truth: Mapping[str, str]) -> list[Span]:
+    """What a candidate says, for showing it: a report with its claims marked, a conversation turn by turn."""
+    if len(candidate.messages) > 1:
+        return [Span(f"{turn.role}: {turn.text}\n", "plain") for turn in candidate.messages]
+    return mark_report(logic, candidate.text, truth, HIDDEN_STATEMENTS)
 
 
 def read_judgements(folder: Path, groups: Mapping[str, str] | None) -> ReadRun:

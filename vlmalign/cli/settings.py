@@ -65,8 +65,8 @@ def call_with_settings(
         raise SettingsError(f"{where}: {explain(error)}") from None
 
 
-def make_settings(settings: type[M], given: Mapping[str, Any], *, where: str) -> M:
-    """Make a settings object.
+def make_settings(settings: type[M], given: Mapping[str, Any], *, where: str, kind: str = "setting") -> M:
+    """Make a settings object; the error of a wrong one begins with `where`, and calls it a `kind`.
 
     Raises:
         SettingsError: naming the key, its value, the rule and, for an unknown key, the nearest known one.
@@ -74,12 +74,12 @@ def make_settings(settings: type[M], given: Mapping[str, Any], *, where: str) ->
     try:
         return settings.model_validate(dict(given))
     except ValidationError as error:
-        raise SettingsError(f"{where}: {explain(error, settings.model_fields)}") from None
+        raise SettingsError(f"{where}: {explain(error, settings.model_fields, kind)}") from None
 
 
-def explain(error: ValidationError, known: Collection[str] = ()) -> str:
+def explain(error: ValidationError, known: Collection[str] = (), kind: str = "setting") -> str:
     """One sentence for the first thing that is wrong; unknown keys come first."""
-    return suggestions.explain(error, "setting", lambda place: () if place else known)
+    return suggestions.explain(error, kind, lambda place: () if place else known)
 
 
 def settings_table(settings: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:

@@ -20,14 +20,16 @@ import yaml
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from vlmalign.cli.failures import disk_is_full, name_full_disk
+from vlmalign.recipes import read_recipe
 from vlmalign.records.suggestions import SettingsError, explain, unknown
 
 STAGES: dict[str, Callable[..., Any]] = {}
 #: modules of this package that define stages
 DEFINED_IN = (
-    "best_of_n", "build", "build_consultations", "build_curriculum", "build_judge", "build_judged",
+    "answers", "best_of_n", "build", "build_consultations", "build_curriculum", "build_judge", "build_judged",
     "build_symbolic", "calibrate", "chexalign", "consult", "data_convert", "data_filters", "data_merge", "elicit",
-    "evaluate", "experts", "generate", "reader_study_stage", "reward_comparison", "score", "source", "train",
+    "evaluate_shortcuts", "experts", "generate", "reader_study_stage", "reward_comparison", "score", "source",
+    "train",
 )  # fmt: skip
 IN_SHARDS: set[str] = set()  # stages that go unit by unit, so that each of n processes can do a part
 
@@ -109,6 +111,28 @@ def load_recipe(text: str, variables: Mapping[str, Any] | None = None, *, name: 
     given = dict(variables or {})
     _refuse_unknown(given, set(defaults), f"{name}, vars")
     return Recipe(data["stage"], data.get("about", ""), _fill(data["config"] or {}, {**defaults, **given}, name))
+
+
+def open_recipe(
+    name: str | Path, variables: Mapping[str, Any] | None = None, *, stage: str | None = None
+) -> Recipe:
+    """A shipped recipe, or a YAML file of one's own, with its variables filled in.
+
+    Args:
+        name: of the recipe, or the file.
+        variables: see `load_recipe`.
+        stage: the stage that it must be of.
+
+    Raises:
+        StageError: it is of another stage, or cannot be read.
+    """
+    recipe = load_recipe(read_recipe(name), variables, name=str(name))
+    if stage is not None and recipe.stage != stage:
+        raise StageError(
+            f"{name}: this is a recipe of stage {recipe.stage!r}, not of {stage!r}. "
+            f"Run it with: vlmalign recipes run {name}"
+        )
+    return recipe
 
 
 def _fill(value: Any, variables: Mapping[str, Any], name: str) -> Any:

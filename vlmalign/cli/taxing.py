@@ -12,6 +12,7 @@ from vlmalign.cli.given_truth import GivenCases, read_cases
 from vlmalign.cli.run_folders import (
     ReadRun,
     check_attributes,
+    kind_of_both,
     read_candidates,
     read_judgements,
     split_names,
@@ -21,12 +22,11 @@ from vlmalign.clinical import Logic, load_logic
 from vlmalign.evaluation.alignment_tax import Task, alignment_tax
 from vlmalign.evaluation.finding_changes import finding_changes
 from vlmalign.evaluation.run_items import PairedRuns, RunItem, pair_runs
-from vlmalign.evaluation.subgroup_changes import subgroup_changes
+from vlmalign.evaluation.subgroup_changes import NOT_TOLD, subgroup_changes
 from vlmalign.records import Candidate, Case, DataError, RecordFolder
 from vlmalign.records.manifest import MANIFEST, read_manifest
 
 KINDS = ("candidate", "judgement")
-NOT_TOLD = "not told"
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,7 @@ def read_domains(folders: Sequence[Path], logics: Sequence[str]) -> Domains:
         logic = load_logic(name)
         if logic.domain in named or logic.domain not in by_domain:
             raise ValueError(f"--logic {name} is of {logic.domain}: give one for each domain of the cases, which "
-            "are "
-                             f"{', '.join(by_domain)}")  # fmt: skip
+                             f"are {', '.join(by_domain)}")  # fmt: skip
         named[logic.domain] = logic
     found = {domain: named.get(domain) or load_logic(domain) for domain in by_domain}
     return Domains(found, {domain: read_cases(paths, found[domain]) for domain, paths in by_domain.items()})
@@ -196,19 +195,14 @@ def tax_of_folders(
 def _read_both(
     name: str, folders: tuple[Path, Path], domains: Domains | None, in_scope: Sequence[str] | None
 ) -> tuple[list[ReadRun], Logic | None]:
-    kinds = [read_manifest(folder).kind for folder in folders]
-    if kinds[0] != kinds[1]:
-        raise DataError(f"it holds {kinds[1]} records, {folders[0]} {kinds[0]} records",
-                        f"Task {name!r} must be of one kind on both sides.", file=folders[1])  # fmt: skip
-    if kinds[0] == "judgement":
+    if kind_of_both(folders, f"Task {name!r} must be of one kind on both sides.") == "judgement":
         groups = None if domains is None else {case.id: case.group_id for case in domains.cases.values()}
         return [read_judgements(folder, groups) for folder in folders], None
     if domains is None:
         raise ValueError("--cases is not given: candidates are scored against what is known of their cases")
     logic, given = domains.of(folders[0])
     own = [concept for concept in in_scope or () if concept in logic.concepts]
-    scope = own or [concept for concept in logic.order if concept not in set(logic.derived_concepts)]
-    return [read_candidates(folder, given, logic, scope) for folder in folders], logic
+    return [read_candidates(folder, given, logic, own or logic.observed_concepts) for folder in folders], logic
 
 
 def _parts(name: str, paired: PairedRuns, domains: Domains | None, subset: str | None) -> dict[str, PairedRuns]:

@@ -10,8 +10,7 @@ import typer
 
 from vlmalign.cli.console import console
 from vlmalign.cli.settings import make_settings, settings_table
-from vlmalign.cli.stages import StageError, load_recipe, merge, parse_settings, run_recipe_stage, stage
-from vlmalign.recipes import read_recipe
+from vlmalign.cli.stages import merge, open_recipe, parse_settings, run_recipe_stage, stage
 from vlmalign.records.suggestions import UnknownKeyError
 
 Config = Annotated[Path, typer.Argument(help="a shipped recipe, or a YAML file with stage, vars and config")]
@@ -136,12 +135,7 @@ def _budget(like: Path, plus: Sequence[Path]) -> float:
 
 
 def _train(verb: str, config: Path, settings: list[str], variables: list[str], overwrite: bool) -> None:
-    recipe = load_recipe(read_recipe(config), parse_settings(variables), name=str(config))
-    if recipe.stage != verb:
-        raise StageError(
-            f"{config}: this is a recipe of stage {recipe.stage!r}, not of {verb!r}. "
-            f"Run it with: vlmalign recipes run {config}"
-        )
+    recipe = open_recipe(config, parse_settings(variables), stage=verb)
     merged = merge(recipe.config, parse_settings(settings))
     run_recipe_stage(verb, merged | ({"overwrite": True} if overwrite else {}), name=str(config))
     console.print(f"wrote {merged['out']}", markup=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from vlmalign.cli.demo_results import PACKAGES
 from vlmalign.cli.expert_scores import expert_figures, score_expert
 from vlmalign.cli.given_truth import read_cases
 from vlmalign.cli.online_arms import online_arms
-from vlmalign.cli.pipeline import Step, run_pipeline
+from vlmalign.cli.pipeline import Step, read_seconds, run_pipeline
+from vlmalign.cli.run_record import versions
 from vlmalign.clinical import load_logic
 from vlmalign.evaluation import ItemScore, render_report
 from vlmalign.records.hashing import config_hash
@@ -119,6 +119,6 @@ def _results(
         **figures,
         "expert": expert_figures(rows),
         "n_groups": {"test": len({case.group_id for case in answered[0].given.cases.values()})},
-        "seconds": json.loads((place / "seconds.json").read_text()),
-        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "seconds": read_seconds(place),
+        "versions": versions(PACKAGES),
     }, greedy

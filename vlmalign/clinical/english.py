@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 CueKind = Literal[
-    "deny_before", "deny_after", "affirm", "exist", "have", "uncertain", "uncertain_after", "uncertain_next", ""
-    "not_assessed",
-    "neutral", "verb", "and", "break",
+    "deny_before", "deny_after", "affirm", "exist", "have", "uncertain", "uncertain_after", "uncertain_next",
+    "not_assessed", "neutral", "verb", "and", "break",
 ]  # fmt: skip
 
 CUES: dict[CueKind, tuple[str, ...]] = {
@@ -43,11 +42,9 @@ CUES: dict[CueKind, tuple[str, ...]] = {
         "may", "might", "could be", "uncertain", "unclear", "equivocal",
         "perhaps", "maybe", "cannot be excluded", "cannot be ruled out", "cannot exclude", "not excluded",
         "not certain", "not clear", "not sure", "unsure", "not clearly", "difficult to say", "hard to say",
-        "no definite", "not definite", "not definitely", "indeterminate", "doubtful", "suspicion of", "suspicion "
-        "for",
-        "question of", "difficult to exclude", "differential", "could include", "consideration", "whether", ""
-        "versus",
-        "vs", "is possible", "are possible", "is probable",
+        "no definite", "not definite", "not definitely", "indeterminate", "doubtful", "suspicion of",
+        "suspicion for", "question of", "difficult to exclude", "differential", "could include", "consideration", 
+        "whether", "versus", "vs", "is possible", "are possible", "is probable",
         "are probable", "is questionable", "are questionable",
     ),
     # doubt about what follows, where a noun stands before ("an opacity, likely atelectasis"); else as above

@@ -160,17 +160,6 @@ def report_prompt(logic: Logic, *, seed: int, bank: BankName = "train") -> str:
     return _draw(logic.report_prompts, bank, seed, "report")
 
 
-def unsupported_sentence(logic: Logic, kind: str, *, seed: int, bank: BankName = "train") -> str:
-    """A sentence of one of the logic's unsupported kinds, for corruptions and tests.
-
-    Raises:
-        ValueError: no such kind.
-    """
-    if kind not in logic.unsupported:
-        raise ValueError(f"kind {kind!r} is not in {logic.domain}: choose one of {list(logic.unsupported)}")
-    return _draw(logic.unsupported[kind].examples, bank, seed, "unsupported", kind)
-
-
 def _render(
     logic: Logic, concept: str, value: str, *, seed: int, bank: BankName, number: float | None, answer: bool
 ) -> str:

@@ -186,6 +186,11 @@ class Logic(Part):
         """Concepts that follow from others, in canonical order."""
         return tuple(name for name in self.order if self.concepts[name].derived)
 
+    @property
+    def observed_concepts(self) -> tuple[str, ...]:
+        """Concepts that are seen, and follow from no others, in canonical order."""
+        return tuple(name for name in self.order if not self.concepts[name].derived)
+
     def concept(self, name: str) -> Concept:
         """The concept of that name.
 

@@ -9,7 +9,7 @@ from typing import Any
 from vlmalign.evaluation.aggregate import BALANCED, QUANTITIES, compare
 from vlmalign.evaluation.answer_scores import ItemScore
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.report_titles import LESS_IS_BETTER, METRIC_TITLES
+from vlmalign.evaluation.report_titles import LESS_IS_BETTER, METRIC_TITLES, title_of
 from vlmalign.evaluation.report_view import Cell, cell_of
 from vlmalign.evaluation.results import METRICS
 
@@ -81,25 +81,25 @@ class AgainstView:
     rows: Sequence[AgainstRow]
 
 
-def against_view(results: Mapping[str, Any], key: str = "dpo_against_sft_more") -> AgainstView | None:
-    """The table of `<a>_against_<b>` in the results, and what is worse, in words; None if they hold none."""
-    section = results.get(key)
+def against_view(results: Mapping[str, Any]) -> AgainstView | None:
+    """The table of dpo against sft_more, and what is worse, in words; None if the results hold none."""
+    section = results.get("dpo_against_sft_more")
     if not section:
         return None
-    after, before = key.split("_against_")
     arms = results.get("arms") or {}
     rows: list[AgainstRow] = []
     by_verdict: dict[str, list[str]] = {}
     for metric, score in section.items():
-        title, _ = METRIC_TITLES.get(metric, (metric.replace("_", " "), ""))
         verdict = str(score.get("verdict") or verdict_on(Estimate.from_dict(score), metric))
-        by_verdict.setdefault(verdict, []).append(title)
+        by_verdict.setdefault(verdict, []).append(title_of(metric))
         share = metric not in QUANTITIES
-        old, new = (cell_of((arms.get(arm) or {}).get(metric), share=share) for arm in (before, after))
+        old, new = (cell_of((arms.get(arm) or {}).get(metric), share=share) for arm in ("sft_more", "dpo"))
         note = "less is better" if metric in LESS_IS_BETTER else "tokens" if metric in QUANTITIES else ""
         old, new = (cell and replace(cell, counts="") for cell in (old, new))  # the difference tells them
         difference = cell_of(score, share=share, signed=True)
-        rows.append(AgainstRow(title, note, old, new, difference, verdict, KINDS.get(verdict, "undecided")))
+        rows.append(
+            AgainstRow(title_of(metric), note, old, new, difference, verdict, KINDS.get(verdict, "undecided"))
+        )
     sentences = [
         f"{word}: {'; '.join(by_verdict[verdict])}."
         if verdict in by_verdict else f"{word}: no metric beyond its interval."
@@ -108,8 +108,8 @@ def against_view(results: Mapping[str, Any], key: str = "dpo_against_sft_more") 
     return AgainstView([*sentences, *template_sentence(arms)], rows)
 
 
-def template_sentence(arms: Mapping[str, Mapping[str, Any]], arm: str = "dpo") -> list[str]:
-    """Where the template line, which no model writes, is higher than the trained arm; empty if nowhere.
+def template_sentence(arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Where the template line, which no model writes, is better than dpo; empty if nowhere.
 
     Example:
         >>> score = {"mean": 0.4, "low": 0.3, "high": 0.5, "n": 9, "excluded": 0}
@@ -120,7 +120,7 @@ def template_sentence(arms: Mapping[str, Mapping[str, Any]], arm: str = "dpo") -
     """
     better = []
     for metric in METRICS:
-        template, own = ((arms.get(name) or {}).get(metric) or {} for name in ("expert_only", arm))
+        template, own = ((arms.get(name) or {}).get(metric) or {} for name in ("expert_only", "dpo"))
         if metric in QUANTITIES or template.get("mean") is None or own.get("mean") is None:
             continue
         gain = template["mean"] - own["mean"]
@@ -130,4 +130,4 @@ def template_sentence(arms: Mapping[str, Mapping[str, Any]], arm: str = "dpo") -
     if not better:
         return []
     who = "expert_only (a template filled from the expert's findings, no model)"
-    return [f"{who} is better than {arm} in: {'; '.join(better)}."]
+    return [f"{who} is better than dpo in: {'; '.join(better)}."]

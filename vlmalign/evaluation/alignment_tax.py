@@ -19,14 +19,13 @@ from vlmalign.evaluation.intervals import (
     widen_if_few_differ,
 )
 from vlmalign.evaluation.margins import judge_against_margin
-from vlmalign.evaluation.paired_tests import holm
+from vlmalign.evaluation.paired_tests import SIGNIFICANT, adjust_holm
 from vlmalign.evaluation.ratio_of_sums import ratio_of_sums
 from vlmalign.evaluation.report_titles import LESS_IS_BETTER
 from vlmalign.evaluation.run_comparison import compare_values, metric_names, turned
-from vlmalign.evaluation.run_items import PairedRuns
+from vlmalign.evaluation.run_items import PairedRuns, scores_of
 
 NAMES = ("after", "before")
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,7 @@ def alignment_tax(
         for task in tasks
     }  # fmt: skip
     taxed = {name: each for name, each in found.items() if not each["target"]}
-    for each, p in zip(taxed.values(), holm([each["p"] for each in taxed.values()]), strict=True):
-        each["p_holm"] = p
+    adjust_holm(taxed.values())
     results: dict[str, Any] = {"tasks": found, "margin": margin, "macro": _macro(tasks, found, margin, seed)}
     results["lists"] = _lists(taxed)
     results["verdict"], results["sentence"] = _verdict(results["lists"], results["macro"], len(taxed))
@@ -146,14 +144,14 @@ def _task(
 ) -> dict[str, Any]:
     available = metric_names(task.runs.pairs)
     if metric is None:
-        scored = [name for name in available if name not in QUANTITIES and _values(task, name)[3]]
+        scored = [name for name in available if name not in QUANTITIES and _scored(task, name)]
         metric = next(iter(scored or available), None)
     if metric is None or metric not in available:
         raise ValueError(
             f"task {task.name!r} has no metric {metric!r}: choose from {', '.join(available) or 'none'}"
         )
     each = compare_values(task.runs.pairs, metric, less, seed)
-    after, before, groups, _ = _values(task, metric)
+    after, before, groups = scores_of(task.runs.pairs, metric)
     difference = Estimate.from_dict(each["difference"])
     asked = each["share"] or own_margin
     found = {
@@ -176,12 +174,10 @@ def _task(
     return found
 
 
-def _values(task: Task, metric: str) -> tuple[list[float | None], list[float | None], list[str], int]:
-    """After, before, cluster, and how many pairs both score."""
-    having = [(a, b) for a, b in task.runs.pairs if metric in a.values and metric in b.values]
-    after, before = [a.values[metric] for a, _ in having], [b.values[metric] for _, b in having]
-    both = sum(x is not None and y is not None for x, y in zip(after, before, strict=True))
-    return after, before, [a.group for a, _ in having], both
+def _scored(task: Task, metric: str) -> bool:
+    """Whether any pair has the metric on both sides."""
+    after, before, _ = scores_of(task.runs.pairs, metric)
+    return any(x is not None and y is not None for x, y in zip(after, before, strict=True))
 
 
 def _words(task: Task) -> dict[str, Any] | None:
@@ -212,7 +208,7 @@ def _macro(tasks: Sequence[Task], found: Mapping[str, Any], margin: float, seed:
                 "its metric is no share" if each["gain"]["mean"] is not None else "nothing scored"
             )
             continue
-        after, before, clusters, _ = _values(task, each["metric"])
+        after, before, clusters = scores_of(task.runs.pairs, each["metric"])
         sign = -1.0 if each["less_is_better"] else 1.0
         gains.append(
             [None if x is None or y is None else sign * (x - y) for x, y in zip(after, before, strict=True)]

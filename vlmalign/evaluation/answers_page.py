@@ -8,13 +8,11 @@ from typing import Any
 
 from vlmalign.evaluation.cross_tables import CrossTable
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.html_report import Figure
-from vlmalign.evaluation.page_template import page_template
+from vlmalign.evaluation.page_parts import Example, Figure
+from vlmalign.evaluation.page_template import write_page
 from vlmalign.evaluation.plots import forest_plot
 from vlmalign.evaluation.report_titles import METRIC_TITLES
-from vlmalign.evaluation.report_view import flat_rows, metric_table
-from vlmalign.evaluation.run_comparison_report import ChangedExample, shaded
-from vlmalign.records.writing import put
+from vlmalign.evaluation.report_view import flat_rows, metric_table, shaded
 
 MAIN = "whole_report_accuracy"
 
@@ -22,7 +20,7 @@ MAIN = "whole_report_accuracy"
 def render_answers(
     results: Mapping[str, Any],
     confusion: Mapping[str, Sequence[CrossTable]],
-    examples: Sequence[ChangedExample],
+    examples: Sequence[Example],
     out: str | Path,
 ) -> Path:
     """Write the page. All text is escaped; it forbids scripts and every outside address.
@@ -37,7 +35,9 @@ def render_answers(
         The path written.
     """
     against = {name: found for name, found in results.items() if name.startswith("minus ")}
-    html = page_template("answers.html.j2").render(
+    return write_page(
+        out,
+        "answers.html.j2",
         names=list(results["answers"]),
         forest=_forest(results),
         answers=metric_table(results["answers"]),
@@ -47,8 +47,6 @@ def render_answers(
         examples=examples,
         counts=flat_rows(results["counts"]),
     )
-    put(Path(out), html.encode())
-    return Path(out)
 
 
 def _forest(results: Mapping[str, Any]) -> Figure | None:
@@ -62,6 +60,5 @@ def _forest(results: Mapping[str, Any]) -> Figure | None:
         for found in (results["answers"], results["baselines"])
     )
     title = METRIC_TITLES[metric][0]
-    drawn = [forest_plot(rows, label=title.lower(), references=others, dark=dark) for dark in (False, True)]
     caption = "Points: mean; bars: 95% interval over groups. Hollow: answers that need no look at the image."
-    return Figure(title, caption, *drawn)
+    return Figure.drawn(title, caption, forest_plot, rows, label=title.lower(), references=others)

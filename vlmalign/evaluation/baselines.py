@@ -56,8 +56,7 @@ def constant_baseline(logic: Logic, truths: Sequence[CaseTruth], in_scope: Colle
         truths: the test cases.
         in_scope: concepts that the expert can verify.
     """
-    observed = [c for c in logic.order if c not in set(logic.derived_concepts)]
-    answers = derive(logic, {c: str(next(iter(logic.concepts[c].values))) for c in observed})
+    answers = derive(logic, {c: str(next(iter(logic.concepts[c].values))) for c in logic.observed_concepts})
     return [item for truth in truths for item in _score(logic, answers, truth, in_scope, sample=0)]
 
 
@@ -73,12 +72,11 @@ def random_baseline(
         draws: samples per case.
         seed: with the case id it decides the draw.
     """
-    observed = [c for c in logic.order if c not in set(logic.derived_concepts)]
     items = []
     for truth in truths:
         for draw in range(draws):
             rng = np.random.default_rng(derive_seed("random_baseline", seed, truth.seed, truth.case_id, draw))
-            answers = {c: str(rng.choice(sorted(logic.concepts[c].values))) for c in observed}
+            answers = {c: str(rng.choice(sorted(logic.concepts[c].values))) for c in logic.observed_concepts}
             items += _score(logic, derive(logic, answers), truth, in_scope, sample=draw)
     return items
 

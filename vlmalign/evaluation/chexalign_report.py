@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.html_report import Figure
-from vlmalign.evaluation.page_template import page_template
+from vlmalign.evaluation.page_parts import Figure
+from vlmalign.evaluation.page_template import write_page
 from vlmalign.evaluation.plots import forest_plot
 from vlmalign.evaluation.report_view import Row, Table, cell_of, cost_rows, flat_rows, methods_of
-from vlmalign.records.writing import write_atomic
 
 #: figure -> column head, note, whether it is a share
 TRUTH = {
@@ -64,7 +63,9 @@ def render_chexalign(results: Mapping[str, Any], out: str | Path) -> Path:
     """
     arms, apart = results["arms"], results["against_control"]
     config = results["config"]
-    html = page_template("chexalign.html.j2").render(
+    return write_page(
+        out,
+        "chexalign.html.j2",
         source="phantoms" if config["cases"] is None else config["cases"],
         seed=config["seed"],
         minutes=sum(results["seconds"].values()) / 60,
@@ -86,10 +87,6 @@ def render_chexalign(results: Mapping[str, Any], out: str | Path) -> Path:
         cost=cost_rows(results),
         settings=flat_rows({"config": config, "versions": results["versions"]}),
     )  # fmt: skip
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(out, html.encode())
-    return out
 
 
 #: figure -> title and label of its picture
@@ -127,8 +124,7 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
     arms, compared = results["arms"], results["compared"]["dpo_minus_dpo_by_length_controlled"]
     found = [
         f"{name}: {_number(arms[name]['words'])} words a report, {_number(arms[name]['words_over_start'], 2)} "
-        "times "
-        f"the policy before and {_number(arms[name]['words_over_reference'], 2)} times the reference."
+        f"times the policy before and {_number(arms[name]['words_over_reference'], 2)} times the reference."
         for name in ("dpo", "dpo_by_length_controlled")
     ]
     found.append(f"Words, dpo minus dpo_by_length_controlled: {_verdict(compared['words'], 1, ' words')}")
@@ -162,6 +158,6 @@ def _verdict(score: Mapping[str, Any], scale: float, unit: str) -> str:
 
 def _forest(arms: Mapping[str, Mapping[str, Any]], name: str, title: str, label: str, percent: bool) -> Figure:
     estimates = {arm: Estimate.from_dict(scores[name]) for arm, scores in arms.items()}
-    drawn = [forest_plot(estimates, label=label, percent=percent, dark=dark) for dark in (False, True)]
     n = max((estimate.n for estimate in estimates.values()), default=0)
-    return Figure(title, f"Greedy reports, n up to {n}; 95% intervals over groups.", *drawn)
+    caption = f"Greedy reports, n up to {n}; 95% intervals over groups."
+    return Figure.drawn(title, caption, forest_plot, estimates, label=label, percent=percent)

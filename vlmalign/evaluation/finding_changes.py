@@ -10,8 +10,8 @@ from vlmalign.clinical.schema import RESERVED
 from vlmalign.evaluation.cross_tables import NOT_SAID, cross_table
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import cluster_estimate, paired_difference
-from vlmalign.evaluation.paired_tests import holm, paired_p
-from vlmalign.evaluation.run_items import RunItem
+from vlmalign.evaluation.paired_tests import SIGNIFICANT, adjust_holm, paired_p
+from vlmalign.evaluation.run_items import Pairs, RunItem
 
 #: what an answer makes of a concept whose truth is known; one of these each
 STATES = ("right", "wrong", "missing", "added")
@@ -19,8 +19,6 @@ STATES = ("right", "wrong", "missing", "added")
 TESTED = ("sensitivity", "specificity", "right")
 #: of concepts with more values a table is shown
 TWO = 2
-SIGNIFICANT = 0.05
-Pairs = Sequence[tuple[RunItem, RunItem]]
 
 
 def absent_value(logic: Logic, concept: str) -> str | None:
@@ -86,10 +84,7 @@ def finding_changes(pairs: Pairs, logic: Logic, *, seed: int = 0) -> dict[str, A
     found = {name: _finding(pairs, name, logic, seed) for name in concepts if name in logic.concepts}
     told = {name: each for name, each in found.items() if each["known"]}
     tested = [(name, measure) for name, each in told.items() for measure in TESTED if each[measure] is not None]
-    for (name, measure), p in zip(
-        tested, holm([told[name][measure]["p"] for name, measure in tested]), strict=True
-    ):
-        told[name][measure]["p_holm"] = p
+    adjust_holm(told[name][measure] for name, measure in tested)
     lists: dict[str, list[list[str]]] = {"worse": [], "better": [], "worse_by_its_own_interval": []}
     for name, measure in tested:
         each = told[name][measure]

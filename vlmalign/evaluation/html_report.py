@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from vlmalign.evaluation import plots
 from vlmalign.evaluation.against import against_view
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.page_template import page_template
-from vlmalign.evaluation.report_metrics import Span
+from vlmalign.evaluation.page_parts import Example, Figure
+from vlmalign.evaluation.page_template import write_page
 from vlmalign.evaluation.report_titles import EXPERT_TITLES, REWARD_TITLES
 from vlmalign.evaluation.report_view import (
     conclusions,
@@ -24,44 +22,6 @@ from vlmalign.evaluation.report_view import (
     score_table,
 )
 from vlmalign.evaluation.results import check_results
-
-
-class ExampleAnswer(NamedTuple):
-    """What one arm answered to an example, cut into spans (see `mark_report`)."""
-
-    arm: str
-    spans: Sequence[Span]
-
-
-@dataclass(frozen=True)
-class Example:
-    """One picture with what is true of it and the answers of two or more arms, shown side by side.
-
-    Attributes:
-        title: e.g. the case id.
-        image: PNG, JPEG or SVG bytes.
-        question: the prompt.
-        answers: one per arm.
-        truth: concept -> value.
-        note: why it was chosen; say so if it was not drawn at random.
-    """
-
-    title: str
-    image: bytes
-    question: str
-    answers: Sequence[ExampleAnswer]
-    truth: Mapping[str, str] = field(default_factory=dict)
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure with a caption that says n; `dark` is its version for a dark page."""
-
-    title: str
-    caption: str
-    image: bytes
-    dark: bytes | None = None
 
 
 def render_report(
@@ -96,7 +56,9 @@ def render_report(
     """
     check_results(results)
     reward = results.get("reward_model") or {}
-    html = page_template("report.html.j2").render(
+    return write_page(
+        out,
+        "report.html.j2",
         title=title,
         results={**dict.fromkeys(("source", "seed", "seeds", "n_groups", "notes")), **results},
         margin=margin,
@@ -120,12 +82,6 @@ def render_report(
         figures=figures,
         examples=examples,
     )  # fmt: skip
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.part")
-    part.write_text(html, encoding="utf-8")
-    os.replace(part, out)
-    return out
 
 
 def standard_figures(results: Mapping[str, Any], margin: float) -> dict[str, Figure]:
@@ -136,35 +92,31 @@ def standard_figures(results: Mapping[str, Any], margin: float) -> dict[str, Fig
         references = _pick(results.get("baselines"), "whole_report_accuracy")
         if "expert_only" in arms:
             references = {"expert_only": arms.pop("expert_only"), **references}
-        figures["arms"] = _both(
+        figures["arms"] = Figure.drawn(
             "Whole reports right",
             f"Points: mean; bars: 95% interval. {_counts([*arms.values(), *references.values()])}"
             + (" Hollow: references that were not trained for this comparison." if references else ""),
-            lambda dark: plots.forest_plot(arms, label="whole reports right", references=references, dark=dark),
+            plots.forest_plot, arms, label="whole reports right", references=references,
         )  # fmt: skip
     differences = {name.replace("_minus_", " − "): Estimate.from_dict(s)
                    for name, s in (results.get("comparisons") or {}).items()}  # fmt: skip
     if differences:
-        figures["comparisons"] = _both(
-            "Differences between arms", "Paired differences on the same items with 95% intervals. "
-            + _counts(list(differences.values())),
-            lambda dark: plots.comparison_plot(differences, margin=margin, dark=dark),
+        counts = _counts(list(differences.values()))
+        figures["comparisons"] = Figure.drawn(
+            "Differences between arms", f"Paired differences on the same items with 95% intervals. {counts}",
+            plots.comparison_plot, differences, margin=margin,
         )  # fmt: skip
     raw = (results.get("reward_model") or {}).get("best_of_n") or {}
     curve = {n: {k: Estimate.from_dict(s) for k, s in point.items()} for n, point in raw.items()}
     if curve:
-        everything = [e for point in curve.values() for e in point.values()]
-        figures["best_of_n"] = _both(
+        counts = _counts([e for point in curve.values() for e in point.values()])
+        figures["best_of_n"] = Figure.drawn(
             "Best of N",
-            "Truth of the candidate picked among N; exact expectation over subsets, bands: 95% interval. "
-            + _counts(everything),
-            lambda dark: plots.best_of_n_plot(curve, dark=dark),
+            f"Truth of the candidate picked among N; exact expectation over subsets, bands: 95% interval. "
+            f"{counts}",
+            plots.best_of_n_plot, curve,
         )  # fmt: skip
     return figures
-
-
-def _both(title: str, caption: str, draw: Any) -> Figure:
-    return Figure(title, caption, draw(False), draw(True))
 
 
 def _pick(arms: Mapping[str, Mapping[str, Any]] | None, metric: str) -> dict[str, Estimate]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from vlmalign.evaluation.estimate import Estimate
+from vlmalign.evaluation.seed_variance import over_seeds
 
 Evaluations = Sequence[Mapping[str, Any]]
 
@@ -111,22 +111,3 @@ def differences(a: Sequence[Evaluations], b: Sequence[Evaluations], grid: Sequen
         return over_seeds([None if x is None or y is None else x - y for x, y in both])
 
     return [KlPoint(kl, apart("reward", kl), apart("gold", kl)) for kl in grid]
-
-
-def over_seeds(values: Sequence[float | None], level: float = 0.95) -> Estimate:
-    """Mean over seeds with a t interval; None is excluded.
-
-    Example:
-        >>> found = over_seeds([1.0, 2.0, 3.0, None])
-        >>> found.mean, round(found.high, 3), found.excluded
-        (2.0, 4.484, 1)
-    """
-    known = np.array([value for value in values if value is not None], dtype=float)
-    excluded, n = len(values) - len(known), len(known)
-    if n == 0:
-        return Estimate.nothing(excluded)
-    mean = float(known.mean())
-    if n == 1:
-        return Estimate(mean, None, None, 1, 1, excluded, "no interval: a single seed")
-    half = float(stats.t.ppf((1 + level) / 2, n - 1) * known.std(ddof=1) / n**0.5)
-    return Estimate(mean, mean - half, mean + half, n, n, excluded, f"t, {n - 1} df, over {n} seeds")

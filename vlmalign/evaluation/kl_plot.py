@@ -150,3 +150,47 @@ def _band(axes: Axes, points: Sequence[Mapping[str, Any]], name: str, colour: st
     if banded:
         kls, lows, highs = zip(*banded, strict=True)
         axes.fill_between(kls, lows, highs, color=colour, alpha=0.17 if name == "gold" else 0.07, lw=0)
+
+
+def best_of_n_kl_plot(results: dict[str, Any], *, dark: bool = False, image_format: ImageFormat = "svg") -> bytes:
+    """Gold (left axis) and proxy (right axis, dashed) of the pick over the KL that picking costs.
+
+    Where the proxy still rises and gold falls, picking pleases the proxy alone (Gao et al. 2023,
+    arXiv:2210.10760). Bars are 95 % intervals.
+
+    Args:
+        results: of `best_of_n.over_optimisation`.
+        dark: for a dark page.
+        image_format: svg or png.
+    """
+    with figure_style(dark):
+        canvas, (axes,) = panel_grid(1, columns=1, size=(5.8, 3.6))
+        right = axes.twinx()
+        looks: list[tuple[Axes, str, str, str, str]] = [
+            (axes, "gold", BLUE, "-", "gold score of the pick"),
+            (right, "proxy", VERMILION, "--", "proxy score of the pick"),
+        ]
+        for side, name, colour, line, title in looks:
+            shown = hue(colour, dark)
+            _bars(side, [(p["kl"], p[name]) for p in results["points"]], shown, line)
+            side.set_ylabel(title, color=shown)
+            side.tick_params(axis="y", colors=shown)
+        right.spines["right"].set_visible(True)
+        for point in results["points"]:
+            if point["gold"]["mean"] is not None:
+                place = (point["kl"], point["gold"]["mean"])
+                axes.annotate(f"N {point['n']}", place, xytext=(4, 6), textcoords="offset points", fontsize=8)
+        axes.set_xlabel("KL from the policy, log N - (N - 1) / N (nats)")
+        axes.grid(axis="y")
+        return figure_bytes(canvas, image_format)
+
+
+def _bars(axes: Axes, points: Sequence[tuple[float, dict[str, Any]]], colour: str, line: str) -> None:
+    known = [(kl, score) for kl, score in points if score["mean"] is not None]
+    means = [score["mean"] for _, score in known]
+    bars = [
+        [0.0 if score[end] is None else abs(score[end] - score["mean"]) for _, score in known]
+        for end in ("low", "high")
+    ]
+    kls = [kl for kl, _ in known]
+    axes.errorbar(kls, means, yerr=bars, color=colour, linestyle=line, marker="o", ms=4, lw=1.6, elinewidth=1)

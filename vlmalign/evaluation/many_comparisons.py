@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlmalign.evaluation.paired_tests import holm
+from vlmalign.evaluation.paired_tests import adjust_holm
 from vlmalign.evaluation.run_comparison import LESS, outcomes
 
 
@@ -28,8 +28,7 @@ def adjust_together(compared: Sequence[Mapping[str, Any]]) -> int:
     """
     for family in ("metrics", "concepts"):
         tested = [each for found in compared for each in found[family].values() if "p" in each]
-        for each, p in zip(tested, holm([each["p"] for each in tested]), strict=True):
-            each["p_holm"] = p
+        adjust_holm(tested)
     for found in compared:
         if "win_tie_loss" in found:
             told = found["win_tie_loss"]

@@ -1,4 +1,4 @@
-"""Over-optimisation of online runs: proxy against gold over KL, seeds pooled, and how much longer answers get.
+"""Over-optimisation of online runs: proxy against gold over KL, seeds pooled.
 
 Gao et al. 2023 (arXiv:2210.10760): the proxy rises with the distance from the start while gold first rises and
 then falls. All figures are told at equal KL, never beyond what a run came to, with t intervals over seeds.
@@ -6,16 +6,17 @@ then falls. All figures are told at equal KL, never beyond what a run came to, w
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from vlmalign.evaluation.answer_growth import growth, words_growth
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.intervals import Array, estimate_statistic, number_cells
-from vlmalign.evaluation.kl_grid import at_kl, common_grid, differences, over_seeds
+from vlmalign.evaluation.kl_grid import at_kl, common_grid, differences
 from vlmalign.evaluation.online_runs import OnlineRun
+from vlmalign.evaluation.seed_variance import over_seeds
 
 Z95 = 1.96
 #: from so many runs on the peak is found on the other runs
@@ -38,14 +39,12 @@ def kl_grid_of(arms: Mapping[str, Sequence[OnlineRun]], points: int = 9, to: flo
     if to is not None:
         if to <= 0 or to > max(reach.values()):
             raise ValueError(f"the grid is to end at KL {to:g}: no run comes beyond {max(reach.values()):.3g}, "
-            "and "
-                             "nothing is extrapolated: give less")  # fmt: skip
+                             "and nothing is extrapolated: give less")  # fmt: skip
         return [float(kl) for kl in np.linspace(0.0, to, points)]
     if found[-1] <= 0:
         shortest = min(reach, key=lambda path: reach[path])
         raise ValueError(f"{shortest} never leaves the start (its largest KL is {reach[shortest]:.3g}): leave it "
-        "out, "
-                         "or end the grid at a KL that the others come to")  # fmt: skip
+                         "out, or end the grid at a KL that the others come to")  # fmt: skip
     return found
 
 
@@ -142,58 +141,6 @@ def arm_over_kl(runs: Sequence[OnlineRun], grid: Sequence[float]) -> dict[str, A
     found["verdict"] = verdict_of(found, moved=peak is not None and peak != last)
     found["sentence"] = sentence_of(found)
     return found
-
-
-def growth(pairs: Sequence[tuple[float | None, float | None]]) -> Estimate:
-    """How many times as much: the geometric mean over seeds of after / before, a t interval on the logarithm.
-
-    Args:
-        pairs: before and after of each run; None, or not above 0: excluded.
-
-    Example:
-        >>> found = growth([(10.0, 20.0), (10.0, 20.0), (None, 5.0)])
-        >>> round(found.mean, 3), found.n, found.excluded
-        (2.0, 2, 1)
-    """
-    logs = [
-        float(np.log(after / before)) if before is not None and after is not None and min(before, after) > 0
-        else None
-        for before, after in pairs
-    ]  # fmt: skip
-    found = over_seeds(logs)
-    ends = [None if x is None else float(np.exp(x)) for x in (found.mean, found.low, found.high)]
-    return replace(found, mean=ends[0], low=ends[1], high=ends[2])
-
-
-def words_growth(runs: Sequence[OnlineRun]) -> Estimate:
-    """Words of the answers that runs wrote down, last third of their rounds over first third.
-
-    They are of training cases, and other ones in each third: clusters are cases, with several runs also seeds.
-    """
-    rows: list[tuple[int, Hashable, int, int]] = []
-    left_out = 0
-    for number, run in enumerate(runs):
-        rounds = sorted({answer.round for answer in run.answers})
-        third = len(rounds) // 3
-        if not third:
-            left_out += len(run.answers)
-            continue
-        early, late = set(rounds[:third]), set(rounds[-third:])
-        rows += [(number, a.case, int(a.round in late), a.words) for a in run.answers if a.round in early | late]
-    if not any(words for _, _, half, words in rows if not half):
-        return Estimate.nothing(left_out + len(rows))
-    cells, seeds, groups = number_cells([row[1] for row in rows], [row[0] for row in rows], False)
-    sums, sizes = np.zeros((2, len(seeds))), np.zeros((2, len(seeds)))
-    for (_, _, half, words), cell in zip(rows, cells, strict=True):
-        sums[half, cell] += words
-        sizes[half, cell] += 1
-
-    def ratio(weights: Array) -> Array:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means = [(weights @ total) / (weights @ size) for total, size in zip(sums, sizes, strict=True)]
-            return np.asarray(means[1] / means[0])
-
-    return estimate_statistic(ratio, seeds, groups, n=len(rows), excluded=left_out)
 
 
 def verdict_of(found: Mapping[str, Any], *, moved: bool) -> str:

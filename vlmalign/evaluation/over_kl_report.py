@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlmalign.evaluation.html_report import Figure
 from vlmalign.evaluation.kl_plot import kl_grid_plot, pooled_over_kl_plot
-from vlmalign.evaluation.page_template import page_template
+from vlmalign.evaluation.page_parts import Figure
+from vlmalign.evaluation.page_template import write_page
 from vlmalign.evaluation.report_view import Row, Table, cell_of, flat_rows, methods_of
-from vlmalign.records.writing import put
 
 KINDS = {"over-optimised": "harm", "gold falls": "harm", "gold rises": "benefit"}
 CURVE = (
@@ -39,26 +38,21 @@ def render_over_kl(results: Mapping[str, Any], out: str | Path) -> Path:
         The path written.
     """
     arms = results["arms"]
-    html = page_template("over_kl.html.j2").render(
+    return write_page(
+        out,
+        "over_kl.html.j2",
         cards=[
             {"name": name, "kind": KINDS.get(arm["verdict"], "undecided"), **arm} for name, arm in arms.items()
         ],
         notes=results["notes"],
-        curve=_figure("Proxy and gold", CURVE, pooled_over_kl_plot, arms),
+        curve=Figure.drawn("Proxy and gold", CURVE, pooled_over_kl_plot, arms),
         both=_together(arms) if len(arms) > 1 else None,
         changes=_changes(arms),
         points={name: _points(arm) for name, arm in arms.items()},
         differences=_differences(results["differences"]),
         runs={name: arm["runs"] for name, arm in arms.items()},
         setup=flat_rows(results["setup"]),
-    )  # fmt: skip
-    path = Path(out)
-    put(path, html.encode())
-    return path
-
-
-def _figure(title: str, caption: str, draw: Any, arms: Mapping[str, Any]) -> Figure:
-    return Figure(title, caption, draw(arms), draw(arms, dark=True))
+    )
 
 
 def _together(arms: Mapping[str, Any]) -> Figure:
@@ -70,7 +64,7 @@ def _together(arms: Mapping[str, Any]) -> Figure:
         ]
         for name, arm in arms.items()
     }  # fmt: skip
-    return _figure(
+    return Figure.drawn(
         "Arms at equal KL", "Means over seeds with 95% intervals; at most three arms.", kl_grid_plot, flat
     )
 

@@ -1,10 +1,14 @@
-"""Templates of self-contained pages: all text is escaped, pictures are part of the page."""
+"""Self-contained pages from templates: all text is escaped, pictures are part of the page."""
 
 from __future__ import annotations
 
 import base64
+from pathlib import Path
+from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
+
+from vlmalign.records.writing import put
 
 
 def page_template(name: str, package: str = "vlmalign.evaluation") -> Template:
@@ -28,6 +32,22 @@ def page_template(name: str, package: str = "vlmalign.evaluation") -> Template:
     )  # fmt: skip
     environment.filters["data_uri"] = data_uri
     return environment.get_template(name)
+
+
+def write_page(out: str | Path, template: str, /, **values: Any) -> Path:
+    """Fill one of this package's templates and write the page, replacing an earlier one in one step.
+
+    Args:
+        out: the file to write.
+        template: its name, see `page_template`.
+        **values: that it shows.
+
+    Returns:
+        The path written.
+    """
+    path = Path(out)
+    put(path, page_template(template).render(**values).encode())
+    return path
 
 
 def data_uri(image: bytes) -> str:

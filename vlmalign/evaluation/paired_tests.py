@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ EXACT_BELOW = 30
 ENUMERATE_UP_TO = 14
 COUNT_OUT_UP_TO = 100_000
 FLIPS = 9_999
+#: a p below it, after Holm, is told as a difference
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,20 @@ def _whole_numbers(sizes: NDArray[np.int64], total: int) -> float:
         chances = grown
     reached = np.abs(np.arange(len(chances)) - int(sizes.sum())) >= total
     return min(1.0, float(chances[reached].sum()))
+
+
+def adjust_holm(tested: Iterable[dict[str, Any]]) -> None:
+    """Holm's p over a family of tests: each one's `p_holm` from its `p`, in place.
+
+    Example:
+        >>> family = [{"p": 0.01}, {"p": 0.04}]
+        >>> adjust_holm(family)
+        >>> [each["p_holm"] for each in family]
+        [0.02, 0.04]
+    """
+    family = list(tested)
+    for each, p in zip(family, holm([each["p"] for each in family]), strict=True):
+        each["p_holm"] = p
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -261,35 +261,3 @@ def _confusion(axes: Axes, items: Sequence[ItemScore], concept: str, rows: list[
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(concept.replace("_", " "))
-
-
-def training_plot(
-    curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
-    *,
-    dark: bool = False,
-    image_format: ImageFormat = "svg",
-) -> bytes:
-    """Small multiples of training curves: one panel per quantity, one line per run.
-
-    Args:
-        curves: quantity with its unit (the panel's title) -> run -> (step, value) points.
-        dark: for a dark page.
-        image_format: svg or png.
-    """
-    looks = list(
-        zip((BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY), ("-", "--", "-.", ":", "-", "--"), strict=True)
-    )
-    with figure_style(dark):
-        canvas, panels = panel_grid(len(curves), columns=3, size=(3.3, 2.4))
-        for axes, (title, runs) in zip(panels, curves.items(), strict=True):
-            for i, (run, points) in enumerate(runs.items()):
-                colour, line = looks[i % len(looks)]
-                xs, ys = zip(*points, strict=True) if points else ((), ())
-                axes.plot(xs, ys, line, color=hue(colour, dark), lw=1.6, label=run.replace("_", " "))
-            axes.set_title(title)
-            axes.set_xlabel("step")
-            axes.grid()
-            if runs:
-                axes.legend()
-        canvas.tight_layout()
-        return figure_bytes(canvas, image_format)

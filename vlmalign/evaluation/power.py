@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+#: where searches for a number of clusters end
+MOST = 10_000_000
+
 
 @dataclass(frozen=True)
 class Differences:
@@ -137,13 +140,12 @@ def groups_for(
     power: float = 0.8,
     margin: float = 0.0,
     alpha: float = 0.05,
-    most: int = 10_000_000,
 ) -> int:
     """The fewest clusters with which `power_for` reaches `power`.
 
     Raises:
         ValueError: effect + margin is not positive, so that no number helps; power not in (0, 1); or more than
-            `most` are needed.
+            `MOST` are needed.
 
     Example:
         >>> groups_for(0.5, Differences(1.0)), groups_for(0.05, of_shares(0.25, 0.05))
@@ -153,7 +155,7 @@ def groups_for(
         raise ValueError(
             f"effect {effect} + margin {margin}, power {power}: expected a sum > 0 and a power between 0 and 1"
         )
-    return fewest(lambda n: power_for(n, effect, varies, margin=margin, alpha=alpha) >= power, most)
+    return fewest(lambda n: power_for(n, effect, varies, margin=margin, alpha=alpha) >= power, MOST)
 
 
 def power_for_equivalence(
@@ -182,13 +184,12 @@ def groups_for_equivalence(
     effect: float = 0.0,
     power: float = 0.8,
     alpha: float = 0.05,
-    most: int = 10_000_000,
 ) -> int:
     """The fewest clusters with which `power_for_equivalence` reaches `power`.
 
     Raises:
         ValueError: the effect lies outside the margin, so that no number helps; power not in (0, 1); or more than
-            `most` are needed.
+            `MOST` are needed.
 
     Example:
         >>> groups_for_equivalence(Differences(0.3), margin=0.1, power=0.9)
@@ -200,7 +201,7 @@ def groups_for_equivalence(
             "between 0 and 1"
         )
     return fewest(
-        lambda n: power_for_equivalence(n, varies, margin=margin, effect=effect, alpha=alpha) >= power, most
+        lambda n: power_for_equivalence(n, varies, margin=margin, effect=effect, alpha=alpha) >= power, MOST
     )
 
 
@@ -216,9 +217,7 @@ def half_width_for(n_groups: int, varies: Differences, *, alpha: float = 0.05) -
     return float(stats.t.ppf(1 - alpha / 2, n_groups - 1)) * varies.standard_error(n_groups)
 
 
-def groups_for_half_width(
-    half_width: float, varies: Differences, *, alpha: float = 0.05, most: int = 10_000_000
-) -> int:
+def groups_for_half_width(half_width: float, varies: Differences, *, alpha: float = 0.05) -> int:
     """The fewest clusters with which the interval is no wider than wanted.
 
     Example:
@@ -227,7 +226,7 @@ def groups_for_half_width(
     """
     if half_width <= 0:
         raise ValueError(f"half_width is {half_width}: expected more than 0")
-    return fewest(lambda n: half_width_for(n, varies, alpha=alpha) <= half_width, most)
+    return fewest(lambda n: half_width_for(n, varies, alpha=alpha) <= half_width, MOST)
 
 
 def of_share(share: float, **clusters: float) -> Differences:

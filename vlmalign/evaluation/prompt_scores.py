@@ -125,8 +125,7 @@ def _task(name: str, rows: Sequence[PromptRow], models: tuple[str, str]) -> Task
         mine = scores.setdefault((row.model, row.prompt, row.split), {})
         if row.item in mine:
             raise ValueError(f"task {name!r}, model {row.model!r}, prompt {row.prompt!r}: item {row.item!r} is "
-            "scored "
-                             f"twice in {row.split}: give each score once")  # fmt: skip
+                             f"scored twice in {row.split}: give each score once")  # fmt: skip
         mine[row.item] = row.score
         if groups.setdefault((row.split, row.item), row.group) != row.group:
             raise ValueError(f"task {name!r}: item {row.item!r} is of two groups: give it one")
@@ -137,10 +136,8 @@ def _task(name: str, rows: Sequence[PromptRow], models: tuple[str, str]) -> Task
         if lacking:
             raise ValueError(
                 f"task {name!r}, model {model!r}, prompt {prompt!r}: {len(lacking)} of {len(items[split])} "
-                f"{split} "
-                f"items have no line, e.g. {lacking[0]!r}: score all prompts on the same items (an empty score "
-                "says "
-                "that one could not be had)"
+                f"{split} items have no line, e.g. {lacking[0]!r}: score all prompts on the same items (an empty "
+                "score says that one could not be had)"
             )
     sides = [_prompts(name, model, scores, items) for model in models]
     return TaskScores(sides[0], sides[1], [groups["test", item] for item in items["test"]])
@@ -163,8 +160,7 @@ def _prompts(
     choice = best_prompt(found, task)
     if not found[choice].test:
         raise ValueError(f"task {task!r}, model {model!r}: prompt {choice!r}, the best on validation items, has "
-        "no "
-                         "test score: score it on the test items")  # fmt: skip
+                         "no test score: score it on the test items")  # fmt: skip
     return found
 
 
@@ -175,12 +171,10 @@ def _refuse_shared(task: str, groups: Mapping[tuple[str, str], str]) -> None:
     )
     if shared := sorted(set(chose) & set(decide)):
         raise ValueError(f"task {task!r}: {len(shared)} items are among validation and test items, e.g. "
-        f"{shared[0]!r}: "
-                         "prompts must not be chosen on items that decide")  # fmt: skip
+                         f"{shared[0]!r}: prompts must not be chosen on items that decide")  # fmt: skip
     if both := sorted(set(chose.values()) & set(decide.values())):
         raise ValueError(f"task {task!r}: {len(both)} groups have validation and test items, e.g. {both[0]!r}: "
-        "keep "
-                         "each patient on one side")  # fmt: skip
+                         "keep each patient on one side")  # fmt: skip
 
 
 def _spreads(task: TaskScores, models: tuple[str, str], seed: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from vlmalign.evaluation.intervals import Array
-from vlmalign.evaluation.readers_and_cases import Components, reader_figure
+from vlmalign.evaluation.readers_and_cases import reader_figure
 
 
 @dataclass(frozen=True)
@@ -109,49 +109,3 @@ def simulate_coverage(
         widths[k] = new.high - new.low
     new_share, these_share, case_only = (float(share) for share in held.mean(0))
     return Coverage(new_share, these_share, case_only, float(widths.mean()), studies)
-
-
-def cases_needed(
-    components: Components, n_readers: int, width: float, *, level: float = 0.95, most: int = 100_000
-) -> int | None:
-    """How many cases, each read by all readers, for an interval for new readers of this width; None if no number.
-
-    With few readers the readers' own spread keeps the interval wide, however many cases there are.
-
-    Args:
-        components: variances as `variance_components` tells them from a pilot.
-        n_readers: I, at least 2.
-        width: of the whole interval.
-        level: coverage aimed at.
-        most: where to stop.
-
-    Raises:
-        ValueError: fewer than two readers, or no width.
-
-    Example:
-        >>> cases_needed(Components(0.0, 0.05, 0.2), 4, 0.2), cases_needed(Components(0.02, 0.05, 0.2), 4, 0.2)
-        (51, None)
-    """
-    if n_readers < 2 or width <= 0:
-        raise ValueError(f"{n_readers} readers and a width of {width}: give two readers at least, and a width > 0")
-    low, high = 2, 2
-    while expected_width(components, n_readers, high, level) > width:
-        if high >= most:
-            return None
-        low, high = high, high * 2
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (
-            (low, middle) if expected_width(components, n_readers, middle, level) <= width else (middle + 1, high)
-        )
-    return high
-
-
-def expected_width(components: Components, n_readers: int, n_cases: int, level: float = 0.95) -> float:
-    """About how wide the interval for new readers will be, if the components are as given."""
-    i, j = n_readers, n_cases
-    rest = components.rest / (i * j)
-    reader, case = components.readers / i + rest, components.cases / j + rest
-    variance = reader + case - rest
-    df = variance**2 / (reader**2 / (i - 1) + case**2 / (j - 1) + rest**2 / ((i - 1) * (j - 1)))
-    return 2 * float(stats.t.ppf((1 + level) / 2, max(1.0, df))) * variance**0.5

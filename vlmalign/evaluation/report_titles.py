@@ -70,3 +70,18 @@ EXPERT_TITLES = {
     "dice": ("Segmentation, Dice (0 to 1)", ""),
     "count_mae": ("Counting, mean absolute error", "per field"),
 }
+
+
+def titled(metric: str) -> tuple[str, str]:
+    """The name under which a metric is shown, and what it says; of one that is not known here its own name.
+
+    Example:
+        >>> titled("answer_tokens"), titled("lung_opacity")
+        (('Answer length', 'tokens'), ('lung opacity', ''))
+    """
+    return METRIC_TITLES.get(metric, (metric.replace("_", " "), ""))
+
+
+def title_of(metric: str) -> str:
+    """The name under which a metric is shown."""
+    return titled(metric)[0]

@@ -10,7 +10,7 @@ from typing import Any
 from vlmalign.evaluation.aggregate import QUANTITIES
 from vlmalign.evaluation.conclusion import explain, smallest_detectable
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.report_titles import ARM_NOTES, COMPARISON_TITLES, LESS_IS_BETTER, METRIC_TITLES
+from vlmalign.evaluation.report_titles import ARM_NOTES, COMPARISON_TITLES, LESS_IS_BETTER, METRIC_TITLES, titled
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,22 @@ def _minus(text: str) -> str:
     return text.replace("-", "−")
 
 
+def show_p(p: float | None) -> str:
+    """A p as it is printed.
+
+    Example:
+        >>> show_p(0.04321), show_p(1e-9), show_p(None)
+        ('0.043', '<0.001', '–')
+    """
+    return "–" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def shaded(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of counts with how dark each cell is: its share of the row."""
+    shades = [[count / max(1, sum(row)) for count in row] for row in table["counts"]]
+    return {**table, "shades": shades}
+
+
 def metric_table(arms: Mapping[str, Mapping[str, Any]] | None) -> Table | None:
     """Metrics down, arms across; metrics that this package does not name come last, as they are."""
     if not arms:
@@ -98,7 +114,7 @@ def metric_table(arms: Mapping[str, Mapping[str, Any]] | None) -> Table | None:
     names = [m for m in METRIC_TITLES if m in present] + [m for m in present if m not in METRIC_TITLES]
     rows = []
     for name in names:
-        title, note = METRIC_TITLES.get(name, (name.replace("_", " "), ""))
+        title, note = titled(name)
         tag = "less is better" if name in LESS_IS_BETTER else ""
         share = name in METRIC_TITLES and name not in QUANTITIES
         cells = [cell_of(arm.get(name), share=share) for arm in arms.values()]

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from PIL import Image
 
 from vlmalign.evaluation.calibration import CalibrationFigures
 from vlmalign.evaluation.calibration_plots import reliability_plot, risk_coverage_plot
 from vlmalign.evaluation.conclusion import explain
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.html_report import Figure
 from vlmalign.evaluation.judged_pairs import JudgedPair
-from vlmalign.evaluation.page_template import page_template
+from vlmalign.evaluation.page_parts import Figure, small_png
+from vlmalign.evaluation.page_template import write_page
 from vlmalign.evaluation.report_view import Cell, Row, Table, cell_of, flat_rows, methods_of
 from vlmalign.evaluation.reward_calibration import CALIBRATION_TITLES
 from vlmalign.evaluation.risk_coverage import RiskCoverage
 from vlmalign.records import Message, Preference, RecordFolder
-from vlmalign.records.writing import write_atomic
 
 ROWS = {
     "accuracy": ("Right", "a tie counts one half", ""),
@@ -28,7 +24,6 @@ ROWS = {
     "ties": ("Ties", "of the scored pairs", "less is better"),
     "unscored": ("Unscored", "of all pairs", "less is better"),
 }
-LONGEST_SIDE = 512
 
 
 class Answer(NamedTuple):
@@ -59,28 +54,22 @@ class Difference(NamedTuple):
     kind: str
 
 
-def render_reward_report(
-    results: Mapping[str, Any],
-    mistakes: Sequence[Mistake],
-    out: str | Path,
-    *,
-    title: str = "Which answer does the reward prefer?",
-) -> Path:
+def render_reward_report(results: Mapping[str, Any], mistakes: Sequence[Mistake], out: str | Path) -> Path:
     """Write the page. All text is escaped; it forbids scripts and every outside address.
 
     Args:
         results: what `vlmalign evaluate reward --json` writes: `pairs`, `rewards`, `comparisons`, `margin`.
         mistakes: see `show_mistakes`.
         out: the file to write; replaced in one step.
-        title: of the page.
 
     Returns:
         The path written.
     """
     rewards, comparisons = results["rewards"], results.get("comparisons") or {}
     counts = {name: {**r["counts"], "reasons": r["unscored_reasons"]} for name, r in rewards.items()}
-    html = page_template("reward.html.j2").render(
-        title=title,
+    return write_page(
+        out,
+        "reward.html.j2",
         n=results["pairs"]["records"],
         n_groups=results["pairs"]["groups"],
         pairs_sha256=results["pairs"]["sha256"],
@@ -95,10 +84,6 @@ def render_reward_report(
         mistakes=mistakes,
         counts=flat_rows(counts),
     )
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(out, html.encode())
-    return out
 
 
 def accuracy_table(rewards: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -168,13 +153,12 @@ def calibration_figures_of(rewards: Mapping[str, Mapping[str, Any]]) -> list[Fig
     if bins:
         n = ", ".join(f"{name} {each.brier.n:,}" for name, each in bins.items())
         caption = f"sigmoid(margin) of the likelier answer against how often it is the better one. Pairs: {n}."
-        figures.append(Figure("Reliability", caption, *(reliability_plot(bins, dark=d) for d in (False, True))))
+        figures.append(Figure.drawn("Reliability", caption, reliability_plot, bins))
     if curves:
         caption = (
             "Errors among the pairs kept when small margins are left out first; ties left out. 95% intervals."
         )
-        drawn = (risk_coverage_plot(curves, dark=d) for d in (False, True))
-        figures.append(Figure("Risk over coverage", caption, *drawn))
+        figures.append(Figure.drawn("Risk over coverage", caption, risk_coverage_plot, curves))
     return figures
 
 
@@ -196,15 +180,6 @@ def show_mistakes(reward: str, pairs: Sequence[JudgedPair], folder: RecordFolder
         images = [small_png(folder.image(ref, record=pair.id)) for ref in pair.images]
         shown.append(Mistake(reward, pair.id, label + changed, _text(pair.prompt), answers, images))
     return shown
-
-
-def small_png(image: Image.Image) -> bytes:
-    """A picture as PNG bytes, its longer side at most 512 pixels."""
-    image = image.copy()
-    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _text(turns: Sequence[Message]) -> str:

@@ -12,13 +12,12 @@ from vlmalign.evaluation.cross_tables import NOT_SAID, CrossTable, cross_table
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import cluster_estimate, paired_difference
 from vlmalign.evaluation.margins import judge_against_margin
-from vlmalign.evaluation.paired_tests import clustered_mcnemar, holm, paired_p
-from vlmalign.evaluation.report_titles import LESS_IS_BETTER, METRIC_TITLES
-from vlmalign.evaluation.run_items import PairedRuns, RunItem
+from vlmalign.evaluation.paired_tests import adjust_holm, clustered_mcnemar, paired_p
+from vlmalign.evaluation.report_titles import LESS_IS_BETTER, METRIC_TITLES, title_of
+from vlmalign.evaluation.run_items import PairedRuns, Pairs, RunItem, having, scores_of
 from vlmalign.evaluation.subgroups import subgroup_differences
 from vlmalign.evaluation.win_tie_loss import Outcome, by_interval, by_p, by_sign, count_outcomes
 
-Pairs = Sequence[tuple[RunItem, RunItem]]
 QUESTIONS = ("superiority", "non-inferiority", "equivalence")
 #: more kinds of score than this are no categories
 CATEGORIES = 7
@@ -70,11 +69,11 @@ def compare_runs(
     main = metric or next(iter(scored or found))
     if main not in found:
         raise ValueError(f"no item has the metric {main!r}: choose from {', '.join(found)}")
-    _adjust(found)
+    adjust_holm(found.values())
     concepts = compare_concepts(runs.pairs, seed)
-    _adjust(concepts)
+    adjust_holm(concepts.values())
     found |= _balanced(runs.pairs)
-    a, b, groups = _values(runs.pairs, main)
+    a, b, groups = scores_of(runs.pairs, main)
     verdicts = [
         judge_against_margin(
             a, b, groups, question, margin=margin, less_is_better=main in less, names=names,  # type: ignore[arg-type]
@@ -104,7 +103,7 @@ def metric_names(pairs: Pairs) -> list[str]:
 
 def compare_values(pairs: Pairs, metric: str, less: Collection[str], seed: int = 0) -> dict[str, Any]:
     """One metric of both runs with the difference and its test."""
-    a, b, groups = _values(pairs, metric)
+    a, b, groups = scores_of(pairs, metric)
     share = is_share(metric, a, b)
     difference = paired_difference(a, b, groups, seed=seed)
     verdict = verdict_on(difference, metric)
@@ -169,13 +168,13 @@ def turned(difference: Estimate) -> Estimate:
 def agreement_tables(pairs: Pairs, metric: str, names: tuple[str, str]) -> list[CrossTable]:
     """What the first says against what the second says: right and wrong of the main metric, and categories."""
     tables = []
-    a, b, _ = _values(pairs, metric)
+    a, b, _ = scores_of(pairs, metric)
     if all(value in (0.0, 1.0, None) for value in (*a, *b)):
         said = [
             tuple(None if v is None else "right" if v else "wrong" for v in pair)
             for pair in zip(a, b, strict=True)
         ]
-        title = METRIC_TITLES.get(metric, (metric.replace("_", " "), ""))[0]
+        title = title_of(metric)
         tables.append(cross_table(said, title=title, row_title=names[0], column_title=names[1],  # type: ignore[arg-type]
                                   order=("right", "wrong")))  # fmt: skip
     kinds = {item.category for pair in pairs for item in pair if item.category is not None}
@@ -213,8 +212,8 @@ def compare_subgroups(
         expected: attribute -> subgroups that are to be named though they may be empty.
         seed: of bootstraps.
     """
-    a, b, groups = _values(runs.pairs, metric)
-    cases = [x.case_id for x, _ in runs.pairs if metric in x.values]
+    a, b, groups = scores_of(runs.pairs, metric)
+    cases = [a.case_id for a, _ in having(runs.pairs, metric)]
     return {
         attribute: subgroup_differences(
             attribute, a, b, [of_case.get(case) for case in cases], groups, expected=expected[attribute], seed=seed
@@ -238,23 +237,9 @@ def changed(runs: PairedRuns, metric: str) -> list[tuple[float, RunItem, RunItem
     return found
 
 
-def _values(pairs: Pairs, metric: str) -> tuple[list[float | None], list[float | None], list[str]]:
-    having = [(a, b) for a, b in pairs if metric in a.values and metric in b.values]
-    return (
-        [a.values[metric] for a, _ in having],
-        [b.values[metric] for _, b in having],
-        [a.group for a, _ in having],
-    )
-
-
 def _right(item: RunItem, concept: str) -> RunItem:
     value = float(item.predicted.get(concept) == item.truth.get(concept))
     return RunItem(item.key, item.case_id, item.group, item.record, {concept: value})
-
-
-def _adjust(compared: Mapping[str, dict[str, Any]]) -> None:
-    for each, p in zip(compared.values(), holm([each["p"] for each in compared.values()]), strict=True):
-        each["p_holm"] = p
 
 
 def _balanced(pairs: Pairs) -> dict[str, dict[str, Any]]:

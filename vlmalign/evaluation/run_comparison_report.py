@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlmalign.evaluation.against import KINDS
 from vlmalign.evaluation.aggregate import QUANTITIES
 from vlmalign.evaluation.calibration import CalibrationFigures
 from vlmalign.evaluation.calibration_plots import reliability_plot, risk_coverage_plot
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.html_report import ExampleAnswer, Figure
-from vlmalign.evaluation.page_template import page_template
+from vlmalign.evaluation.page_parts import Example, Figure
+from vlmalign.evaluation.page_template import write_page
 from vlmalign.evaluation.plots import comparison_plot
-from vlmalign.evaluation.report_titles import METRIC_TITLES
-from vlmalign.evaluation.report_view import Cell, cell_of, flat_rows, methods_of
+from vlmalign.evaluation.report_titles import title_of
+from vlmalign.evaluation.report_view import Cell, cell_of, flat_rows, methods_of, shaded, show_p
 from vlmalign.evaluation.risk_coverage import RiskCoverage
-from vlmalign.records.writing import write_atomic
-
-KINDS = {"better": "benefit", "worse": "harm", "more": "none", "less": "none"}
-
-
-@dataclass(frozen=True)
-class ChangedExample:
-    """An item of which the two runs' scores differ.
-
-    Attributes:
-        title: e.g. the case id.
-        note: what changed, and how it was chosen.
-        question: the prompt; empty where it is not known.
-        images: PNG, JPEG or SVG bytes.
-        answers: what each run says, cut into spans.
-        truth: concept -> value.
-    """
-
-    title: str
-    note: str
-    question: str
-    images: Sequence[bytes]
-    answers: Sequence[ExampleAnswer]
-    truth: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,7 +49,7 @@ class SubgroupRow:
 
 def render_run_comparison(
     results: Mapping[str, Any],
-    examples: Sequence[ChangedExample],
+    examples: Sequence[Example],
     out: str | Path,
     *,
     reliability: Mapping[str, CalibrationFigures] | None = None,
@@ -91,7 +68,9 @@ def render_run_comparison(
         The path written.
     """
     main = results["metrics"][results["metric"]]
-    html = page_template("runs.html.j2").render(
+    return write_page(
+        out,
+        "runs.html.j2",
         results=results,
         names=results["names"],
         main_title=title_of(results["metric"]),
@@ -111,20 +90,6 @@ def render_run_comparison(
         counts=flat_rows(results["counts"]),
         setup=flat_rows(results["setup"]),
     )  # fmt: skip
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(out, html.encode())
-    return out
-
-
-def title_of(metric: str) -> str:
-    """The name under which a metric is shown.
-
-    Example:
-        >>> title_of("omissions"), title_of("lung_opacity")
-        ('Omitted', 'lung opacity')
-    """
-    return METRIC_TITLES.get(metric, (metric.replace("_", " "), ""))[0]
 
 
 def metric_row(name: str, each: Mapping[str, Any]) -> MetricRow:
@@ -140,16 +105,6 @@ def metric_row(name: str, each: Mapping[str, Any]) -> MetricRow:
     )  # fmt: skip
 
 
-def show_p(p: float | None) -> str:
-    """A p as it is printed.
-
-    Example:
-        >>> show_p(0.04321), show_p(1e-9), show_p(None)
-        ('0.043', '<0.001', '–')
-    """
-    return "–" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def subgroup_rows(table: Mapping[str, Any], share: bool) -> list[SubgroupRow]:
     """An attribute's subgroups as lines; of an empty one its state alone."""
     rows = []
@@ -158,12 +113,6 @@ def subgroup_rows(table: Mapping[str, Any], share: bool) -> list[SubgroupRow]:
         cells = [cell_of(score, share=share, signed=share) for score in (figure, gap)]
         rows.append(SubgroupRow(name, each["state"], each["items"], cells[0], cells[1]))
     return rows
-
-
-def shaded(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A table of counts with how dark each cell is: its share of the row."""
-    shades = [[count / max(1, sum(row)) for count in row] for row in table["counts"]]
-    return {**table, "shades": shades}
 
 
 def _card(verdict: Mapping[str, Any]) -> dict[str, str]:
@@ -195,25 +144,22 @@ def _forest(results: Mapping[str, Any]) -> Figure | None:
     }
     if not differences:
         return None
-    drawn = [comparison_plot(differences, margin=results["margin"], dark=dark) for dark in (False, True)]
     caption = "A minus B, paired by item, 95% intervals over groups; of some metrics less is better."
-    return Figure("Differences", caption, *drawn)
+    return Figure.drawn("Differences", caption, comparison_plot, differences, margin=results["margin"])
 
 
 def _reliability(figures: Mapping[str, CalibrationFigures]) -> Figure | None:
     if not figures:
         return None
-    drawn = [reliability_plot(figures, dark=dark) for dark in (False, True)]
     n = ", ".join(f"{name} {each.brier.n}" for name, each in figures.items())
     caption = f"Items with a stated confidence and a known answer: {n}. 95% intervals over groups."
-    return Figure("Is confidence deserved?", caption, *drawn)
+    return Figure.drawn("Is confidence deserved?", caption, reliability_plot, figures)
 
 
 def _risk_coverage(curves: Mapping[str, RiskCoverage]) -> Figure | None:
     if not curves:
         return None
-    drawn = [risk_coverage_plot(curves, dark=dark) for dark in (False, True)]
     caption = (
         "What is wrong among the answers kept when the least sure are left to a human. 95% intervals over groups."
     )
-    return Figure("Risk over coverage", caption, *drawn)
+    return Figure.drawn("Risk over coverage", caption, risk_coverage_plot, curves)

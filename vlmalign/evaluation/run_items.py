@@ -47,6 +47,9 @@ class RunItem:
     source: ItemScore | None = None
 
 
+Pairs = Sequence[tuple[RunItem, RunItem]]
+
+
 @dataclass(frozen=True)
 class PairedRuns:
     """The items that two runs share, and how many only one has.
@@ -57,7 +60,7 @@ class PairedRuns:
         only_second: items that the first lacks.
     """
 
-    pairs: Sequence[tuple[RunItem, RunItem]]
+    pairs: Pairs
     only_first: int
     only_second: int
 
@@ -102,20 +105,35 @@ def pair_runs(first: Iterable[RunItem], second: Iterable[RunItem], *, common_onl
     if (only_first or only_second) and not common_only:
         alone = next(key for key in (*of_first, *of_second) if (key in of_first) != (key in of_second))
         raise ValueError(
-            f"the runs are over different items: {len(common)} are in both, {only_first} in A only, {only_second} "
-            "in "
-            f"B only, e.g. {_words(alone)}: run both over the same cases, or compare what they share with "
-            "--common-only"
+            f"the runs are over different items: {len(common)} are in both, {only_first} in A only, "
+            f"{only_second} in B only, e.g. {_words(alone)}: run both over the same cases, or compare what they "
+            "share with --common-only"
         )
     pairs = [(of_first[key], of_second[key]) for key in common]
     for a, b in pairs:
         if a.group != b.group:
             raise ValueError(
-                f"item {_words(a.key)} is of group {a.group!r} in A and {b.group!r} in B: were the runs made from "
-                "the "
-                "same folder of cases?"
+                f"item {_words(a.key)} is of group {a.group!r} in A and {b.group!r} in B: were the runs made "
+                "from the same folder of cases?"
             )
     return PairedRuns(pairs, only_first, only_second)
+
+
+def having(pairs: Pairs, metric: str) -> list[tuple[RunItem, RunItem]]:
+    """The pairs of which both items have a metric, scored or not."""
+    return [(a, b) for a, b in pairs if metric in a.values and metric in b.values]
+
+
+def scores_of(pairs: Pairs, metric: str) -> tuple[list[float | None], list[float | None], list[str]]:
+    """A metric of both runs over the items that have it in both, and the cluster of each.
+
+    Example:
+        >>> one, other = (RunItem(("c",), "c", "g", "c", {"x": x}) for x in (1.0, None))
+        >>> scores_of([(one, other)], "x")
+        ([1.0], [None], ['g'])
+    """
+    both = having(pairs, metric)
+    return [a.values[metric] for a, _ in both], [b.values[metric] for _, b in both], [a.group for a, _ in both]
 
 
 def items_of_scores(scored: Iterable[ItemScore], records: Mapping[tuple[Hashable, ...], str]) -> list[RunItem]:

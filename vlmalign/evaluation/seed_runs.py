@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from vlmalign.evaluation.checklists.evidence import JsonFile
+from vlmalign.evaluation.figure_places import figures_in
 from vlmalign.evaluation.seed_variance import SeedVariance, monotonicity, seed_variance
 from vlmalign.records import DataError
 from vlmalign.records.manifest import config_difference
@@ -56,7 +56,7 @@ def read_seed_run(place: str | Path) -> SeedRun:
         raise DataError(f"neither a JSON file nor a folder with {RESULTS} or {METRICS}",
                         "Give the results of one seed.", file=place)  # fmt: skip
     data = _object(path)
-    figures = JsonFile(path.name, data, path).figures
+    figures = figures_in(data)
     if not figures:
         raise DataError("it holds no figure with an interval", "Give what --json wrote.", file=path)
     scores = {name: None if figure["mean"] is None else float(figure["mean"]) for name, figure in figures.items()}

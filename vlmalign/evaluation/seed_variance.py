@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from vlmalign.evaluation.estimate import Estimate
+
+
+def over_seeds(values: Sequence[float | None]) -> Estimate:
+    """Mean over training seeds with a 95 % t interval; None is excluded.
+
+    Example:
+        >>> found = over_seeds([1.0, 2.0, 3.0, None])
+        >>> found.mean, round(found.high, 3), found.excluded
+        (2.0, 4.484, 1)
+    """
+    known = np.array([value for value in values if value is not None], dtype=float)
+    excluded, n = len(values) - len(known), len(known)
+    if n == 0:
+        return Estimate.nothing(excluded)
+    mean = float(known.mean())
+    if n == 1:
+        return Estimate(mean, None, None, 1, 1, excluded, "no interval: a single seed")
+    half = float(stats.t.ppf(0.975, n - 1) * known.std(ddof=1) / n**0.5)
+    return Estimate(mean, mean - half, mean + half, n, n, excluded, f"t, {n - 1} df, over {n} seeds")
 
 
 @dataclass(frozen=True)
@@ -64,7 +83,7 @@ def seed_variance(scores: Sequence[float | None], *, chance: float = 0.0) -> See
         raise ValueError("a score is not finite: pass None for a seed without a score")
     if not n:
         return SeedVariance(Estimate.nothing(excluded), None, None, None, None, None, 0, excluded)
-    mean = _mean_over_seeds(known, excluded)
+    mean = over_seeds(scores)
     if n < 2:
         return SeedVariance(mean, None, None, None, None, None, n, excluded)
     std = float(known.std(ddof=1))
@@ -88,26 +107,15 @@ def monotonicity(scores: Sequence[Sequence[float | None]]) -> Estimate:
         >>> round(found.mean, 3), found.n
         (0.833, 2)
     """
-    taus = []
+    taus: list[float | None] = []
     for row in scores:
         known = [(step, score) for step, score in enumerate(row) if score is not None]
         if len({score for _, score in known}) < 2:
+            taus.append(None)
             continue
         steps, values = zip(*known, strict=True)
         taus.append(float(stats.kendalltau(steps, values).statistic))
-    excluded = len(scores) - len(taus)
-    if not taus:
-        return Estimate.nothing(excluded)
-    found = _mean_over_seeds(np.array(taus), excluded)
+    found = over_seeds(taus)
     if found.low is None or found.high is None:
         return found
-    low, high = max(-1.0, found.low), min(1.0, found.high)
-    return Estimate(found.mean, low, high, found.n, found.n_groups, excluded, found.method)
-
-
-def _mean_over_seeds(values: np.ndarray, excluded: int) -> Estimate:
-    n, mean = len(values), float(values.mean())
-    if n < 2:
-        return Estimate(mean, None, None, n, n, excluded, "no interval: a single seed")
-    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5)
-    return Estimate(mean, mean - half, mean + half, n, n, excluded, f"t, {n - 1} df, over {n} seeds")
+    return replace(found, low=max(-1.0, found.low), high=min(1.0, found.high))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -157,9 +156,8 @@ def read_pilot(path: str | Path) -> Differences:
 def _number(text: str | None, path: Path, line: int) -> float | None:
     if text is None or not text.strip():
         return None
-    convert: Callable[[str], float] = float
     try:
-        value = convert(text)
+        value = float(text)
     except ValueError:
         value = float("nan")
     if value != value or abs(value) == float("inf"):

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from vlmalign.evaluation.run_comparison import is_share
-from vlmalign.evaluation.run_items import PairedRuns
+from vlmalign.evaluation.run_items import PairedRuns, having, scores_of
 from vlmalign.evaluation.subgroups import subgroup_differences, subgroup_table
 
 #: with fewer clusters a subgroup is told to be small: an interval of t with 8 df or fewer says little
@@ -38,13 +38,12 @@ def subgroup_changes(
         attribute -> subgroup -> `items`, `groups` (clusters with a value in both), `small`, `state`, `after`,
         `before`, `change`, `gap_after`, `gap_before`, `gap_change`. The state is that of `Subgroup`.
     """
-    having = [(a, b) for a, b in runs.pairs if metric in a.values and metric in b.values]
-    after, before = [a.values[metric] for a, _ in having], [b.values[metric] for _, b in having]
-    groups: list[Hashable] = [a.group for a, _ in having]
+    after, before, groups = scores_of(runs.pairs, metric)
+    cases = [a.case_id for a, _ in having(runs.pairs, metric)]
     share = is_share(metric, after, before)
     found = {}
     for attribute, of_case in labels.items():
-        told = [of_case.get(a.case_id) for a, _ in having]
+        told = [of_case.get(case) for case in cases]
         names = expected.get(attribute, ())
         sides = [
             subgroup_table(attribute, values, told, groups, expected=names, proportion=share, seed=seed).subgroups

@@ -15,7 +15,6 @@ from typing import Literal
 
 from vlmalign.evaluation.benchmarks.logs import NUL_RUN, number
 from vlmalign.records import DataError
-from vlmalign.records.suggestions import unknown
 
 Verdict = Literal["ok", "differs", "impossible", "unknown"]
 
@@ -231,11 +230,11 @@ def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return header, lines[1:]
 
 
-def rule_of(whole: str, parts: Sequence[str], slack: float, columns: Sequence[str] = ()) -> Rule:
+def rule_of(whole: str, parts: Sequence[str], slack: float) -> Rule:
     """A rule from texts `column=weight` (or `column`: weight 1).
 
     Raises:
-        ValueError: a weight is no positive number, a part is named twice or is no column.
+        ValueError: a weight is no positive number, or a part is named twice.
 
     Example:
         >>> rule_of("All", ["a=2", "b"], 0.0).weights
@@ -252,7 +251,4 @@ def rule_of(whole: str, parts: Sequence[str], slack: float, columns: Sequence[st
         weights[column_name(name)] = weight
     if not weights:
         raise ValueError(f"--whole {whole}: name its parts, --part COLUMN=WEIGHT")
-    for name in (column_name(whole), *weights):
-        if columns and name not in columns:
-            raise ValueError(unknown("column", name, columns))
     return Rule(column_name(whole), weights, slack)

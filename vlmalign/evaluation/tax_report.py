@@ -9,12 +9,11 @@ from typing import Any
 
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.finding_changes import STATES, worse_in_words
-from vlmalign.evaluation.html_report import Figure
-from vlmalign.evaluation.page_template import page_template
+from vlmalign.evaluation.page_parts import Figure
+from vlmalign.evaluation.page_template import write_page
 from vlmalign.evaluation.plots import comparison_plot
-from vlmalign.evaluation.report_view import Cell, cell_of, flat_rows, methods_of
-from vlmalign.evaluation.run_comparison_report import shaded, show_p, title_of
-from vlmalign.records.writing import put
+from vlmalign.evaluation.report_titles import title_of
+from vlmalign.evaluation.report_view import Cell, cell_of, flat_rows, methods_of, shaded, show_p
 
 KINDS = {"tax": "harm", "no tax beyond the margin": "benefit"}
 #: figures of a subgroup, and whether they are differences
@@ -65,7 +64,9 @@ def render_tax(results: Mapping[str, Any], out: str | Path) -> Path:
         The path written.
     """
     tasks = results["tasks"]
-    html = page_template("tax.html.j2").render(
+    return write_page(
+        out,
+        "tax.html.j2",
         results=results,
         kind=KINDS.get(results["verdict"], "undecided"),
         macro=cell_of(results["macro"]["gain"], signed=True),
@@ -83,9 +84,6 @@ def render_tax(results: Mapping[str, Any], out: str | Path) -> Path:
         counts=flat_rows(results["read"]),
         setup=flat_rows(results["setup"]),
     )  # fmt: skip
-    path = Path(out)
-    put(path, html.encode())
-    return path
 
 
 def _forest(results: Mapping[str, Any]) -> Figure | None:
@@ -98,14 +96,12 @@ def _forest(results: Mapping[str, Any]) -> Figure | None:
         return None
     if results["macro"]["gain"]["mean"] is not None and len(results["macro"]["over"]) > 1:
         gains["all but targets (macro)"] = Estimate.from_dict(results["macro"]["gain"])
-    drawn = [
-        comparison_plot(gains, margin=results["margin"], label="gain, after minus before", dark=dark)
-        for dark in (False, True)
-    ]
-    caption = ("After minus before, paired by item, in the direction in which more is better; 95% intervals over "
-    "groups. "
-               "Left of the shaded band is a tax beyond the margin.")  # fmt: skip
-    return Figure("Gains and taxes", caption, *drawn)
+    caption = (
+        "After minus before, paired by item, in the direction in which more is better; 95% intervals over groups. "
+        "Left of the shaded band is a tax beyond the margin."
+    )
+    return Figure.drawn("Gains and taxes", caption, comparison_plot, gains, margin=results["margin"],
+                        label="gain, after minus before")  # fmt: skip
 
 
 def _task(name: str, each: Mapping[str, Any]) -> TaskRow:
@@ -184,11 +180,9 @@ def _right(found: Mapping[str, Any], margin: float) -> Figure | None:
     }
     if not changes:
         return None
-    drawn = [
-        comparison_plot(changes, margin=margin, label="share right, after minus before", dark=dark)
-        for dark in (False, True)
-    ]
-    return Figure("Claims right, by finding", "Of items whose truth is known; 95% intervals over groups.", *drawn)
+    caption = "Of items whose truth is known; 95% intervals over groups."
+    return Figure.drawn("Claims right, by finding", caption, comparison_plot, changes, margin=margin,
+                        label="share right, after minus before")  # fmt: skip
 
 
 def _cells(one: Mapping[str, Any]) -> list[Cell | None]:

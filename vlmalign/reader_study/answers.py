@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from vlmalign.reader_study.answer_columns import FORMAT, answer_columns, sides
+from vlmalign.reader_study.answer_columns import FORMAT, WHEN, WHO, answer_columns, sides
 from vlmalign.reader_study.study import PublicStudy, Questions, Reading
 from vlmalign.records.base import Part
 
@@ -180,9 +180,8 @@ def _said_aside(questions: Questions) -> list[str]:
 
 
 def _asked(questions: Questions) -> list[str]:
-    aside = _said_aside(questions)
-    left_out = {"position", "session", "kind", "study", "reader", "version", "reading", *aside}
-    return [c for c in answer_columns(questions) if c not in left_out][: -len(("s", "v", "f", "a"))]
+    left_out = {*WHO, *WHEN, *_said_aside(questions)}
+    return [column for column in answer_columns(questions) if column not in left_out]
 
 
 def _answer_of_row(row: Mapping[str, str], name: str, q: Questions, reading: Reading | None) -> Answer:

@@ -26,8 +26,7 @@ def plain_png(path: str | Path, max_pixels: int, *, record: str | None = None) -
         if original.mode.startswith(("I", "F")):
             raise DataError(
                 f"the picture has more than 8 bits a channel (mode {original.mode}): shown as it is it would be "
-                "white "
-                "or black",
+                "white or black",
                 "Choose its window and write it with 8 bits, then build the cases again.",
                 file=path,
                 record=record,

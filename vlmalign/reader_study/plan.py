@@ -68,21 +68,18 @@ class StudyPlan(Part):
         if self.readers_per_case is not None and self.readers_per_case > len(self.readers):
             raise ValueError(
                 f"readers_per_case is {self.readers_per_case} but there are {len(self.readers)} readers: name "
-                "more "
-                "readers, or lower it"
+                "more readers, or lower it"
             )
         if (self.select == "stratified") != (self.stratify is not None):
             raise ValueError("select 'stratified' and stratify go together: give both or neither")
         if self.n_cases is not None and self.select in ("all", "listed"):
             raise ValueError(
                 f"n_cases is {self.n_cases} but select is {self.select!r}, which reads them all: leave n_cases "
-                "out, "
-                "or set select to 'random'"
+                "out, or set select to 'random'"
             )
         if self.kappa and self.repeats < KAPPA_NEEDS:
             raise ValueError(
                 f"repeats is {self.repeats} but intra-reader kappa needs at least {KAPPA_NEEDS}: raise repeats, "
-                "or "
-                "set kappa to false and report the share that agrees"
+                "or set kappa to false and report the share that agrees"
             )
         return self

@@ -12,7 +12,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 
-from vlmalign.reader_study.answer_columns import sides
+from vlmalign.reader_study.answer_columns import WHO, sides
 from vlmalign.reader_study.study import PublicStudy, Questions, ReaderForm
 
 DICTIONARY = (
@@ -123,12 +123,13 @@ def plain_table(study: PublicStudy, form: ReaderForm, columns: Sequence[str]) ->
     A cell that a spreadsheet would take for a formula gets an apostrophe before it.
     """
     texts = ["text"] if study.questions.texts == 1 else ["left_text", "right_text"]
-    header = [*columns[:7], "images", "prompt", *texts, *columns[7:]]
+    asked = columns[len(WHO) :]
+    header = [*WHO, "images", "prompt", *texts, *asked]
     rows = [
         [study.study, form.reader, form.version, r.id, str(place), str(r.session), r.kind, " ".join(r.images)]
         + [_no_formula(r.prompt)]
         + [_no_formula(_numbered(text, study.questions.mark_errors)) for text in r.texts]
-        + [""] * (len(columns) - 7)
+        + [""] * len(asked)
         for place, r in enumerate(form.readings, start=1)
     ]
     return "\ufeff" + _csv(header, rows)

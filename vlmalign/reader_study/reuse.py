@@ -50,8 +50,8 @@ def reused(
         records: RecordFolder[Any] = RecordFolder(folder, KINDS[read_manifest(folder).kind])
         for record in records:
             where = f"learnt from in {folder}"
-            for kind, name in (("case", getattr(record, "case_id", None)), ("group", _group(record))):
-                if name:
+            for kind in ("case", "group"):
+                if name := getattr(record, f"{kind}_id", None):
                     seen[kind, name] = where
             seen.update({("image", ref.sha256): where for ref in image_refs(record)})
     forbidden = {"training": ("test",), "evaluation": ("train",)}[purpose]
@@ -77,7 +77,3 @@ def refuse_reused(purpose: Purpose, taken: dict[str, str]) -> None:
             f"{len(taken)} cases cannot be read for {purpose}: {names}{more}",
             "Choose other cases, or pass --leave-out-used to leave these out and count them.",
         )
-
-
-def _group(record: Any) -> str | None:
-    return getattr(record, "group_id", None)

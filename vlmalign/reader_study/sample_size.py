@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from scipy import stats
 
 from vlmalign.evaluation.power import fewest
+from vlmalign.evaluation.readers_and_cases import Estimand
 
-Estimand = Literal["these_readers", "new_readers"]
 MOST = 1_000_000
 
 
@@ -19,7 +17,7 @@ def variance_of_mean(
     variance: float,
     case_share: float,
     reader_share: float = 0.0,
-    estimand: Estimand = "these_readers",
+    estimand: Estimand = "these readers",
 ) -> float:
     """Variance of the mean answer of a fully crossed study, by the two-way random model.
 
@@ -31,7 +29,7 @@ def variance_of_mean(
         >>> variance_of_mean(50, 2, variance=0.25, case_share=0.4)  # 0.25 (0.4 / 50 + 0.6 / 100)
         0.0035
     """
-    between = reader_share / n_readers if estimand == "new_readers" else 0.0
+    between = reader_share / n_readers if estimand == "new readers" else 0.0
     rest = (1 - case_share - reader_share) / (n_cases * n_readers)
     return variance * (case_share / n_cases + rest + between)
 
@@ -44,7 +42,7 @@ def cases_needed(
     tie_rate: float = 0.0,
     case_share: float = 0.3,
     reader_share: float = 0.05,
-    estimand: Estimand = "these_readers",
+    estimand: Estimand = "these readers",
     level: float = 0.95,
 ) -> int:
     """Cases that each reader reads, so that the interval of a win rate (a tie is half) has the half-width.
@@ -68,7 +66,7 @@ def cases_needed(
     Example:
         >>> cases_needed(0.1, 1, case_share=0.0, reader_share=0.0)  # 1.98^2 * 0.25 / 0.1^2
         99
-        >>> cases_needed(0.1, 3, estimand="new_readers", reader_share=0.1)
+        >>> cases_needed(0.1, 3, estimand="new readers", reader_share=0.1)
         Traceback (most recent call last):
         ...
         ValueError: 3 readers differ too much for a half-width of 0.1 with any number of cases: take more ...
@@ -83,21 +81,21 @@ def cases_needed(
             f"n_readers is {n_readers}, case_share {case_share}, reader_share {reader_share}: expected at least "
             "one reader, and shares that are not negative and sum to at most 1"
         )
-    if estimand == "new_readers" and n_readers < 2:
-        raise ValueError("one reader says nothing about new readers: take more, or ask for these_readers")
+    if estimand == "new readers" and n_readers < 2:
+        raise ValueError("one reader says nothing about new readers: take more, or ask for these readers")
     variance = _variance(win_rate, tie_rate)
 
     def narrow(n: int) -> bool:
         var = variance_of_mean(
             n, n_readers, variance=variance, case_share=case_share, reader_share=reader_share, estimand=estimand
         )
-        degrees = n - 1 if estimand == "these_readers" else min(n - 1, n_readers - 1)
+        degrees = n - 1 if estimand == "these readers" else min(n - 1, n_readers - 1)
         return bool(stats.t.ppf((1 + level) / 2, degrees) * var**0.5 <= half_width)
 
     if not narrow(MOST):
         raise ValueError(
             f"{n_readers} readers differ too much for a half-width of {half_width:g} with any number of cases: "
-            "take more readers, or ask for these_readers"
+            "take more readers, or ask for these readers"
         )
     return fewest(narrow, MOST)
 

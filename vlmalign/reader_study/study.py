@@ -227,8 +227,7 @@ def refuse_others(folder: Path, ours: Callable[[Path], bool]) -> None:
     if others:
         raise DataError(
             f"{len(others)} file{'s' * (len(others) != 1)} in it were put there by somebody, e.g. {others[0]}: "
-            "the "
-            "folder would be replaced as a whole",
+            "the folder would be replaced as a whole",
             "Move them elsewhere, or choose another --out.",
             file=folder,
         )

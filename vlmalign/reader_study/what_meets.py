@@ -25,10 +25,8 @@ def limits(key: Key) -> list[str]:
             if both < len(of_case):
                 told.append(
                     f"{a} and {b} can be compared within {both} of {len(of_case)} cases: the others are read in "
-                    "at "
-                    f"most one of the two, and take no part. A design in which at least {len(key.arms)} readers "
-                    "read each case, "
-                    "or each reads it in every arm (--crossed), would compare all"
+                    f"at most one of the two, and take no part. A design in which at least {len(key.arms)} "
+                    "readers read each case, or each reads it in every arm (--crossed), would compare all"
                 )
     readers = defaultdict(set)
     for reading in rated:

@@ -73,21 +73,17 @@ def field_of(row: Mapping[str, Any], names: Iterable[str]) -> Any:
     return next((row[name] for name in names if row.get(name) is not None and row[name] != ""), None)
 
 
-def read_rows(path: Path, *, sample: int = 0) -> list[Row]:
+def read_rows(path: Path) -> list[Row]:
     """Rows of a file (.jsonl, .json, .csv, .tsv) or of a folder of our cases, candidates or judgements.
 
     A JSON object of objects, or of texts, is read as id -> row, or id -> prediction. A file of JSON lines may be
-    called .json. Of a folder of candidates the wanted sample of each case is read.
-
-    Args:
-        path: the file or folder.
-        sample: of a folder of candidates.
+    called .json. Of a folder of candidates the first sample of each case is read.
 
     Raises:
         DataError: damaged (NUL bytes, a half line, no UTF-8), empty, or in another format.
     """
     if path.is_dir():
-        return list(_of_folder(path, sample))
+        return list(_of_folder(path))
     suffix = path.suffix.lower()
     if suffix not in (".jsonl", ".json", ".csv", ".tsv"):
         raise DataError(f"{suffix or 'no ending'} is not a format that is read: .jsonl, .json, .csv or .tsv",
@@ -137,11 +133,11 @@ def _of_object(value: Row) -> list[Row]:
     return [{"id": key, **(row if isinstance(row, dict) else {"prediction": row})} for key, row in value.items()]
 
 
-def _of_folder(path: Path, sample: int) -> Iterator[Row]:
+def _of_folder(path: Path) -> Iterator[Row]:
     kind = read_manifest(path).kind
     if kind == "candidate":
         for answer in RecordFolder(path, Candidate):
-            if answer.sampling.sample == sample:
+            if answer.sampling.sample == 0:
                 yield {"id": answer.case_id, "prediction": answer.text, "policy": answer.policy,
                        "finished": answer.finished}  # fmt: skip
         return
@@ -183,7 +179,6 @@ def read_answered(
     ids: Sequence[str] = IDS,
     joined_ids: Sequence[str] = (),
     part: Callable[[Row, Path], str] = lambda row, file: "",
-    sample: int = 0,
 ) -> list[Answered]:
     """Questions with their answers, from one file that has both or from files of either.
 
@@ -198,7 +193,6 @@ def read_answered(
         ids: columns of an id, the first that is there.
         joined_ids: columns that make an id together, where all are there.
         part: of a row and its file, which part of the benchmark it is of, where ids recur in several.
-        sample: of folders of candidates.
 
     Raises:
         DataError: no question or no answer at all, an id twice, an answer to no question.
@@ -207,7 +201,7 @@ def read_answered(
     found: dict[str, tuple[Row, Any, Path]] = {}
     for file in files:
         unnamed = []
-        for number, row in enumerate(read_rows(file, sample=sample)):
+        for number, row in enumerate(read_rows(file)):
             is_question = field_of(row, truth) is not None or "case" in row
             name, of = _name(row, ids, joined_ids), part(row, file)
             if name is None and not is_question:

@@ -212,8 +212,8 @@ def _spread(p: Sequence[float]) -> str:
     return f"every answer states {100 * p[0]:g} %: there is nothing to tell apart" if len(set(p)) == 1 else ""
 
 
-ADAPTERS = {
-    "calibration": Benchmark(
+ADAPTERS = (
+    Benchmark(
         "calibration",
         "Calibration: is the confidence that answers state deserved",
         "Guo et al. 2017, arXiv:1706.04599; Xiong et al. 2024, arXiv:2306.13063",
@@ -223,5 +223,5 @@ ADAPTERS = {
         read,
         score,
         {"scale": Option(1.0, "highest value of the column confidence: 1, 10 or 100")},
-    )
-}  # fmt: skip
+    ),
+)  # fmt: skip

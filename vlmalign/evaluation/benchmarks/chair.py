@@ -217,8 +217,8 @@ def _baselines(items: Sequence[CaptionItem]) -> Table:
     return Table("baselines", "Captions without a look at the image", rows)
 
 
-ADAPTERS = {
-    "chair": Benchmark(
+ADAPTERS = (
+    Benchmark(
         "chair",
         "CHAIR: objects (or findings) that are not there",
         "Rohrbach et al., Object Hallucination in Image Captioning, EMNLP 2018 (arXiv:1809.02156)",
@@ -228,5 +228,5 @@ ADAPTERS = {
         score,
         {"synonyms": Option("", "file of object names: a line each, the name and its synonyms, between commas"),
          "logic": Option("", "clinical logic whose claim parser reads the captions")},
-    )
-}  # fmt: skip
+    ),
+)  # fmt: skip

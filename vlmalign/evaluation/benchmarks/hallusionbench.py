@@ -135,8 +135,8 @@ def _together(
     return accuracy_of(hits, [group[0].group for group in found.values()])
 
 
-ADAPTERS = {
-    "hallusionbench": Benchmark(
+ADAPTERS = (
+    Benchmark(
         "hallusionbench",
         "HallusionBench: yes or no to altered figures",
         "Guan et al., HallusionBench: An Advanced Diagnostic Suite for Entangled Language Hallucination and "
@@ -146,5 +146,5 @@ ADAPTERS = {
         read,
         score,
         {"judge": Option("gpt4v_output_gpt_check", "column of the judge's verdict, where there is one")},
-    )
-}  # fmt: skip
+    ),
+)  # fmt: skip

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlmalign.evaluation.benchmarks.protocol import Option
 from vlmalign.records import DataError
 
+#: option of every adapter that reads logs
+DAMAGED = Option("refuse", "of a damaged file, refuse it or skip what is damaged", ("refuse", "skip"))
 NUL_RUN = re.compile(rb"\x00+")
 #: how files begin that are no text at all -> what they are, and what to do
 FOREIGN = {

@@ -26,11 +26,10 @@ from vlmalign.evaluation.intervals import cluster_estimate
 
 NOTE = (
     "closed exact: equal after normalisation (lower case, no punctuation or articles); closed read: yes or no "
-    "read "
-    "strictly out of a longer answer, other closed answers as for exact; open recall: share of the distinct words "
-    "of "
-    "the truth that are in the answer (LLaVA-Med's), which longer answers raise; open F1: of words (SQuAD); "
-    "pooled exact: closed and open together. Columns with _all count a missing or refused answer as wrong"
+    "read strictly out of a longer answer, other closed answers as for exact; open recall: share of the "
+    "distinct words of the truth that are in the answer (LLaVA-Med's), which longer answers raise; open F1: of "
+    "words (SQuAD); pooled exact: closed and open together. Columns with _all count a missing or refused answer "
+    "as wrong"
 )
 YES_NO = ("yes", "no")
 
@@ -150,20 +149,20 @@ def _adapter(name: str, title: str, source: str, columns: str) -> Benchmark:
     )  # fmt: skip
 
 
-ADAPTERS = {
-    "vqa-rad": _adapter(
+ADAPTERS = (
+    _adapter(
         "vqa-rad", "VQA-RAD: short answers about radiological images",
         "Lau et al., A dataset of clinically generated visual questions and answers about radiology images, "
         "Sci. Data 2018", "qid, image_name, question, answer, answer_type, prediction",
     ),
-    "slake": _adapter(
+    _adapter(
         "slake", "SLAKE: short answers about radiological images, in two languages",
         "Liu et al., SLAKE: A Semantically-Labeled Knowledge-Enhanced Dataset for Medical VQA, ISBI 2021",
         "qid, img_name, question, answer, answer_type, q_lang, modality, prediction",
     ),
-    "path-vqa": _adapter(
+    _adapter(
         "path-vqa", "PathVQA: short answers about pathology images",
         "He et al., PathVQA: 30000+ Questions for Medical Visual Question Answering, 2020 (arXiv:2003.10286)",
         "id, image, question, answer, prediction; yes and no are closed",
     ),
-}  # fmt: skip
+)  # fmt: skip

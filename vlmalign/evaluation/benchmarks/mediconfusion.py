@@ -204,8 +204,8 @@ def _baselines(items: Sequence[PairItem]) -> Table:
     return Table("baselines", "Answers without a look at the image", rows)
 
 
-ADAPTERS = {
-    "mediconfusion": Benchmark(
+ADAPTERS = (
+    Benchmark(
         "mediconfusion",
         "MediConfusion: pairs of images that models confuse",
         "Sepehri et al., MediConfusion: Can you trust your AI radiologist?, 2024 (arXiv:2409.15477)",
@@ -214,5 +214,5 @@ ADAPTERS = {
         read,
         score,
         {"gap": Option(3.0, "difference of a judge's two scores from which the larger one is the choice")},
-    )
-}  # fmt: skip
+    ),
+)  # fmt: skip

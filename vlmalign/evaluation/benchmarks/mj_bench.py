@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from vlmalign.evaluation.benchmarks.combining import weighted_mean
-from vlmalign.evaluation.benchmarks.logs import Log, field, number, read_log
-from vlmalign.evaluation.benchmarks.own_pairs import FORMAT, are_folders, read_own_pairs
+from vlmalign.evaluation.benchmarks.logs import DAMAGED, Log, field, number, read_log
+from vlmalign.evaluation.benchmarks.own_pairs import FORMAT, SUBSET_BY, are_folders, read_own_pairs
 from vlmalign.evaluation.benchmarks.pairs import (
     Outcome,
     PairItem,
@@ -168,8 +168,7 @@ def score(items: Sequence[PairItem], threshold: float = 0.0, bias_acc: float = -
     if first:
         notes.append(
             f"in {sum(first)} of {len(first)} items the better image is image 0: a judge that was shown this "
-            "order "
-            "wins by naming the first. Show sides at random"
+            "order wins by naming the first. Show sides at random"
         )
     short = {p: n - len(by_subset(main).get(p, ())) for p, n in PERSPECTIVES.items() if p in by_subset(main)}
     notes += [f"{p}: {n} of {PERSPECTIVES[p]} items are missing" for p, n in short.items() if n > 0]
@@ -232,8 +231,8 @@ BENCHMARK = Benchmark(
             "", "alignment, safety or quality, where the file's name does not say it", ("", *PERSPECTIVES)
         ),
         "bias_acc": Option(-1.0, "ACC of mj-bench-bias in percent, for the overall score; -1: not known"),
-        "damaged": Option("refuse", "of a damaged file, refuse it or skip what is damaged", ("refuse", "skip")),
-        "by": Option("provenance.subset", "what names the subset of a pair in our own format"),
+        "damaged": DAMAGED,
+        "by": SUBSET_BY,
     },
 )
-ADAPTERS = {BENCHMARK.name: BENCHMARK}
+ADAPTERS = (BENCHMARK,)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmalign.evaluation.benchmarks.bias_scores import close_pairs, dispersion_score, equality_score
-from vlmalign.evaluation.benchmarks.logs import Log, number, read_log
+from vlmalign.evaluation.benchmarks.logs import DAMAGED, Log, number, read_log
 from vlmalign.evaluation.benchmarks.logs import field as field_of
 from vlmalign.evaluation.benchmarks.protocol import (
     MISSING,
@@ -235,7 +235,7 @@ BENCHMARK = Benchmark(
         "first": Option(0, "use the first rows of each file alone; the published 10-point rows use 300; 0: all"),
         "scorer": Option("", "one scorer or judge alone"),
         "paper": Option("", "a published row to look for, e.g. 'GPT-4o, 0-5'"),
-        "damaged": Option("refuse", "of a damaged file, refuse it or skip what is damaged", ("refuse", "skip")),
+        "damaged": DAMAGED,
     },
 )
-ADAPTERS = {BENCHMARK.name: BENCHMARK}
+ADAPTERS = (BENCHMARK,)

@@ -102,8 +102,8 @@ def score(items: Sequence[GradedItem]) -> BenchmarkResult:
     if (spread := judge_run_std(items)) is not None:
         overall["judge_run_std"] = spread
         notes.append("judge_run_std: population standard deviation of the runs' totals; it holds the judge's "
-        "noise on "
-                     "frozen answers only, not that of the questions, which the intervals hold")  # fmt: skip
+                     "noise on frozen answers only, not that of the questions, which the intervals "
+                     "hold")  # fmt: skip
     few = sum(len(item.grades) < runs for item in items)
     if few:
         notes.append(f"{few} of {len(items)} items have fewer than {runs} grades")
@@ -158,8 +158,8 @@ def _size(items: Sequence[GradedItem], tags: tuple[str, ...]) -> int:
     return sum(item.capabilities == tags for item in items)
 
 
-ADAPTERS = {
-    "mm-vet": Benchmark(
+ADAPTERS = (
+    Benchmark(
         "mm-vet",
         "MM-Vet: graded open answers by capability",
         "Yu et al., MM-Vet: Evaluating Large Multimodal Models for Integrated Capabilities, ICML 2024 "
@@ -169,5 +169,5 @@ ADAPTERS = {
          "folder": "judgements of one answer to each case, in the place of the grade file"},
         read,
         score,
-    )
-}  # fmt: skip
+    ),
+)  # fmt: skip

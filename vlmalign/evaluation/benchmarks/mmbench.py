@@ -114,8 +114,7 @@ def score(items: Sequence[RotatedItem]) -> BenchmarkResult:
     guessed = sum(1 / len(item.options) for item in items if item.state == UNPARSED)
     notes = [
         f"{len(_groups(items))} questions in {len(items)} rows; {len(open_groups)} are neither right nor wrong, "
-        "as a "
-        f"rotation is unread or missing; of {lacking} questions not all rotations are there",
+        f"as a rotation is unread or missing; of {lacking} questions not all rotations are there",
         f"unresolved rows stay so: VLMEvalKit draws an option at random, expected to be right {guessed:.1f} times "
         "here",
     ]
@@ -158,8 +157,8 @@ def _baselines(items: Sequence[RotatedItem]) -> Table:
     return Table("baselines", "Answers without a look at the image", rows)
 
 
-ADAPTERS = {
-    "mmbench": Benchmark(
+ADAPTERS = (
+    Benchmark(
         "mmbench",
         "MMBench: options under every rotation",
         "Liu et al., MMBench: Is Your Multi-modal Model an All-around Player?, ECCV 2024 (arXiv:2307.06281)",
@@ -169,5 +168,5 @@ ADAPTERS = {
         {"extraction": Option("ladder", "how an option is read out of an answer: VLMEvalKit's ladder, or our "
         "reader",
                               ("ladder", "strict"))},
-    )
-}  # fmt: skip
+    ),
+)  # fmt: skip

@@ -142,8 +142,8 @@ def _is_word(letter: str, before: str, after: str) -> bool:
     return letter == "A" and following is not None and following[1].lower() not in ("and", "or", "is", "because")
 
 
-def alone_among_words(text: str | None, letters: Collection[str] = "AB") -> Choice:
-    """The multiple-choice reader of MediConfusion: a letter alone between blanks, both or none being invalid.
+def alone_among_words(text: str | None) -> Choice:
+    """The multiple-choice reader of MediConfusion: A or B alone between blanks, both or none being invalid.
 
     It takes the article "A" for option A, and finds nothing in "(A)", "A)" or "a".
 
@@ -154,5 +154,5 @@ def alone_among_words(text: str | None, letters: Collection[str] = "AB") -> Choi
     if text is None:
         return Choice(None, MISSING)
     words = [word.strip() for word in text.split(" ")]
-    found = [letter for letter in letters if {letter, f"{letter}:", f"{letter}."} & set(words)]
+    found = [letter for letter in "AB" if {letter, f"{letter}:", f"{letter}."} & set(words)]
     return Choice(found[0], SCORED, "alone") if len(found) == 1 else Choice(None, why_unread(text))

@@ -11,8 +11,7 @@ from vlmalign.records.scores import read_scores
 
 FORMAT = (
     "a candidate folder whose records say in extra.correct which are right, and a judgement folder over it "
-    "(`vlmalign "
-    "score REWARD --candidates`)"
+    "(`vlmalign score REWARD --candidates`)"
 )
 
 

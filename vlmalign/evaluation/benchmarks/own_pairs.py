@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vlmalign.evaluation.benchmarks.pairs import Outcome, PairItem, outcome_of
-from vlmalign.evaluation.benchmarks.protocol import MISSING, NO_MAJORITY, REFUSED, SCORED, TIED, UNPARSED
+from vlmalign.evaluation.benchmarks.protocol import MISSING, NO_MAJORITY, REFUSED, SCORED, TIED, UNPARSED, Option
 from vlmalign.evaluation.pair_subsets import NOT_STATED, subset_of
 from vlmalign.records import DataError, Judgement, Preference, RecordFolder, read_manifest
 from vlmalign.records.scores import SIDES, side_id
 
 FORMAT = "a preference folder and judgement folders over it (`vlmalign score --pairs`, `vlmalign build judge`)"
+#: option of every adapter that reads them
+SUBSET_BY = Option("provenance.subset", "what names the subset of a pair in our own format")
 WORDS = {"refused": REFUSED, "unparsed": UNPARSED, "tie": TIED}
 
 

@@ -12,12 +12,10 @@ from vlmalign.evaluation.benchmarks.protocol import Benchmark, BenchmarkResult, 
 from vlmalign.evaluation.benchmarks.report_findings import ReportItem
 from vlmalign.evaluation.cross_tables import CrossTable, cross_table
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.html_report import Figure
-from vlmalign.evaluation.page_template import page_template
+from vlmalign.evaluation.page_parts import Figure
+from vlmalign.evaluation.page_template import write_page
 from vlmalign.evaluation.plots import forest_plot
-from vlmalign.evaluation.report_view import Row, cell_of, methods_of
-from vlmalign.evaluation.run_comparison_report import shaded
-from vlmalign.records.writing import put
+from vlmalign.evaluation.report_view import Row, cell_of, methods_of, shaded
 
 #: more right answers than this are no classes, and more rows than this no figure
 CLASSES, FOREST_ROWS = 12, 24
@@ -36,7 +34,9 @@ def render_benchmark(benchmark: Benchmark, items: Sequence[Any], result: Benchma
     Returns:
         The path written.
     """
-    html = page_template("benchmark.html.j2").render(
+    return write_page(
+        out,
+        "benchmark.html.j2",
         benchmark=benchmark,
         total=sum(result.counts.values()),
         counts=result.counts,
@@ -47,8 +47,6 @@ def render_benchmark(benchmark: Benchmark, items: Sequence[Any], result: Benchma
         notes=result.notes,
         options=report_view.flat_rows(dict(result.options)),
     )
-    put(Path(out), html.encode())
-    return Path(out)
 
 
 def confusion(items: Sequence[Any]) -> list[CrossTable]:
@@ -98,13 +96,11 @@ def _forest(result: BenchmarkResult) -> Figure | None:
     if not rows or len(rows) > FOREST_ROWS:
         return None
     others = {} if result.baselines is None else _column(result.baselines, column, result.baselines.columns[0])
-    drawn = [
-        forest_plot(rows, label=column.replace("_", " "), references=others, dark=dark) for dark in (False, True)
-    ]
     caption = "Points: mean; bars: 95% interval." + (
         " Hollow: answers that need no look at the image." if others else ""
     )
-    return Figure(table.title, caption, *drawn)
+    label = column.replace("_", " ")
+    return Figure.drawn(table.title, caption, forest_plot, rows, label=label, references=others)
 
 
 def _column(table: Table, *columns: str) -> dict[str, Estimate]:

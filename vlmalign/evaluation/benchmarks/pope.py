@@ -135,17 +135,16 @@ def _baselines(items: Sequence[YesNoItem]) -> Table:
     return Table("baselines", "Answers without a look at the image", rows)
 
 
-ADAPTERS = {
-    "pope": Benchmark(
+ADAPTERS = (
+    Benchmark(
         "pope",
         "POPE: is the object there, yes or no",
         "Li et al., Evaluating Object Hallucination in Large Vision-Language Models, EMNLP 2023 "
         "(arXiv:2305.10355)",
         {".json, .jsonl": "questions (question_id, image, text, label) and answers (question, answer; or "
-        "question_id, "
-                          "text), parts random, popular, adversarial by file name",
+                          "question_id, text), parts random, popular, adversarial by file name",
          ".tsv, .csv": "index, question, label, category, prediction"},
         read,
         score,
-    )
-}  # fmt: skip
+    ),
+)  # fmt: skip

@@ -50,17 +50,14 @@ MJ_BENCH_BIAS: Mapping[str, tuple[float, float, float]] = {
 }
 
 
-def differences(
-    rows: Mapping[str, Mapping[str, float]], name: str, table: Table, column: str, *, decimals: int = 1
-) -> list[str]:
+def differences(rows: Mapping[str, Mapping[str, float]], name: str, table: Table, column: str) -> list[str]:
     """Where a re-scored log meets a printed row, and where it does not, one sentence each.
 
     Args:
-        rows: printed rows, in percent.
+        rows: printed rows, in percent with one decimal.
         name: of the row.
         table: the figures of the log; rows are named as the printed columns are.
         column: the figure to compare.
-        decimals: of the printed numbers.
 
     Raises:
         ValueError: no such row.
@@ -74,7 +71,7 @@ def differences(
             found.append(f"the paper's {key} {printed}: the log has no such figure")
             continue
         here = 100 * estimate.mean
-        if abs(here - printed) <= 0.5 * 10**-decimals + 1e-9:
+        if abs(here - printed) <= 0.05 + 1e-9:
             same.append(f"{key} {printed}")
             continue
         inside = (

@@ -1,5 +1,4 @@
-"""Benchmarks by name. An adapter is a module of this package that has a `BENCHMARK` (or several,
-`BENCHMARKS_HERE`).
+"""Benchmarks by name, each an adapter in the `ADAPTERS` of a module of this package.
 
 Modules are imported when a benchmark is used, so that the list of names costs nothing.
 """
@@ -49,5 +48,5 @@ def find_benchmark(name: str) -> Benchmark:
     """
     if name not in BENCHMARKS:
         raise ValueError(unknown("benchmark", name, BENCHMARKS))
-    found: dict[str, Benchmark] = import_module(f"{__package__}.{BENCHMARKS[name]}").ADAPTERS
-    return found[name]
+    adapters: tuple[Benchmark, ...] = import_module(f"{__package__}.{BENCHMARKS[name]}").ADAPTERS
+    return next(adapter for adapter in adapters if adapter.name == name)

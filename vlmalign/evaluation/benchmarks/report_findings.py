@@ -243,8 +243,8 @@ def _baselines(items: Sequence[ReportItem], uncertain: str, blank: str, excluded
     return Table("baselines", "Reports without a look at the image", rows)
 
 
-ADAPTERS = {
-    "report-findings": Benchmark(
+ADAPTERS = (
+    Benchmark(
         "report-findings",
         "Chest X-ray reports: F1 of fourteen findings",
         "Irvin et al., CheXpert, AAAI 2019; Smit et al., CheXbert, EMNLP 2020 (labels and averages); our reader",
@@ -257,8 +257,7 @@ ADAPTERS = {
                              ("positive", "negative", "exclude")),
          "blank": Option("negative", "what a finding counts as of which the reference does not speak",
                          ("negative", "exclude")),
-         "metrics": Option("", "text metrics, between commas: green (by claims), and of the metrics extra bleu, "
-         "rouge, "
-                              "bertscore, radgraph, chexbert")},
-    )
-}  # fmt: skip
+         "metrics": Option("", "text metrics, between commas: green (by claims), and of the metrics extra "
+                                "bleu, rouge, bertscore, radgraph, chexbert")},
+    ),
+)  # fmt: skip

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlmalign.evaluation.benchmarks.logs import Log, field, number, read_log, read_text
-from vlmalign.evaluation.benchmarks.own_pairs import FORMAT, are_folders, read_own_pairs
+from vlmalign.evaluation.benchmarks.logs import DAMAGED, Log, field, number, read_log, read_text
+from vlmalign.evaluation.benchmarks.own_pairs import FORMAT, SUBSET_BY, are_folders, read_own_pairs
 from vlmalign.evaluation.benchmarks.pairs import (
     TIE_COLUMNS,
     PairItem,
@@ -226,8 +226,7 @@ def _score_accuracies(found: Sequence[SubsetAccuracy], weights: str) -> Benchmar
     pairs: dict[str, list[PairItem]] = {}
     notes = [
         "the file gives accuracies of subsets: the pairs behind them are taken as the benchmark's own, one "
-        "cluster "
-        "each",
+        "cluster each",
         _note(weights),
     ]
     for name, accuracy in known.items():
@@ -290,9 +289,9 @@ BENCHMARK = Benchmark(
             tuple(WEIGHTS),
         ),
         "threshold": Option(0.0, "a difference of scores up to it is a tie"),
-        "damaged": Option("refuse", "of a damaged file, refuse it or skip what is damaged", ("refuse", "skip")),
+        "damaged": DAMAGED,
         "subsets": Option("", "a text file with the subset of each row, where the log does not name them"),
-        "by": Option("provenance.subset", "what names the subset of a pair in our own format"),
+        "by": SUBSET_BY,
     },
 )
-ADAPTERS = {BENCHMARK.name: BENCHMARK}
+ADAPTERS = (BENCHMARK,)

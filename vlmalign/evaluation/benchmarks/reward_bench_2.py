@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmalign.evaluation.benchmarks.combining import weighted_mean
-from vlmalign.evaluation.benchmarks.logs import Log, field, number, read_log, require_rows
+from vlmalign.evaluation.benchmarks.logs import DAMAGED, Log, field, number, read_log, require_rows
 from vlmalign.evaluation.benchmarks.own_answers import FORMAT, read_own_answers
 from vlmalign.evaluation.benchmarks.own_pairs import are_folders
 from vlmalign.evaluation.benchmarks.pairs import estimate_of
@@ -330,17 +330,16 @@ BENCHMARK = Benchmark(
     source="Malik et al. 2025, arXiv:2506.01937",
     formats={
         "scores": "JSON array, lines or one object of columns: id, subset, scores (right first), num_correct; or "
-        "a "
-        "judge's results",
+        "a judge's results",
         "metrics": "one JSON object, subset -> score",
         "folders": FORMAT,
     },
     read=read,
     score=score,
     options={
-        "damaged": Option("refuse", "of a damaged file, refuse it or skip what is damaged", ("refuse", "skip")),
+        "damaged": DAMAGED,
         "unread": Option("", "a score that stands for an unread reply: the script for judges writes -1 in Ties"),
         "by": Option("subset", "in our own format, the entry of a candidate's extra that names the subset"),
     },
 )
-ADAPTERS = {BENCHMARK.name: BENCHMARK}
+ADAPTERS = (BENCHMARK,)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlmalign.evaluation.benchmarks.combining import weighted_mean
-from vlmalign.evaluation.benchmarks.logs import Log, field, number, read_log
+from vlmalign.evaluation.benchmarks.logs import DAMAGED, Log, field, number, read_log
 from vlmalign.evaluation.benchmarks.pairs import estimate_of
 from vlmalign.evaluation.benchmarks.protocol import (
     MISSING,
@@ -193,7 +193,7 @@ BENCHMARK = Benchmark(
     score=score,
     options={
         "ties": Option("wrong", "what a tie counts: wrong (published) or half", ("wrong", "half")),
-        "damaged": Option("refuse", "of a damaged file, refuse it or skip what is damaged", ("refuse", "skip")),
+        "damaged": DAMAGED,
     },
 )
-ADAPTERS = {BENCHMARK.name: BENCHMARK}
+ADAPTERS = (BENCHMARK,)

@@ -133,8 +133,8 @@ def score(items: Sequence[ScienceItem]) -> BenchmarkResult:
     )  # fmt: skip
 
 
-ADAPTERS = {
-    "scienceqa": Benchmark(
+ADAPTERS = (
+    Benchmark(
         "scienceqa",
         "ScienceQA: multiple choice by subject, context and grade",
         "Lu et al., Learn to Explain: Multimodal Reasoning via Thought Chains for Science Question Answering, "
@@ -143,5 +143,5 @@ ADAPTERS = {
         read,
         score,
         {"split": Option("", "split of the problems to score; empty = all")},
-    )
-}
+    ),
+)

@@ -177,8 +177,8 @@ def _baselines(items: Sequence[StagedItem], classes: Sequence[str]) -> Table:
     return Table("baselines", "Answers without a look at the image", rows)
 
 
-ADAPTERS = {
-    "staging": Benchmark(
+ADAPTERS = (
+    Benchmark(
         "staging",
         "Stage or referral: F1 and confusion with invalid answers as a class of their own",
         "Holland et al., Specialist vision-language models for clinical ophthalmology, 2024 (arXiv:2407.08410)",
@@ -189,5 +189,5 @@ ADAPTERS = {
         score,
         {"logic": Option("amd_oct", "clinical logic, with its policy: amd_oct@beckman"),
          "concept": Option("stage", "concept whose values are the classes, e.g. referral")},
-    )
-}  # fmt: skip
+    ),
+)  # fmt: skip

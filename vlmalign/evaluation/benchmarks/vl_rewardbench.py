@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vlmalign.evaluation.benchmarks.logs import Log, field, read_log, require_rows
+from vlmalign.evaluation.benchmarks.logs import DAMAGED, Log, field, read_log, require_rows
 from vlmalign.evaluation.benchmarks.own_pairs import FORMAT, are_folders, read_own_pairs
 from vlmalign.evaluation.benchmarks.pairs import (
     Outcome,
@@ -120,8 +120,7 @@ def _hits(log: Log) -> list[Item]:
     if told != total or len(lists["random_numbers"]) != told[0]:
         raise DataError(
             f"it has {told[0]} hits-or-misses with {told[1]} hits, its groups together {total[0]} with "
-            f"{total[1]}, "
-            f"and {len(lists['random_numbers'])} order bits: these must agree",
+            f"{total[1]}, and {len(lists['random_numbers'])} order bits: these must agree",
             "Restore the file.",
             file=log.file,
             field="out_all",
@@ -151,8 +150,7 @@ def _samples(log: Log) -> list[Item]:
         if shuffled not in (0, 1) or not ranked or not two:
             raise DataError(
                 f"ranking is {ranking!r}, meta.random_number {shuffled!r}, response {str(answers)[:40]!r}: "
-                "expected "
-                "[0, 1] or [1, 0], 0 or 1, and two texts",
+                "expected [0, 1] or [1, 0], 0 or 1, and two texts",
                 "Restore the line.",
                 file=log.file,
                 line=log.numbers[k],
@@ -289,8 +287,7 @@ def _disagreement(published: Sequence[PairItem], strict: Sequence[PairItem]) -> 
     differ = sum(a.outcome != b.outcome for a, b in zip(published, strict, strict=True))
     return (
         f"the published and the strict parser differ on {differ} of {len(published)} items. The published one "
-        "reads "
-        "any number but the rejected answer's as agreement, and the last of several verdicts"
+        "reads any number but the rejected answer's as agreement, and the last of several verdicts"
     )
 
 
@@ -310,8 +307,8 @@ BENCHMARK = Benchmark(
         "samples": Option(0, "how many samples of an item vote; 0: all"),
         "seed": Option(-1, "draw these samples at random by this seed; -1: in file order"),
         "paper": Option("", "a published row to compare with, e.g. IXC-2.5-Reward"),
-        "damaged": Option("refuse", "what to do with a damaged file", ("refuse", "skip")),
+        "damaged": DAMAGED,
         "by": Option("provenance.subset", "what names the group of a pair in our own format"),
     },
 )
-ADAPTERS = {BENCHMARK.name: BENCHMARK}
+ADAPTERS = (BENCHMARK,)

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from vlmalign.evaluation.figure_places import figures_in
 from vlmalign.records import DataError
 from vlmalign.records.manifest import MANIFEST
 
@@ -23,7 +24,6 @@ SKIPPED = frozenset({"images", "checkpoints", "adapter", "shards", "private"})
 DEEPEST = 6
 #: a larger JSON file is data, not figures
 LARGEST = 32_000_000
-_FIGURE = {"mean", "low", "high"}
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,8 @@ class JsonFile:
 
     @cached_property
     def figures(self) -> dict[str, Mapping[str, Any]]:
-        """Every figure with its interval, by its dotted place.
-
-        Example:
-            >>> score = {"mean": 0.5, "low": 0.4, "high": 0.6}
-            >>> list(JsonFile("r.json", {"arms": {"dpo": {"f1": score}}}, Path("r.json")).figures)
-            ['arms.dpo.f1']
-        """
-        return {".".join(place): value for place, value in _figures(self.data, ())}
+        """Every figure with its interval, by its dotted place."""
+        return figures_in(self.data)
 
 
 @dataclass(frozen=True)
@@ -177,15 +171,3 @@ def _read(path: Path, root: Path) -> JsonFile:
                         "It is damaged: make it again, or leave it out.", file=path) from None  # fmt: skip
     name = Path(root.name) / path.relative_to(root) if path != root else Path(path.name)
     return JsonFile(name.as_posix(), data if isinstance(data, Mapping) else {}, path)
-
-
-def _figures(value: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    if isinstance(value, Mapping):
-        if _FIGURE <= set(value):
-            yield place, value
-            return
-        for key, inner in value.items():
-            yield from _figures(inner, (*place, str(key)))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _figures(inner, (*place, str(index)))

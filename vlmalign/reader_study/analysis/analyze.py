@@ -11,7 +11,8 @@ from vlmalign.reader_study.analysis.blinding import blinding
 from vlmalign.reader_study.analysis.length_preference import length_effect, length_over_all
 from vlmalign.reader_study.analysis.marked_errors import Marked, arm_errors, error_differences, read_marks
 from vlmalign.reader_study.analysis.mixed_models import fit_mixed
-from vlmalign.reader_study.analysis.ratings import Rated, arm_ratings, rating_differences, read_ratings
+from vlmalign.reader_study.analysis.rated_texts import Rated
+from vlmalign.reader_study.analysis.ratings import arm_ratings, rating_differences, read_ratings
 from vlmalign.reader_study.analysis.reader_agreement import Said, between_readers, within_readers
 from vlmalign.reader_study.analysis.reading_times import reading_times
 from vlmalign.reader_study.analysis.side_bias import side_bias

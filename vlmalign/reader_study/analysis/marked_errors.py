@@ -11,7 +11,7 @@ from vlmalign.evaluation.paired_tests import holm
 from vlmalign.evaluation.rare_events import one_sided_bound, widen_if_rare
 from vlmalign.evaluation.ratio_of_sums import ratio_of_sums
 from vlmalign.evaluation.readers_and_cases import Estimand
-from vlmalign.reader_study.analysis.ratings import OTHER_READERS, Rated, paired_values
+from vlmalign.reader_study.analysis.rated_texts import Rated, paired_difference, paired_values, rated_text
 from vlmalign.reader_study.analysis.reported import Reported, report
 from vlmalign.reader_study.collecting import Collected
 
@@ -74,23 +74,11 @@ def read_marks(found: Collected) -> list[Marked]:
         if row.kind != "rate" or not found.public.questions.mark_errors:
             continue
         checked = row.answer is not None and row.answer.checked
-        for place, (arm, candidate) in enumerate(zip(row.arms, row.candidates, strict=True)):
+        for place, sentences in enumerate(texts[row.reading]):
             marks = row.answer.errors[place] if row.answer is not None and row.answer.errors else ()
             minor, major = (marks.count(level) if checked else None for level in (MINOR, MAJOR))
             total = None if minor is None or major is None else float(minor + major)
-            text = Rated(
-                row.reader,
-                row.reading,
-                row.item,
-                row.group_id,
-                arm,
-                candidate,
-                total,
-                row.repeat,
-                row.arms,
-                row.case_id,
-            )
-            marked.append(Marked(text, minor, major, len(texts[row.reading][place])))
+            marked.append(Marked(rated_text(row, place, total), minor, major, len(sentences)))
     return marked
 
 
@@ -141,20 +129,11 @@ def error_differences(
     seed: int = 0,
 ) -> list[ErrorDifference]:
     """Marks per text, each pair of arms, with Holm's adjustment over the pairs."""
+    most = float(max((one.sentences for one in marked), default=1))
     found = []
     for pair in pairs:
         paired = paired_values([one.text for one in marked], pair)
-        most = float(max((one.sentences for one in marked), default=1))
-        between = paired.how == OTHER_READERS
-        difference = report(
-            paired.differences,
-            paired.readers,
-            paired.cases,
-            bounds=(-most, most),
-            null=0.0,
-            estimand="these readers" if between else estimand,
-            seed=seed,
-        )
+        difference = paired_difference(paired, (-most, most), estimand, seed)
         found.append(ErrorDifference(*pair, paired.how, difference))
     adjusted = holm([one.difference.p for one in found])
     return [replace(one, p_holm=p) for one, p in zip(found, adjusted, strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlmalign.reader_study.analysis.ratings import OTHER_READERS
+from vlmalign.reader_study.analysis.rated_texts import OTHER_READERS
 from vlmalign.reader_study.analysis.win_rates import TIES
 from vlmalign.reader_study.plan import KAPPA_NEEDS
 
@@ -87,11 +87,9 @@ def _blinding(d: Mapping[str, Any]) -> str:
         drawn = "which arm's text of a case a reader got, balanced within readers and within cases"
     told = (
         f"The order of the cases was randomised (seed {d['seed']}), and so "
-        f"{'were' if d['texts_per_item'] == 2 else 'was'} "
-        f"{drawn}, from a secret of the study that readers did not have. Readers saw no name of an arm. Which "
-        "text is "
-        "whose was kept in a key whose SHA-256 stands in the study's public part since its design "
-        f"({d['key_sha256']}); the key used here has this hash."
+        f"{'were' if d['texts_per_item'] == 2 else 'was'} {drawn}, from a secret of the study that readers did "
+        "not have. Readers saw no name of an arm. Which text is whose was kept in a key whose SHA-256 stands in "
+        f"the study's public part since its design ({d['key_sha256']}); the key used here has this hash."
     )
     if d["guesses"]:
         told += (
@@ -107,8 +105,7 @@ def _analysis(r: Mapping[str, Any]) -> str:
     if new:
         told += (
             "Intervals are for new readers on new cases: the variance of readers and cases together, from "
-            "variance "
-            "components, with t and Satterthwaite's degrees of freedom; of shares on the logit scale. "
+            "variance components, with t and Satterthwaite's degrees of freedom; of shares on the logit scale. "
         )
     else:
         why = "readers were fewer than five, " if n < 5 else ""
@@ -136,8 +133,8 @@ def _analysis(r: Mapping[str, Any]) -> str:
     if any(one["paired"] == OTHER_READERS for one in differences):
         told += (
             "Where different readers read a case's texts these were compared by their means over the case's "
-            "readers: "
-            "such intervals are for these readers on new cases, such p values by flipping the signs of cases. "
+            "readers: such intervals are for these readers on new cases, such p values by flipping the signs of "
+            "cases. "
         )
     if preference or ratings:
         told += (

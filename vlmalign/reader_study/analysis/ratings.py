@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,28 +10,19 @@ from typing import Any
 from vlmalign.evaluation.paired_tests import holm
 from vlmalign.evaluation.readers_and_cases import Estimand
 from vlmalign.reader_study.analysis.mixed_models import MixedFit, fit_mixed
+from vlmalign.reader_study.analysis.rated_texts import (
+    OTHER_READERS,
+    Paired,
+    Rated,
+    paired_difference,
+    paired_values,
+    rated_text,
+)
 from vlmalign.reader_study.analysis.reported import Reported, report
-from vlmalign.reader_study.collecting import Collected
+from vlmalign.reader_study.collecting import Collected, Unblinded
 
 SCALE = (1.0, 5.0)
-OTHER_READERS = "same case, other readers"
 AGREE = 4  # "agree" and "strongly agree"
-
-
-@dataclass(frozen=True)
-class Rated:
-    """One text as one reader rated it in one reading; `value` is None where it was not."""
-
-    reader: str
-    reading: str
-    item: str
-    case: str
-    arm: str
-    candidate: str
-    value: float | None
-    repeat: bool
-    together: tuple[str, ...]  # the arms on that screen
-    film: str = ""  # the case itself, where `case` is a patient who may have several
 
 
 @dataclass(frozen=True)
@@ -85,28 +76,18 @@ class RatingDifference:
 
 def read_ratings(found: Collected, criterion: str) -> list[Rated]:
     """Every text that was shown for rating, with what it was given."""
-    rated = []
-    for row in found.rows:
-        if row.kind != "rate":
-            continue
-        values = row.answer.ratings.get(criterion, ()) if row.answer else ()
-        for place, (arm, candidate) in enumerate(zip(row.arms, row.candidates, strict=True)):
-            value = values[place] if place < len(values) else None
-            rated.append(
-                Rated(
-                    row.reader,
-                    row.reading,
-                    row.item,
-                    row.group_id,
-                    arm,
-                    candidate,
-                    None if value is None else float(value),
-                    row.repeat,
-                    row.arms,
-                    row.case_id,
-                )
-            )
-    return rated
+    return [
+        rated_text(row, place, _given(row, criterion, place))
+        for row in found.rows
+        if row.kind == "rate"
+        for place in range(len(row.arms))
+    ]
+
+
+def _given(row: Unblinded, criterion: str, place: int) -> float | None:
+    values = row.answer.ratings.get(criterion, ()) if row.answer else ()
+    value = values[place] if place < len(values) else None
+    return None if value is None else float(value)
 
 
 def arm_ratings(
@@ -146,88 +127,23 @@ def rating_differences(
     return [replace(one, p_holm=p) for one, p in zip(found, adjusted, strict=True)]
 
 
-@dataclass(frozen=True)
-class Paired:
-    """Values of two arms matched: (reader, case, of arm less of against), None where either is missing."""
-
-    how: str
-    readers: list[str]
-    cases: list[str]
-    differences: list[float | None]
-
-
-def paired_values(rated: Sequence[Rated], pair: tuple[str, str]) -> Paired:
-    """Match two arms: within a screen, else within reader and case, else by case over all its readers.
-
-    Example:
-        >>> def one(reader, arm, value):
-        ...     return Rated(reader, reader + arm, "i", "case", arm, arm, value, False, (arm,))
-        >>> paired_values([one("a", "x", 5.0), one("a", "y", 3.0)], ("x", "y")).differences
-        [2.0]
-        >>> paired_values([one("a", "x", 5.0), one("b", "y", 3.0)], ("x", "y")).how
-        'same case, other readers'
-    """
-    first = [one for one in rated if not one.repeat and one.arm in pair]
-    side_by_side = [one for one in first if set(pair) <= set(one.together)]
-    if any(len(one.together) > 1 for one in first):
-        return _matched("same screen", side_by_side, pair, lambda one: (one.reader, one.case, one.reading))
-    within = _matched("same reader and case", first, pair, lambda one: (one.reader, one.case, one.film))
-    if any(d is not None for d in within.differences):
-        return within
-    return _matched(OTHER_READERS, first, pair, lambda one: ("all", one.case, one.film))
-
-
-def _matched(how: str, rated: Sequence[Rated], pair: tuple[str, str], key: Any) -> Paired:
-    units: dict[tuple[str, str, str], dict[str, list[float | None]]] = defaultdict(lambda: {a: [] for a in pair})
-    for one in rated:
-        units[key(one)][one.arm].append(one.value)
-    readers, cases, differences = [], [], []
-    for (reader, case, _), values in units.items():
-        if not all(values[arm] for arm in pair):
-            continue  # this unit was never shown both arms: no pair, and nothing is missing
-        known = {arm: [v for v in values[arm] if v is not None] for arm in pair}
-        readers.append(reader)
-        cases.append(case)
-        whole = all(known.values())
-        means = [sum(known[arm]) / len(known[arm]) for arm in pair] if whole else []
-        differences.append(means[0] - means[1] if whole else None)
-    return Paired(how, readers, cases, differences)
-
-
 def _difference(
     criterion: str, rated: Sequence[Rated], pair: tuple[str, str], estimand: Estimand | None, seed: int
 ) -> RatingDifference:
     paired = paired_values(rated, pair)
-    between = paired.how == OTHER_READERS
-    difference = report(
-        paired.differences,
-        paired.readers,
-        paired.cases,
-        bounds=(SCALE[0] - SCALE[1], SCALE[1] - SCALE[0]),
-        null=0.0,
-        estimand="these readers" if between else estimand,
-        seed=seed,
-    )
-    if between:  # no reader rated both: the arms are compared between readers, and the model knows these
+    difference = paired_difference(paired, (SCALE[0] - SCALE[1], SCALE[1] - SCALE[0]), estimand, seed)
+    return RatingDifference(criterion, *pair, paired.how, difference, _mixed(rated, pair, paired))
+
+
+def _mixed(rated: Sequence[Rated], pair: tuple[str, str], paired: Paired) -> MixedFit:
+    """A mixed model of the same difference; where no reader rated both arms, of the ratings themselves."""
+    values = paired.differences
+    effects, levels = {"difference": [1.0] * len(values)}, {"reader": paired.readers, "case": paired.cases}
+    if paired.how == OTHER_READERS:
         own = [one for one in rated if not one.repeat and one.arm in pair]
-        mixed = (
-            fit_mixed(
-                [one.value for one in own],
-                {"mean": [1.0] * len(own), "difference": [float(one.arm == pair[0]) for one in own]},
-                {"reader": [one.reader for one in own], "case": [one.case for one in own]},
-            )
-            if own
-            else _nothing()
-        )
-    else:
-        ones = [1.0] * len(paired.differences)
-        mixed = (
-            fit_mixed(paired.differences, {"difference": ones}, {"reader": paired.readers, "case": paired.cases})
-            if ones
-            else _nothing()
-        )
-    return RatingDifference(criterion, *pair, paired.how, difference, mixed)
-
-
-def _nothing() -> MixedFit:
-    return MixedFit("none", {}, {}, None, 0, reason="no text was rated")
+        values = [one.value for one in own]
+        effects = {"mean": [1.0] * len(own), "difference": [float(one.arm == pair[0]) for one in own]}
+        levels = {"reader": [one.reader for one in own], "case": [one.case for one in own]}
+    if not values:
+        return MixedFit("none", {}, {}, None, 0, reason="no text was rated")
+    return fit_mixed(values, effects, levels)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlmalign.evaluation.html_report import Figure
+from vlmalign.evaluation.page_parts import Figure
 from vlmalign.evaluation.page_template import page_template
 from vlmalign.evaluation.report_view import flat_rows
 from vlmalign.reader_study.analysis import report_tables as tables
@@ -97,10 +97,7 @@ def render_analysis(results: Mapping[str, Any]) -> str:
             f"Mean paired difference with its 95 % interval, for {estimands} on new cases. Line: none.",
         ),
     }
-    figures = {
-        name: Figure(*captions[name], draw(dark=False), draw(dark=True))
-        for name, draw in _drawings(results).items()
-    }
+    figures = {name: Figure.drawn(*captions[name], draw) for name, draw in _drawings(results).items()}
     preference, ratings, errors = results["preference"], results["ratings"], results["errors"]
     return page_template("analysis.html.j2", "vlmalign.reader_study").render(
         design=results["design"],

@@ -6,18 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from vlmalign.evaluation.report_view import Cell, Row, Table, cell_of, methods_of
+from vlmalign.reader_study.analysis.reported import p_text
 
 Results = Mapping[str, Any]
-
-
-def p_text(p: float | None) -> str:
-    """A p value as it is printed.
-
-    Example:
-        >>> p_text(0.0004), p_text(0.03), p_text(None)
-        ('p < 0.001', 'p 0.030', 'no p')
-    """
-    return "no p" if p is None else "p < 0.001" if p < 0.001 else f"p {p:.3f}"
 
 
 def _said(value: str, note: str = "") -> Cell:

@@ -105,6 +105,16 @@ def report(
     return Reported(figure, chosen, null, p, method)
 
 
+def p_text(p: float | None) -> str:
+    """A p value as it is printed.
+
+    Example:
+        >>> p_text(0.0004), p_text(0.03), p_text(None)
+        ('p < 0.001', 'p 0.030', 'no p')
+    """
+    return "no p" if p is None else "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+
+
 def _unscaled(figure: ReaderFigure, low: float, span: float) -> ReaderFigure:
     def back(estimate: Estimate) -> Estimate:
         mean, a, b = (None if x is None else low + span * x for x in (estimate.mean, estimate.low, estimate.high))

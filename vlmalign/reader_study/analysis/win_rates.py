@@ -10,11 +10,10 @@ from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import cluster_estimate
 from vlmalign.evaluation.paired_tests import holm
 from vlmalign.evaluation.readers_and_cases import Estimand
-from vlmalign.reader_study.analysis.reported import Reported, report
+from vlmalign.reader_study.analysis.reported import Reported, p_text, report
 from vlmalign.reader_study.analysis.verdicts import Verdict
 
 TIES = "a tie counts one half"
-TIES_OUT = "ties left out"
 
 
 @dataclass(frozen=True)
@@ -164,11 +163,7 @@ def _sentence(found: WinRate) -> str:
             f" (95 % interval {100 * estimate.low:.1f} to {100 * estimate.high:.1f}, {found.win_rate.estimand})"
         )
     if found.p_holm is not None:
-        told += f", p {_p(found.p_holm)} after Holm"
+        told += f", {p_text(found.p_holm)} after Holm"
     if found.win_rate.figure.n_readers == 1:
         told += ". One reader answered: the interval is over cases for this reader, and says nothing of others"
     return told + "."
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"

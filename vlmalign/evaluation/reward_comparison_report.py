@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.html_report import Figure
 from vlmalign.evaluation.kl_plot import kl_grid_plot
-from vlmalign.evaluation.page_template import page_template
+from vlmalign.evaluation.page_parts import Figure
+from vlmalign.evaluation.page_template import write_page
 from vlmalign.evaluation.plots import forest_plot
 from vlmalign.evaluation.report_view import Row, Table, cell_of, flat_rows, methods_of
 from vlmalign.evaluation.reward_report import Mistake
-from vlmalign.records.writing import write_atomic
 
 #: figure -> column head, note, whether it is a share, whether a difference
 PICTURE = {
@@ -63,7 +62,9 @@ def render_comparison(
         out: the file to write; replaced in one step.
     """
     rewards = results["rewards"]
-    html = page_template("comparison.html.j2").render(
+    return write_page(
+        out,
+        "comparison.html.j2",
         source=results["source"],
         seed=results["seed"],
         minutes=sum(results["seconds"].values()) / 60,
@@ -79,10 +80,6 @@ def render_comparison(
         mistakes=mistakes,
         settings=flat_rows({"config": results["config"], "versions": results["versions"]}),
     )
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(out, html.encode())
-    return out
 
 
 def _forest(rewards: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -92,12 +89,12 @@ def _forest(rewards: Mapping[str, Mapping[str, Any]]) -> Figure:
         for name, reward in rewards.items()
         if "role_swapped_blanked" in reward
     }
-    drawn = [forest_plot(seen, label="items right", references=blanked, dark=dark) for dark in (False, True)]
     n = max(estimate.n for estimate in seen.values())
     caption = (
         f"Two pictures, the same two texts, the preference reversed; n = {n} items, 95% intervals over groups."
     )
-    return Figure("What the picture is worth", caption, *drawn)
+    return Figure.drawn("What the picture is worth", caption, forest_plot, seen, label="items right",
+                        references=blanked)  # fmt: skip
 
 
 def _over_kl(ppo: Mapping[str, Any] | None) -> Figure | None:
@@ -109,4 +106,4 @@ def _over_kl(ppo: Mapping[str, Any] | None) -> Figure | None:
         "known. Bands: "
         "95% t intervals over seeds. Gold is clinical logic over the truth, which training never reads."
     )
-    return Figure("Proxy and gold over KL", caption, kl_grid_plot(arms), kl_grid_plot(arms, dark=True))
+    return Figure.drawn("Proxy and gold over KL", caption, kl_grid_plot, arms)

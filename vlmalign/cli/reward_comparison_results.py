@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
-from vlmalign.cli.comparison_plan import PESSIMISM, POLICIES, compared
 from vlmalign.cli.demo_plan import LOGIC, Demo
 from vlmalign.cli.given_truth import read_cases
+from vlmalign.cli.pipeline import read_seconds
+from vlmalign.cli.reward_comparison_plan import PESSIMISM, POLICIES, compared
+from vlmalign.cli.run_record import versions
 from vlmalign.clinical import load_logic
 from vlmalign.evaluation.calibration import calibration_figures
 from vlmalign.evaluation.critique_gate import critique_agreement, critique_gate
@@ -57,8 +57,8 @@ def collect_comparison(demo: Demo, config: Mapping[str, Any], seeds: Sequence[in
         "config": dict(config),
         "rewards": rewards,
         "implicit_against_scalar": reward_shift((held[0], held[1]), (tuned[0], tuned[1])).to_dict(),
-        "seconds": json.loads((demo.root / "seconds.json").read_text()),
-        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "seconds": read_seconds(demo.root),
+        "versions": versions(PACKAGES),
     }
     results["critique_gate"] = _gate(demo)
     if seeds:

@@ -1,21 +1,108 @@
-"""Best of N by a proxy reward, held against gold: what the proxy gains, and where gold begins to fall."""
+"""Best of N by a reward, held against gold: what picking gains, and where gold begins to fall."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from math import comb
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from matplotlib.axes import Axes
+import numpy as np
 
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import cluster_estimate, paired_difference
-from vlmalign.evaluation.plots import BLUE, VERMILION, ImageFormat, figure_bytes, figure_style, hue, panel_grid
-from vlmalign.evaluation.reward_accuracy import BestOfN, Scores, best_of_n_curve, expected_best
+from vlmalign.evaluation.reward_accuracy import Scores
 from vlmalign.records import Case, DataError, RecordFolder
 from vlmalign.records.scores import read_scores
+
+
+class BestOfN(NamedTuple):
+    """Gold score of the candidate picked among N, by the reward, at random, and by the gold score itself."""
+
+    n: int
+    reward: Estimate
+    random: Estimate
+    oracle: Estimate
+    reward_minus_random: Estimate
+
+
+def best_of_n_curve(
+    scores: Sequence[Scores],
+    gold: Sequence[Scores],
+    groups: Sequence[Hashable],
+    n_values: Sequence[int],
+    seeds: Sequence[Hashable] | None = None,
+) -> list[BestOfN]:
+    """Expected gold score of the best of N by a reward, for several N, from K >= N candidates per item.
+
+    Exact expectation over all subsets of N of the K candidates, unbiased and free of sampling noise (Nakano et
+    al. 2021, arXiv:2112.09332, app. I; also Gao et al. 2023, arXiv:2210.10760): sorted by score ascending,
+    candidate i is the best of comb(i - 1, N - 1) of the comb(K, N) subsets. Equal scores share their weight. A
+    candidate that the reward could not score is picked only when there is no other. An item with fewer than N
+    candidates, or with one of unknown gold, is excluded at that N.
+
+    Args:
+        scores: per item, the reward of its K candidates; None = unscored.
+        gold: per item, the truth-based score of the same candidates, in [0, 1]; None = unknown.
+        groups: cluster of each item.
+        n_values: the N to tell; each >= 1.
+        seeds: training seed of each item.
+
+    Raises:
+        ValueError: an N below 1, or scores and gold of different shape.
+
+    Example:
+        >>> [point] = best_of_n_curve([[0.1, 0.9, 0.5]], [[0.0, 1.0, 0.0]], ["g"], [2])
+        >>> round(point.reward.mean, 3), round(point.random.mean, 3)  # the good one is in 2 of the 3 subsets
+        (0.667, 0.333)
+    """
+    if len(scores) != len(gold) or any(len(s) != len(g) for s, g in zip(scores, gold, strict=True)):
+        raise ValueError("scores and gold differ in shape: give one gold score for each candidate of each item")
+    if any(n < 1 for n in n_values):
+        raise ValueError(f"n_values is {list(n_values)}: best of N needs N >= 1")
+    curve = []
+    for n in n_values:
+        picked: dict[str, list[float | None]] = {"reward": [], "random": [], "oracle": []}
+        for item_scores, item_gold in zip(scores, gold, strict=True):
+            picked["reward"].append(expected_best(item_scores, item_gold, n))
+            picked["random"].append(expected_best([0.0] * len(item_gold), item_gold, n))
+            picked["oracle"].append(expected_best(item_gold, item_gold, n))
+        estimates = {name: cluster_estimate(values, groups, seeds=seeds) for name, values in picked.items()}
+        gain = paired_difference(picked["reward"], picked["random"], groups, seeds)
+        curve.append(BestOfN(n, estimates["reward"], estimates["random"], estimates["oracle"], gain))
+    return curve
+
+
+def expected_best(scores: Scores, gold: Scores, n: int) -> float | None:
+    """Expected gold of the highest-scored of n drawn without replacement; None if n > K or a gold is unknown."""
+    k = len(scores)
+    known = [g for g in gold if g is not None]
+    if n > k or len(known) < k:
+        return None
+    score = np.array([-np.inf if s is None else s for s in scores], dtype=float)
+    values = np.array(known, dtype=float)
+    order = np.argsort(score, kind="stable")
+    weights = np.array([comb(i, n - 1) for i in range(k)], dtype=float) / comb(k, n)
+    total, start = 0.0, 0
+    while start < k:
+        stop = start
+        while stop < k and score[order[stop]] == score[order[start]]:
+            stop += 1
+        total += weights[start:stop].sum() * values[order[start:stop]].mean()
+        start = stop
+    return float(total)
+
+
+def curve_to_dict(curve: Sequence[BestOfN]) -> Mapping[str, Mapping[str, Any]]:
+    """The form in which results.json holds a best-of-N curve: by N, then reward, random, oracle, their gain."""
+    return {
+        str(point.n): {
+            name: getattr(point, name).to_dict() for name in ("reward", "random", "oracle", "reward_minus_random")
+        }
+        for point in curve
+    }
 
 
 def kl_of_best_of_n(n: int) -> float:
@@ -178,49 +265,3 @@ def _verdict(fall: Estimate, rise: Estimate, gain: Estimate, *, moved: bool) -> 
     if moved and fall.high is not None and fall.high < 0 and rise.low is not None and rise.low > 0:
         return "over-optimised"
     return "gold rises" if gain.low is not None and gain.low > 0 else "undecided"
-
-
-def over_optimisation_plot(
-    results: dict[str, Any], *, dark: bool = False, image_format: ImageFormat = "svg"
-) -> bytes:
-    """Gold (left axis) and proxy (right axis, dashed) of the pick over the KL that picking costs.
-
-    Where the proxy still rises and gold falls, picking pleases the proxy alone (Gao et al. 2023,
-    arXiv:2210.10760). Bars are 95 % intervals.
-
-    Args:
-        results: of `over_optimisation`.
-        dark: for a dark page.
-        image_format: svg or png.
-    """
-    with figure_style(dark):
-        canvas, (axes,) = panel_grid(1, columns=1, size=(5.8, 3.6))
-        right = axes.twinx()
-        looks: list[tuple[Axes, str, str, str, str]] = [
-            (axes, "gold", BLUE, "-", "gold score of the pick"),
-            (right, "proxy", VERMILION, "--", "proxy score of the pick"),
-        ]
-        for side, name, colour, line, title in looks:
-            shown = hue(colour, dark)
-            _bars(side, [(p["kl"], p[name]) for p in results["points"]], shown, line)
-            side.set_ylabel(title, color=shown)
-            side.tick_params(axis="y", colors=shown)
-        right.spines["right"].set_visible(True)
-        for point in results["points"]:
-            if point["gold"]["mean"] is not None:
-                place = (point["kl"], point["gold"]["mean"])
-                axes.annotate(f"N {point['n']}", place, xytext=(4, 6), textcoords="offset points", fontsize=8)
-        axes.set_xlabel("KL from the policy, log N - (N - 1) / N (nats)")
-        axes.grid(axis="y")
-        return figure_bytes(canvas, image_format)
-
-
-def _bars(axes: Axes, points: Sequence[tuple[float, dict[str, Any]]], colour: str, line: str) -> None:
-    known = [(kl, score) for kl, score in points if score["mean"] is not None]
-    means = [score["mean"] for _, score in known]
-    bars = [
-        [0.0 if score[end] is None else abs(score[end] - score["mean"]) for _, score in known]
-        for end in ("low", "high")
-    ]
-    kls = [kl for kl, _ in known]
-    axes.errorbar(kls, means, yerr=bars, color=colour, linestyle=line, marker="o", ms=4, lw=1.6, elinewidth=1)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
-from vlmalign.cli.comparison_plan import CLIMBED
-from vlmalign.cli.comparison_results import judged
 from vlmalign.cli.demo_plan import Demo
+from vlmalign.cli.reward_comparison_plan import CLIMBED
+from vlmalign.cli.reward_comparison_results import judged
 from vlmalign.evaluation import Figure
 from vlmalign.evaluation.calibration import calibration_figures
 from vlmalign.evaluation.calibration_plots import reliability_plot, risk_coverage_plot
-from vlmalign.evaluation.comparison_report import render_comparison
 from vlmalign.evaluation.judged_pairs import JudgedPairs
+from vlmalign.evaluation.reward_comparison_report import render_comparison
 from vlmalign.evaluation.reward_metrics import confident_mistakes
 from vlmalign.evaluation.reward_report import show_mistakes
 from vlmalign.evaluation.risk_coverage import risk_coverage
@@ -41,17 +41,13 @@ def _margins(scored: JudgedPairs) -> tuple[np.ndarray, list[Hashable]]:
     return np.array([margin for margin, _ in known], dtype=float), [group for _, group in known]
 
 
-def _both(title: str, caption: str, draw: Callable[[bool], bytes]) -> Figure:
-    return Figure(title, caption, draw(False), draw(True))
-
-
 def _reliability(scored: Mapping[str, JudgedPairs]) -> Figure:
     found = {}
     for name, pairs in scored.items():
         margins, groups = _margins(pairs)
         found[name] = calibration_figures(expit(margins), np.ones(len(margins)), groups, pairs=True)
     caption = "Held-out pairs, sigmoid(margin) as it is. Numbers: pairs in a bin."
-    return _both("Reliability", caption, lambda dark: reliability_plot(found, dark=dark))
+    return Figure.drawn("Reliability", caption, reliability_plot, found)
 
 
 def _risk(scored: Mapping[str, JudgedPairs]) -> Figure:
@@ -62,4 +58,4 @@ def _risk(scored: Mapping[str, JudgedPairs]) -> Figure:
         wrong = (margins[decided] < 0).astype(float)
         curves[name] = risk_coverage(-np.abs(margins[decided]), wrong, [groups[i] for i in decided])
     caption = "Held-out pairs; those with the smallest margins are left out first."
-    return _both("Risk over coverage", caption, lambda dark: risk_coverage_plot(curves, dark=dark))
+    return Figure.drawn("Risk over coverage", caption, risk_coverage_plot, curves)
