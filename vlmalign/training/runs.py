@@ -142,8 +142,14 @@ class RunFolder:
         with open(self.path / name, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def forget_after(self, step: int, name: str = METRICS) -> None:
-        """Drop lines of steps that a resumed run will take again, and a half-written one."""
+    def forget_after(self, step: int, name: str = METRICS, *, evaluated_again: bool = False) -> None:
+        """Drop lines of what a resumed run will do again, and a half-written one.
+
+        Args:
+            step: the last one that is not taken again.
+            name: of the file.
+            evaluated_again: the model is evaluated again after that step.
+        """
         path = self.path / name
         if not path.exists():
             return
@@ -153,7 +159,8 @@ class RunFolder:
                 entry = json.loads(line)
             except json.JSONDecodeError:
                 break
-            if entry["step"] <= step:
+            again = evaluated_again and entry["step"] == step and any(key.startswith("eval_") for key in entry)
+            if entry["step"] <= step and not again:
                 kept.append(line + "\n")
         write_atomic(path, "".join(kept).encode())
 

@@ -134,9 +134,10 @@ class StageTrainer(Trainer):
         start = time.perf_counter()
         newest = next(iter(checkpoints.complete_checkpoints(self.run.checkpoints)), None)
         resumed = checkpoints.step_of(newest) if newest else 0
+        trained = resumed >= self.args.max_steps  # killed between the last step and the model's saving
         if self.is_world_process_zero():
-            self.run.forget_after(resumed)
-        if newest and resumed >= self.args.max_steps:  # killed between the last step and the model's saving
+            self.run.forget_after(resumed, evaluated_again=trained)
+        if newest and trained:
             self._load_from_checkpoint(str(newest))
             self.state = TrainerState.load_from_json(str(newest / TRAINER_STATE_NAME))
         else:
