@@ -25,11 +25,12 @@ from transformers.trainer_utils import SaveStrategy
 from vlmalign.models import FeatureCache
 from vlmalign.models.forward import forward_mode
 from vlmalign.models.sharding import layer_classes, size_of, spread_again, whole_tensors
+from vlmalign.records.progress import is_interactive
 from vlmalign.training import checkpoints
 from vlmalign.training.arguments import training_arguments
+from vlmalign.training.callbacks import EpochCallback, LastStepCallback, ProgressBar
 from vlmalign.training.config import StageConfig
 from vlmalign.training.naming import naming_records
-from vlmalign.training.progress import EpochCallback, LastStepCallback, ProgressBar, is_interactive
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.shares import FILLER, FilledOrder, MarkedItems, collate_real
 from vlmalign.training.signals import Signals, finite
