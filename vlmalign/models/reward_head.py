@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -178,7 +177,3 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
         return hidden[torch.arange(len(hidden), device=last.device), last]
     real = mask[..., None]
     return (hidden.float() * real).sum(1) / real.sum(1)  # bfloat16 could not even count beyond 256 tokens
-
-
-#: variance of the logistic noise that the Bradley-Terry model has, 3.29
-LOGISTIC_VARIANCE = math.pi**2 / 3
