@@ -28,7 +28,7 @@ import yaml
 from accelerate import PartialState
 
 from vlmalign.models.builtin import resolve_checkpoint
-from vlmalign.models.loading import check_folder
+from vlmalign.models.loading import check_folder, model_folder
 from vlmalign.records import read_manifest
 from vlmalign.records.hashing import config_hash, sha256_file
 from vlmalign.records.leakage import check_no_leakage
@@ -265,12 +265,6 @@ def data_hashes(config: RunConfig) -> dict[str, str]:
     """SHA-256 of the records of every folder a configuration names, by path."""
     sources = (*config.data, *config.eval_data, *_anchors(config))
     return {source.path: read_manifest(source.path).records_sha256 for source in sources}
-
-
-def model_folder(model: str | Path) -> str:
-    """The folder to load: of a run folder its `model`; anything else as it is (a Hub id may follow)."""
-    inside = Path(model) / MODEL
-    return str(inside) if (inside / "config.json").is_file() else str(model)
 
 
 def model_hash(model: str | Path) -> str | None:
