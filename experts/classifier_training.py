@@ -24,7 +24,6 @@ from experts.expert_files import CARD, load_weights, write_expert
 from experts.labelled import UNKNOWN, LabelledImages, load_labelled
 from experts.pixel_baseline import pixel_baseline, tiny_pictures
 from experts.preparation import Preparation, prepare
-from experts.progress import progress_bar
 from experts.protocol import ExpertCard, Metric, OperatingPoint
 from experts.segmentation import weight_bytes
 from experts.targets import split_groups
@@ -33,6 +32,7 @@ from experts.training import learning_rate
 from vlmalign.records import Case, DataError, RecordFolder
 from vlmalign.records.hashing import derive_seed
 from vlmalign.records.manifest import write_atomic
+from vlmalign.records.progress import progress_bar
 
 SHIFT, ZOOM, LIGHT = 0.1, 0.1, 0.2
 Parts = tuple[list[int], list[int], list[int]]

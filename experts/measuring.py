@@ -14,12 +14,12 @@ from experts.classifier_metrics import classifier_metrics
 from experts.expert_files import CARD, PERFORMANCE_UNKNOWN, check_place, put_in_place, read_expert, write_expert
 from experts.labelled import UNKNOWN, LabelledImages, load_labelled
 from experts.pixel_baseline import pixel_baseline, tiny_pictures
-from experts.progress import progress_bar
 from experts.protocol import Expert, ExpertCard, ImageContext, Metric, OperatingPoint, examine
 from experts.registry import load_expert, read_card
 from experts.thresholds import choose_threshold, parse_rule
 from vlmalign.records import DataError
 from vlmalign.records.hashing import derive_seed
+from vlmalign.records.progress import progress_bar
 
 BATCH = 32
 CHOICE_SHARE = 0.4

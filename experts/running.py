@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from experts.progress import progress_bar
 from experts.protocol import CERTAIN, Examination, Expert, ImageContext, Measured, Presence, examine
 from experts.registry import load_expert
 from vlmalign.records import Case, DatasetBuild, Finding, ImageRef, RecordFolder, Region
 from vlmalign.records.finding import Status
+from vlmalign.records.progress import progress_bar
 
 
 def run_expert(

@@ -19,7 +19,6 @@ from experts.checkpoints import claim_folder, load_newest, save_epoch
 from experts.config import ExpertConfig
 from experts.measurement import Scale, fit_scale
 from experts.performance import examine_fields, metrics_of
-from experts.progress import progress_bar
 from experts.protocol import Examination, ExpertCard
 from experts.segmentation import (
     ARCHITECTURE,
@@ -36,6 +35,7 @@ from experts.targets import Target, TargetSet, load_targets, split_groups
 from experts.uncertainty import residual_floor
 from vlmalign.records import Case, DataError, RecordFolder
 from vlmalign.records.hashing import derive_seed
+from vlmalign.records.progress import progress_bar
 
 BOX_SMOOTHING = 0.1
 

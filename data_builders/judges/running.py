@@ -20,11 +20,11 @@ from data_builders.judges.client import JudgeClient, Sleep, no_answers
 from data_builders.judges.config import JudgeConfig
 from data_builders.judges.data_use import check_data_use
 from data_builders.judges.items import Items, Unit
-from data_builders.judges.progress import progress_bar
 from data_builders.judges.registry import make_protocol
 from vlmalign.records import DatasetBuild, Judgement
 from vlmalign.records.hashing import config_hash
 from vlmalign.records.manifest import strictest
+from vlmalign.records.progress import progress_bar
 
 AHEAD = 8  # units in work per request that the judges take at once: a slow one does not hold up the others
 STATES = ("answered", "cut", "refused", "failed")

@@ -29,7 +29,6 @@ COLLAPSE = {"small": (0.84, 0.90), "moderate": (0.66, 0.75), "large": (0.40, 0.5
 SIZE_SHARES = (0.4, 0.35, 0.25)
 OPACITIES = ("consolidation", "atelectasis", "lung_lesion", "haze", "edema")
 TUBES = ("airway", "gastric", "chest")
-DEVICES = ("central_line", "cardiac_device", *TUBES)
 
 
 @dataclass(frozen=True)

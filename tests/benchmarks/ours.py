@@ -10,7 +10,7 @@ from benchmarks.step import Step
 from torch import Tensor
 
 from vlmalign.data.collation import collate, pad_token
-from vlmalign.data.encode import Example, encode_response, stop_tokens
+from vlmalign.data.encode import Example, encode_response
 from vlmalign.data.prompts import encode_prompt
 from vlmalign.losses import dpo_loss, log_ratios, ranked_pairs
 from vlmalign.models import VLM, FeatureCache, forward_responses, sequence_logps
@@ -30,7 +30,7 @@ class OurStep(Step):
     def __init__(self, vlm: VLM, answers: int = 2, *, warm: bool) -> None:
         super().__init__(vlm.model)
         self.vlm, self.answers, self.warm = vlm, answers, warm
-        self.stops = stop_tokens(vlm)
+        self.stops = vlm.stop_tokens
         self.features = FeatureCache(vlm.model)
         self.examples: dict[int, Example] = {}
         self.references: dict[tuple[int, ...], Tensor] = {}

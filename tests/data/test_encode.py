@@ -1,6 +1,6 @@
 import pytest
 
-from vlmalign.data import encode_prompt, encode_response, prompt_text, stop_tokens
+from vlmalign.data import encode_prompt, encode_response, prompt_text
 from vlmalign.data.encode import candidate_prompt
 from vlmalign.records import Candidate, Case, DataError, ImageRef, Sampling, assistant, user
 
@@ -90,8 +90,9 @@ def test_the_prompt_holds_one_token_per_patch_and_opens_the_assistants_turn(proc
 
 
 def test_stop_tokens_are_those_of_the_tokenizer_and_the_generation_config(vlm, monkeypatch):
-    monkeypatch.setattr(vlm.model.generation_config, "eos_token_id", [2, 9])
-    assert stop_tokens(vlm) == {vlm.processor.tokenizer.eos_token_id, 9}
+    for configured in ([2, 9], (2, 9), 9):
+        monkeypatch.setattr(vlm.model.generation_config, "eos_token_id", configured)
+        assert vlm.stop_tokens == {vlm.tokenizer.eos_token_id, 9}
 
 
 def test_a_candidate_of_a_conversation_answers_its_own_first_question():

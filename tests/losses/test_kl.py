@@ -51,6 +51,11 @@ def test_a_coefficient_follows_its_target_within_its_bound():
     assert after(400.0) == pytest.approx(0.11) and after(0.0) == pytest.approx(0.09)
 
 
+def test_a_round_of_more_answers_than_the_horizon_never_turns_the_pull_round():
+    assert adapted_coefficient(0.1, 0.0, target=4.0, answers=512, horizon=10) == pytest.approx(0.08)
+    assert adapted_coefficient(0.1, 99.0, target=4.0, answers=512, horizon=10) == pytest.approx(0.12)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

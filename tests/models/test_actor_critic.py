@@ -54,3 +54,13 @@ def test_a_detached_critic_learns_and_leaves_the_backbone_alone(fresh_vlm, batch
         actor(batch).values.sum().backward()
         moved = [p.grad is not None and bool(p.grad.any()) for p in fresh_vlm.model.parameters()]
         assert actor.critic.weight.grad.any() and any(moved) == (not detach)
+
+
+def test_values_are_in_single_precision_where_the_policy_is_computed_in_bfloat16(vlm, batch):
+    actor, read = with_critic(vlm.model), []
+    actor.critic.register_forward_pre_hook(lambda module, states: read.append(states[0]))
+    with torch.no_grad():
+        with torch.autocast("cpu", torch.bfloat16):
+            found = actor(batch).values
+        exact = torch.where(batch.response_mask, actor.critic(read[0])[..., 0], 0.0)
+    assert found.dtype == torch.float32 and torch.equal(found, exact)

@@ -12,6 +12,14 @@ def test_members_begin_differently_and_read_the_same_states():
     torch.testing.assert_close(head(states.expand(3, 5, 8))[..., 0], outputs)
 
 
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_a_head_reads_in_single_precision_where_the_model_is_computed_in_bfloat16(kind):
+    head, states = RewardHead(64, HeadSettings(kind=kind, members=2)), 3 * torch.randn(5, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = head(states)
+    assert found.dtype == torch.float32 and torch.equal(found, head(states))
+
+
 def test_the_same_seed_begins_alike():
     one, two = (RewardHead(8, HeadSettings(members=2, seed=5)) for _ in range(2))
     assert torch.equal(one.weight, two.weight)
@@ -52,6 +60,13 @@ def test_pooling_never_sees_padding():
     mask = torch.tensor([[True, True, False], [True, True, True]])
     assert pool(hidden, mask, "last").flatten().tolist() == [2.0, 8.0]
     assert pool(hidden, mask, "mean").flatten().tolist() == [1.5, 6.0]
+
+
+def test_a_mean_over_hundreds_of_bfloat16_states_is_not_rounded():
+    hidden = (3 + torch.randn(2, 700, 4)).bfloat16()
+    mask = torch.arange(700) < torch.tensor([[700], [301]])
+    exact = [hidden[row].double()[mask[row]].mean(0) for row in range(2)]
+    torch.testing.assert_close(pool(hidden, mask, "mean").double(), torch.stack(exact), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(

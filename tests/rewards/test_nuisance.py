@@ -31,7 +31,7 @@ class Brightness:
 
 @pytest.fixture
 def nuisance(monkeypatch):
-    monkeypatch.setattr("vlmalign.rewards.registry.load_reward", lambda name: Brightness())
+    monkeypatch.setattr("vlmalign.rewards.nuisance.load_reward", lambda name: Brightness())
     return NuisanceReward("brightness", views=6, noise=0.05, crop=0.0)
 
 
@@ -96,7 +96,7 @@ class Doubting(Brightness):
 def test_the_doubt_that_a_reward_has_of_its_own_is_not_taken_for_that_of_its_views(
     monkeypatch, make, pair_folder, tmp_path
 ):
-    monkeypatch.setattr("vlmalign.rewards.registry.load_reward", lambda name: Doubting())
+    monkeypatch.setattr("vlmalign.rewards.nuisance.load_reward", lambda name: Doubting())
     doubting = NuisanceReward("brightness", views=2, noise=0.05, crop=0.0)
     output = doubting.score([make.case()], [make.candidate("touchy")], [[GREY]])
     assert math.isnan(output.std[0]) and set(output.components) == {"part", "member_0", "member_1", "member_2"}

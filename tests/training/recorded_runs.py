@@ -81,6 +81,7 @@ def record_online(settings, *, wrapper=None):
         if wrapper is not None:
             assert isinstance(self.model, wrapper), type(self.model)
             assert dist.get_world_size() == 2
+            assert not self.model.will_sync_module_buffers()  # processes may differ in held-out batches
         gradients = {
             name.removeprefix("module."): p.grad for name, p in self.model.named_parameters() if p.grad is not None
         }

@@ -2,12 +2,14 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from vlmalign.records import DataError
 from vlmalign.training import DpoConfig, train_dpo
+from vlmalign.training.dpo import DpoTrainer
 from vlmalign.training.preference_loss import Kto, PairScores
 from vlmalign.training.reference import Reference
 
@@ -43,6 +45,19 @@ def test_the_reference_point_is_the_mean_log_ratio_of_mismatched_answers(setting
     assert first["z0"] == pytest.approx(3.0, abs=1e-4)
     assert first["preference_loss"] == pytest.approx((1 - sigmoid(-0.2) + 1 - sigmoid(0.3)) / 2, abs=1e-5)
     assert first["kl"] == pytest.approx(-0.5, abs=1e-4)  # of the pairs' own answers
+
+
+@pytest.mark.parametrize(("filler", "expected"), [(False, (4.0 + 5.0) / 3), (True, 4.0 / 2)])
+def test_a_fillers_repeat_does_not_count_in_the_reference_point_of_all_processes(filler, expected):
+    others = torch.tensor([4.0, 2.0])  # sum and number of the other process's log-ratios
+    process = SimpleNamespace(
+        reference=Reference(["p"], torch.tensor([[-1.0, -1.0, -6.0]]), 0.0),
+        accelerator=SimpleNamespace(reduce=lambda own: own + others),
+    )
+    batch = {"batch": SimpleNamespace(loss_mask=torch.ones(3, 2)), "ids": ("p",), "margins": torch.zeros(1)}
+    logps, pairs = torch.tensor([-1.0, -1.0, -1.0]), torch.tensor([[0, 1, 2]])
+    scores = DpoTrainer._scores(process, logps, {**batch, "filler": filler}, pairs)
+    assert scores.mismatched.tolist() == pytest.approx([expected])
 
 
 def test_mismatched_answers_are_out_of_the_gradient(settings, first_step_at, tmp_path):

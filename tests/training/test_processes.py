@@ -112,7 +112,7 @@ def test_two_processes_under_ddp_take_the_steps_of_one(
         size = 2 * own.get("batch_size", 2)
         recorded["record"](stage, {**settings, **own, "batch_size": size, "out": str(tmp_path / "one" / name)})
     online = {
-        "model": talking_folder, "data": make_cases(5), "eval_data": [make_cases(3, first=50, split="test")],
+        "model": talking_folder, "data": make_cases(5), "eval_data": [make_cases(5, first=50, split="test")],
         "samples": 3, "max_new_tokens": 24, "shaping": {"whiten": "running"}, "kl": {"target": 1.0, "horizon": 20},
         "reward": {"name": "symbolic", "settings": {"logic": "peripheral_smear", "concepts": ["leukocyte"]}},
     }  # fmt: skip

@@ -162,18 +162,21 @@ def test_a_run_with_mismatched_or_ranked_answers_resumes_to_the_same_bits_withou
 
 
 def test_a_run_killed_after_its_last_step_saves_the_model_without_another_step(
-    settings, demos, tmp_path, monkeypatch
+    settings, demos, make_demos, tmp_path, monkeypatch
 ):
     from vlmalign.training import runs
 
-    shared = {**settings, "data": demos, "max_steps": 3, "save_steps": 3, "batch_size": 3}
+    held_out = make_demos(n=3, first=50, split="test")
+    shared = {**settings, "data": demos, "max_steps": 3, "save_steps": 3, "batch_size": 3, "eval_data": held_out}
     straight = train_sft(SftConfig(**{**shared, "out": str(tmp_path / "straight")}))
     config = SftConfig(**{**shared, "out": str(tmp_path / "stopped")})
     with monkeypatch.context() as patch:
         patch.setattr(runs.RunFolder, "finish", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             train_sft(config)
-    assert_same_run(straight, train_sft(config))
+    resumed = train_sft(config)
+    assert_same_run(straight, resumed)
+    assert (straight / "metrics.jsonl").read_bytes() == (resumed / "metrics.jsonl").read_bytes()
 
 
 def test_a_run_without_settings_for_checkpoints_continues_with_the_same_bits_and_the_same_metrics(

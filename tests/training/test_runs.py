@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vlmalign.models.loading import model_folder
 from vlmalign.records import DataError
 from vlmalign.training import RunFolder, SftConfig, train_sft
-from vlmalign.training.runs import model_folder, model_hash
+from vlmalign.training.runs import model_hash
 
 
 @pytest.fixture

@@ -166,12 +166,12 @@ def model_to_sample(model: str | Path) -> str | Path:
         FileNotFoundError: no such folder, no model in it, or a run that is not complete.
         ValueError: a reward model.
     """
-    from vlmalign.training.runs import model_folder, model_hash
+    from vlmalign.training.runs import model_hash
 
     if model_hash(model) is None:
         return str(model)
     from vlmalign.models.builtin import resolve_checkpoint
-    from vlmalign.models.loading import check_speaks
+    from vlmalign.models.loading import check_speaks, model_folder
 
     found = Path(resolve_checkpoint(model_folder(model)))
     check_speaks(found)

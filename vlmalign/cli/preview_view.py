@@ -21,7 +21,7 @@ def show_preview(
     Raises:
         ValueError: a stage that does not train on records.
     """
-    from vlmalign.data import ExampleDataset, collate, pad_token, stop_tokens
+    from vlmalign.data import ExampleDataset, collate, pad_token
     from vlmalign.records import Demonstration, Preference
     from vlmalign.training import DpoConfig, RewardConfig, SftConfig, make_config
     from vlmalign.training.policy import load_policy
@@ -38,7 +38,7 @@ def show_preview(
     given = {k: v for k, v in config.items() if k not in ("like", "plus", "overwrite")}
     settings = make_config(config_type, given | ({"max_steps": 1} if stage == "sft-matched" else {}), where=where)
     vlm = load_policy(settings)
-    data = ExampleDataset(settings.data, record_type=kind, processor=vlm.processor, stops=stop_tokens(vlm))
+    data = ExampleDataset(settings.data, record_type=kind, processor=vlm.processor, stops=vlm.stop_tokens)
     batch = collate([data[i] for i in range(min(count, len(data)))], pad_token(vlm.processor))["batch"]
     what = "the last token, whose score is learnt, is" if stage == "reward" else "learnt tokens are"
     marked = f"{LEARNT[0]}[bold]marked[/]{LEARNT[1]}"

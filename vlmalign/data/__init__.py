@@ -18,11 +18,9 @@ if TYPE_CHECKING:
         EncodedResponse,
         Example,
         candidate_prompt,
-        encode_candidate,
         encode_demonstration,
         encode_preference,
         encode_response,
-        stop_tokens,
     )
     from vlmalign.data.prompts import encode_prompt, prompt_text
     from vlmalign.data.trl_parquet import export_trl_parquet
@@ -45,11 +43,9 @@ _HOMES = {
     "EncodedResponse": "encode",
     "Example": "encode",
     "candidate_prompt": "encode",
-    "encode_candidate": "encode",
     "encode_demonstration": "encode",
     "encode_preference": "encode",
     "encode_response": "encode",
-    "stop_tokens": "encode",
     "encode_prompt": "prompts",
     "prompt_text": "prompts",
     "export_trl_parquet": "trl_parquet",
@@ -78,7 +74,6 @@ __all__ = [
     "collate",
     "collate_pairs",
     "collate_prompts",
-    "encode_candidate",
     "encode_demonstration",
     "encode_preference",
     "encode_prompt",
@@ -87,5 +82,4 @@ __all__ = [
     "export_trl_parquet",
     "pad_token",
     "prompt_text",
-    "stop_tokens",
 ]

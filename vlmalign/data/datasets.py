@@ -41,7 +41,7 @@ class ExampleDataset(torch.utils.data.Dataset[Example], Generic[R]):
         sources: the folders.
         record_type: `Demonstration` or `Preference`.
         processor: of the model.
-        stops: ids that end a turn (`stop_tokens`).
+        stops: ids that end a turn (`VLM.stop_tokens`).
         max_length: longest prompt + response in tokens, image tokens included; a longer one is refused.
         cache_megabytes: limit of the kept pixels.
         encoder: makes an example of a record, as `encode_preference` does; default by the record's type.

@@ -54,16 +54,6 @@ class Example:
     group: str = ""
 
 
-def stop_tokens(vlm: Any) -> frozenset[int]:
-    """Ids that end an assistant turn: the tokenizer's end token and those of the generation config."""
-    found = {vlm.processor.tokenizer.eos_token_id}
-    config = getattr(vlm.model, "generation_config", None)
-    configured = getattr(config, "eos_token_id", None)
-    found |= set(configured) if isinstance(configured, (list, tuple)) else {configured}
-    found.discard(None)
-    return frozenset(found)
-
-
 def encode_response(
     processor: Any,
     prompt: Sequence[Message],
@@ -226,21 +216,12 @@ def encode_preference(
     )
 
 
-def encode_candidate(
-    processor: Any, case: Case, candidate: Candidate, prompt: Prompt, stops: Collection[int] | None = None
-) -> Example:
-    """A case with a candidate answer as an example with one response.
-
-    A candidate of a conversation that began with a question of its own carries it in
-    `extra["first_question"]`; the case's last user turn is then replaced by it.
-    """
-    messages = candidate_prompt(case, candidate)
-    response = encode_response(processor, messages, candidate.messages, record=candidate.id, stops=stops)
-    return Example(candidate.id, prompt, (response,))
-
-
 def candidate_prompt(case: Case, candidate: Candidate) -> tuple[Message, ...]:
-    """The turns that a candidate answers: the case's, or the conversation's first question."""
+    """The turns that a candidate answers: the case's.
+
+    A candidate of a conversation that began with a question of its own carries it in `extra["first_question"]`:
+    it then stands in the place of the case's last user turn.
+    """
     question = candidate.extra.get("first_question")
     if question is None:
         return case.messages

@@ -37,8 +37,7 @@ def perturb_pixels(prompts: Prompt, generator: torch.Generator, *, noise: float,
         if pixels.ndim != 4:
             raise ValueError(
                 f"pixel_values has shape {tuple(pixels.shape)}, expected (images, C, H, W) for a crop: this "
-                "family's "
-                "processor cuts pictures into pieces; set nuisance.crop to 0."
+                "family's processor cuts pictures into pieces; set nuisance.crop to 0."
             )
         pixels = torch.stack([_crop(image, generator, crop) for image in pixels])
     drawn = torch.randn(pixels.shape, generator=generator).to(pixels)

@@ -50,14 +50,15 @@ def adapted_coefficient(coefficient: float, kl: float, *, target: float, answers
     """The next KL coefficient, so that the KL moves towards a target.
 
     beta <- beta (1 + clip(KL / target - 1, -0.2, 0.2) answers / horizon) (Ziegler et al. 2019, arXiv:1909.08593,
-    section 2.2).
+    section 2.2). More answers than the horizon count as the horizon: a longer step could make beta negative, which
+    would push the policy away from its reference.
 
     Args:
         coefficient: beta as it was.
         kl: measured, nats per answer.
         target: wanted, nats per answer.
         answers: how many answers `kl` is the mean of.
-        horizon: in answers; the coefficient changes by at most a fifth in so many of them.
+        horizon: in answers; the coefficient changes by at most a fifth in so many of them, and in one step.
 
     Raises:
         ValueError: a setting that is not above 0.
@@ -68,4 +69,4 @@ def adapted_coefficient(coefficient: float, kl: float, *, target: float, answers
     """
     check_positive(target=target, horizon=horizon)
     error = min(max(kl / target - 1.0, -0.2), 0.2)
-    return coefficient * (1.0 + error * answers / horizon)
+    return coefficient * (1.0 + error * min(answers / horizon, 1.0))

@@ -69,8 +69,7 @@ def scaled_bradley_terry_loss(chosen: Tensor, rejected: Tensor, margin: Tensor) 
     if not bool((margin > 0).all()):
         raise ValueError(
             f"a margin is {margin.min().item()}, expected more than 0: a pair that scales by it would not be "
-            "learned "
-            "or be learned the wrong way round; leave such pairs out."
+            "learned or be learned the wrong way round; leave such pairs out."
         )
     difference = chosen - rejected
     return RewardLoss(-margin * logsigmoid(difference), difference.detach())

@@ -12,6 +12,7 @@ from vlmalign.models.batch import PromptBatch
 from vlmalign.models.feature_cache import FeatureCache
 from vlmalign.models.forward import forward_responses
 from vlmalign.models.loading import unwrap
+from vlmalign.models.reward_head import single_precision
 
 
 class ActorCriticOutput(NamedTuple):
@@ -87,5 +88,6 @@ class ActorCritic(nn.Module):
             return ActorCriticOutput(output.logps, None)
         assert output.before is not None and self.critic is not None
         states = output.before.detach() if self.detach else output.before
-        values = self.critic(states.float())[..., 0]
+        with single_precision(states):
+            values = self.critic(states.float())[..., 0]
         return ActorCriticOutput(output.logps, torch.where(batch.response_mask, values, 0.0))

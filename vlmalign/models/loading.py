@@ -39,6 +39,13 @@ class VLM:
         """The processor's tokenizer."""
         return self.processor.tokenizer
 
+    @property
+    def stop_tokens(self) -> frozenset[int]:
+        """Ids that end an answer: the tokenizer's end token and those of the generation config."""
+        configured = getattr(getattr(self.model, "generation_config", None), "eos_token_id", None)
+        listed = configured if isinstance(configured, (list, tuple)) else [configured]
+        return frozenset({self.tokenizer.eos_token_id, *listed} - {None})
+
 
 @dataclass(frozen=True)
 class LoraSettings:
@@ -205,6 +212,12 @@ def _errors_only() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(before)
+
+
+def model_folder(path: str | Path) -> str:
+    """What to load: of a run folder its `model`; anything else as it is, `builtin:NAME` and Hub ids too."""
+    inside = Path(path) / "model"
+    return str(inside if inside.is_dir() else path)
 
 
 def check_folder(path: str | Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -104,12 +103,14 @@ class RewardHead(nn.Module):
         states = self._drop(states.float(), masks.first if masks else None)
         if self.settings.kind == "linear":
             return states
-        inner = torch.einsum("knh,kfh->knf", states, self.inner) + self.inner_bias[:, None]
+        with single_precision(states):
+            inner = torch.einsum("knh,kfh->knf", states, self.inner) + self.inner_bias[:, None]
         return self._drop(nn.functional.silu(inner), masks.second if masks else None)
 
     def read(self, features: Tensor) -> Tensor:
         """The last layer: features (K, N, H) -> (N, K, O)."""
-        return torch.einsum("knf,kof->nko", features, self.weight) + self.bias
+        with single_precision(features):
+            return torch.einsum("knf,kof->nko", features, self.weight) + self.bias
 
     def forward(self, states: Tensor, masks: DropoutMasks | None = None) -> Tensor:
         """Outputs of states (N, H) or (K, N, H): (N, K, O) float32."""
@@ -138,6 +139,17 @@ class RewardHead(nn.Module):
         return nn.functional.dropout(states, self.settings.dropout, self.training)
 
 
+def single_precision(like: Tensor) -> torch.autocast:
+    """No mixed precision on this tensor's device: bfloat16 keeps three digits, and two rewards may differ by less.
+
+    Example:
+        >>> with torch.autocast("cpu", torch.bfloat16), single_precision(torch.zeros(1)):
+        ...     (torch.ones(1, 1) @ torch.ones(1, 1)).dtype
+        torch.float32
+    """
+    return torch.autocast(like.device.type, enabled=False)
+
+
 @dataclass(frozen=True)
 class DropoutMasks:
     """Masks of both layers, (K, 1, H) each, scaled."""
@@ -163,9 +175,5 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     if pooling == "last":
         last = mask.sum(1) - 1  # from the mask: column -1 is padding for all but the longest
         return hidden[torch.arange(len(hidden), device=last.device), last]
-    real = mask[..., None].to(hidden.dtype)
-    return (hidden * real).sum(1) / real.sum(1)
-
-
-#: variance of the logistic noise that the Bradley-Terry model has, 3.29
-LOGISTIC_VARIANCE = math.pi**2 / 3
+    real = mask[..., None]
+    return (hidden.float() * real).sum(1) / real.sum(1)  # bfloat16 could not even count beyond 256 tokens

@@ -226,8 +226,7 @@ def read_head_config(path: str | Path, kind: str = SCALAR) -> dict[str, Any]:
     if pickled:
         raise ValueError(
             f"{path} holds {pickled[0]}, pickled weights, which run code when they are read: expected "
-            f"{REWARD_HEAD}. "
-            "Convert it to safetensors where you trust it."
+            f"{REWARD_HEAD}. Convert it to safetensors where you trust it."
         )
     if not is_reward_model(path):
         raise ValueError(

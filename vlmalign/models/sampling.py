@@ -123,13 +123,10 @@ def draw_uniforms(seeds: list[list[int]], count: int) -> Tensor:
 
 
 def end_tokens(vlm: VLM) -> Tensor:
-    """Ids that end an answer: the tokenizer's and the generation config's."""
-    configured = getattr(unwrap(vlm.model).generation_config, "eos_token_id", None)
-    ids = {vlm.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
-    known = sorted(token for token in ids if token is not None)
-    if not known:
+    """`VLM.stop_tokens`, of which there must be one: nothing else ends an answer but its limit."""
+    if not vlm.stop_tokens:
         raise ValueError("neither the tokenizer nor generation_config names an end token: set eos_token_id.")
-    return torch.tensor(known, device=next(vlm.model.parameters()).device)
+    return torch.tensor(sorted(vlm.stop_tokens), device=next(vlm.model.parameters()).device)
 
 
 def decode_turn(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 from vlmalign.records.suggestions import hint
@@ -35,7 +36,7 @@ class Plugins:
     Attributes:
         kind: what they are, for messages, e.g. `reward`.
         group: the group of entry points that adds to them.
-        ours: the built-in ones by name.
+        ours: the built-in ones by name; a text `module:attribute` is one that is imported when it is asked for.
         ours_first: pass over a package that offers a name of ours; default refuse the name.
 
     Example:
@@ -70,7 +71,8 @@ class Plugins:
         """
         points = [point for point in self.offered() if point.name == name]
         if name in self.ours and (self.ours_first or not points):
-            return Plugin(self.ours[name], "built in")
+            found = self.ours[name]
+            return Plugin(resolve_name(found) if isinstance(found, str) else found, "built in")
         if not points:
             raise ValueError(f"unknown {self.kind} {name!r}. {hint(name, self.names())}")
         if len(points) > 1 or name in self.ours:

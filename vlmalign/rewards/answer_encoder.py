@@ -11,11 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from vlmalign.data.collation import collate, pad_token
-from vlmalign.data.encode import candidate_prompt, stop_tokens
+from vlmalign.data.encode import candidate_prompt
 from vlmalign.models import VLM, RewardModel, batch_flops, load_vlm
 from vlmalign.models.answer_states import answer_states
 from vlmalign.models.builtin import resolve_checkpoint
-from vlmalign.models.loading import REWARD_HEAD, backbone_of
+from vlmalign.models.loading import REWARD_HEAD, backbone_of, model_folder
 from vlmalign.records import Candidate, Case
 from vlmalign.rewards.prompt_groups import answers_of, shared_prompts
 
@@ -56,8 +56,7 @@ class AnswerEncoder:
         batch_size: int = 32,
         blank_images: bool = False,
     ) -> None:
-        inside = Path(model) / "model"
-        folder = resolve_checkpoint(str(inside if (inside / "config.json").is_file() else model))
+        folder = resolve_checkpoint(model_folder(model))
         if (Path(folder) / REWARD_HEAD).is_file():
             reward = RewardModel.load(folder, dtype=dtype, device=device)
             self.backbone: Any = reward.backbone
@@ -67,7 +66,7 @@ class AnswerEncoder:
             self.backbone = backbone_of(vlm.model)
         self.backbone.requires_grad_(False).eval()
         self.processor = vlm.processor
-        self._stops = stop_tokens(vlm)
+        self._stops = vlm.stop_tokens
         self.device, self.batch_size, self.blank_images = device, batch_size, blank_images
 
     @property

@@ -14,6 +14,7 @@ from vlmalign.records import Candidate, Case
 from vlmalign.records.hashing import config_hash
 from vlmalign.rewards.calibration_file import Calibration
 from vlmalign.rewards.protocol import MarginReward, Reward, RewardOutput, experts_behind
+from vlmalign.rewards.registry import load_reward
 
 
 class Preferred(NamedTuple):
@@ -64,8 +65,6 @@ class CalibratedReward:
         score: Literal["calibrated", "raw"] = "calibrated",
     ) -> None:
         if isinstance(reward, str):
-            from vlmalign.rewards.registry import load_reward  # here: the registry knows this class
-
             reward = load_reward(reward, **(settings or {}))
         elif settings:
             raise ValueError("settings are given and reward is no name: make the reward with them")

@@ -8,7 +8,6 @@ than a coin gets one half everywhere, never an inverted score.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple, Self
 
 import numpy as np
@@ -288,13 +287,3 @@ METHODS: dict[str, type[Temperature] | type[Platt] | type[Isotonic] | type[VennA
     "isotonic": Isotonic,
     "venn_abers": VennAbers,
 }
-
-
-def list_calibrators() -> Sequence[str]:
-    """Names of the methods.
-
-    Example:
-        >>> list_calibrators()
-        ['temperature', 'platt', 'isotonic', 'venn_abers']
-    """
-    return list(METHODS)

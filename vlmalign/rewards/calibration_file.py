@@ -132,7 +132,7 @@ def fit_calibration(
 
     Args:
         items: scores of one reward with labels.
-        method: one of `list_calibrators()`.
+        method: one of `METHODS`.
         per_group: items that the calibrator sees; None: "one" for Venn-ABERS, whose promise needs it, else "all".
         rule: "coverage", "risk" or "selective" (see `Abstention`); the calibrator is then fitted to a random half
             of the groups only, and the threshold to the other half.

@@ -12,6 +12,7 @@ from PIL import Image
 from vlmalign.data.collation import encode_prompts
 from vlmalign.models import load_vlm, sample_conversations, sampling_flops
 from vlmalign.models.builtin import resolve_checkpoint
+from vlmalign.models.loading import model_folder
 from vlmalign.models.sampling import Sample
 from vlmalign.records import Message, assistant, user
 from vlmalign.records.hashing import config_hash
@@ -75,8 +76,7 @@ class PolicyCompletion:
     ) -> None:
         if not temperature > 0:
             raise ValueError(f"temperature is {temperature}, expected more than 0: completions must differ.")
-        inside = Path(model) / "model"
-        folder = resolve_checkpoint(str(inside if (inside / "config.json").is_file() else model))
+        folder = resolve_checkpoint(model_folder(model))
         device = chosen_device(device)
         self.vlm = load_vlm(folder, device=device)
         self.device, self.batch_size = device, batch_size

@@ -14,8 +14,9 @@ from PIL import Image
 
 from vlmalign.data.collation import collate, pad_token
 from vlmalign.data.critique import REQUEST_VERSION, encode_judged
-from vlmalign.data.encode import EncodedResponse, candidate_prompt, encode_response, stop_tokens
+from vlmalign.data.encode import EncodedResponse, candidate_prompt, encode_response
 from vlmalign.models.critique_model import CritiqueModel
+from vlmalign.models.loading import model_folder
 from vlmalign.records import Candidate, Case, DataError, Preference, RecordFolder
 from vlmalign.records.hashing import config_hash
 from vlmalign.records.scores import SIDES, side_id
@@ -81,11 +82,11 @@ class CritiqueReward:
         device: str = "auto",
     ) -> None:
         device = chosen_device(device)
-        folder = critique_folder(run)
+        folder = Path(model_folder(run))
         self.model = load_critic(folder, device=device)
         self.writer = CritiqueWriter(self.model, n, temperature, seed, max_new_tokens, blank_images)
         self.batch_size, self.device = batch_size, device
-        self._stops = stop_tokens(self.model.vlm)
+        self._stops = self.model.vlm.stop_tokens
         self._given = None if given is None else _given_critiques(given, n)
         told = [n, temperature, seed, max_new_tokens, None if given is None else given_hash(given)]
         digest = config_hash([weights_hashes(folder), told])[:8]
@@ -227,11 +228,6 @@ class CritiqueReward:
                 judged.critiques[k] = WrittenCritique(critique.text, UNREADABLE)
                 encoded.append(None)
         return encoded
-
-
-def critique_folder(run: str | Path) -> Path:
-    """The folder of the model of a run, or the folder itself."""
-    return Path(run) / "model" if (Path(run) / "model").is_dir() else Path(run)
 
 
 def load_critic(folder: Path, *, device: str = "cpu") -> CritiqueModel:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from vlmalign.data.collation import collate, pad_token
-from vlmalign.data.encode import EncodedResponse, candidate_prompt, stop_tokens
+from vlmalign.data.encode import EncodedResponse, candidate_prompt
 from vlmalign.data.follow_up import encode_follow_up
 from vlmalign.models import batch_flops, forward_responses
 from vlmalign.records import Candidate, Case
@@ -72,7 +72,7 @@ class FollowUpReward:
             raise ValueError(f"batch_size is {batch_size}, expected at least 1: raise it.")
         self.vlm = load_language_model(model, dtype=dtype, device=device)
         self.per_token, self.blank_images, self.batch_size = per_token, blank_images, batch_size
-        self._check_answer = answers_of(self.vlm.processor, stop_tokens(self.vlm))
+        self._check_answer = answers_of(self.vlm.processor, self.vlm.stop_tokens)
         settings = [model_digest(self.vlm), *self.phrases, per_token]
         self.name = f"follow_up@{config_hash(settings)[:8]}" + ("-blank" if blank_images else "")
 

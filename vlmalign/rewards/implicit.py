@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from vlmalign.data.collation import collate, pad_token
-from vlmalign.data.encode import EncodedResponse, stop_tokens
+from vlmalign.data.encode import EncodedResponse
 from vlmalign.models import VLM, PromptBatch, batch_flops, forward_responses
 from vlmalign.records import Candidate, Case
 from vlmalign.records.hashing import config_hash
@@ -72,7 +72,7 @@ class ImplicitReward:
         _check_read_alike(self.policy, self.reference)
         self.beta, self.per_token = beta, per_token
         self.blank_images, self.batch_size = blank_images, batch_size
-        self._stops = stop_tokens(self.policy)
+        self._stops = self.policy.stop_tokens
         settings = [model_digest(self.policy), model_digest(self.reference), beta, per_token]
         self.name = f"implicit@{config_hash(settings)[:8]}" + ("-blank" if blank_images else "")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from vlmalign.models import VLM, load_vlm
-from vlmalign.models.loading import merged_tensors
+from vlmalign.models.loading import merged_tensors, model_folder
 from vlmalign.models.vision_key import tensor_digest
 from vlmalign.records.hashing import config_hash, sha256_file
 
@@ -24,9 +24,7 @@ def load_language_model(model: str | Path, *, dtype: str, device: str) -> VLM:
         FileNotFoundError: no such model.
         ValueError: a folder that holds another kind of model.
     """
-    inside = Path(model) / "model"
-    folder = inside if (inside / "config.json").is_file() else model
-    return load_vlm(folder, dtype=dtype, device=chosen_device(device))
+    return load_vlm(model_folder(model), dtype=dtype, device=chosen_device(device))
 
 
 def chosen_device(device: str) -> str:

@@ -10,6 +10,7 @@ import torch
 import yaml
 from PIL import Image
 
+from vlmalign.models.loading import model_folder
 from vlmalign.models.mixture_head import WEIGHTS, MixtureHead, read_mixture_config
 from vlmalign.records import Candidate, Case
 from vlmalign.records.hashing import config_hash, sha256_file
@@ -49,7 +50,7 @@ class MixtureReward:
         batch_size: int = 32,
         device: str = "auto",
     ) -> None:
-        folder = Path(run) / "model" if (Path(run) / "model").is_dir() else Path(run)
+        folder = Path(model_folder(run))
         config = read_mixture_config(folder)
         device = chosen_device(device)
         self.encoder = AnswerEncoder(

@@ -20,6 +20,7 @@ from vlmalign.records.scores import MARGIN_STD, MEMBER
 from vlmalign.rewards.anchors import Anchors, anchored_output
 from vlmalign.rewards.belief import Belief
 from vlmalign.rewards.protocol import MarginOutput, Reward, RewardOutput, check_aligned, experts_behind
+from vlmalign.rewards.registry import load_reward
 
 
 class NuisanceReward:
@@ -59,8 +60,6 @@ class NuisanceReward:
         anchors: str | Path | Sequence[str | Path] | None = None,
         seed: int = 0,
     ) -> None:
-        from vlmalign.rewards.registry import load_reward  # the registry knows this class too
-
         if views < 1 or not (noise or crop or questions):
             raise ValueError(
                 f"views is {views}, noise {noise}, crop {crop} and questions {list(questions)}: give 1 view or "

@@ -8,11 +8,11 @@ from pathlib import Path
 from PIL import Image
 
 from vlmalign.data.critique import encode_judged
-from vlmalign.data.encode import stop_tokens
+from vlmalign.models.loading import model_folder
 from vlmalign.records import DataError, DatasetBuild, Preference, RecordFolder
 from vlmalign.records.hashing import config_hash
 from vlmalign.records.scores import SIDES
-from vlmalign.rewards.critique import critique_folder, load_critic
+from vlmalign.rewards.critique import load_critic
 from vlmalign.rewards.critique_writing import UNREADABLE, CritiqueWriter, WrittenCritique
 from vlmalign.rewards.language_model import chosen_device, weights_hashes
 from vlmalign.rewards.pair_scoring import pair_case, side_candidate
@@ -56,7 +56,7 @@ def write_own_critiques(
         ValueError: no critique model; settings out of range.
     """
     folder = RecordFolder(pairs, Preference)
-    model_path = critique_folder(run)
+    model_path = Path(model_folder(run))
     model = load_critic(model_path, device=chosen_device("auto"))
     writer = CritiqueWriter(model, n, temperature, seed, max_new_tokens)
     who = f"critique@{config_hash(weights_hashes(model_path))[:8]}"
@@ -113,7 +113,7 @@ def _readable(writer: CritiqueWriter, pair: Preference, side: str, critique: Wri
     """A critique, marked as unreadable where it spells a special token."""
     if critique.fault is not None:
         return critique
-    processor, stops = writer.model.processor, stop_tokens(writer.model.vlm)
+    processor, stops = writer.model.processor, writer.model.vlm.stop_tokens
     try:
         encode_judged(processor, pair.prompt, getattr(pair, side), critique.text, record=pair.id, stops=stops)
     except DataError:

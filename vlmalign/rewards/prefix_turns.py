@@ -10,6 +10,7 @@ from PIL import Image
 
 from vlmalign.records import Candidate, Case
 from vlmalign.rewards.protocol import Reward, experts_behind
+from vlmalign.rewards.registry import load_reward
 from vlmalign.rewards.turns import Turn, TurnScores, prefixes
 
 
@@ -29,8 +30,6 @@ class PrefixTurns:
         self, reward: Reward | str, *, settings: Mapping[str, Any] | None = None, sigmoid: bool = False
     ) -> None:
         if isinstance(reward, str):
-            from vlmalign.rewards.registry import load_reward  # which knows of this one, too
-
             self.reward = load_reward(reward, **(settings or {}))
         else:
             if settings:

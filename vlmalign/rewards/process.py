@@ -15,6 +15,7 @@ from vlmalign.records.suggestions import unknown
 from vlmalign.rewards.logic_turns import LogicTurns
 from vlmalign.rewards.prefix_turns import PrefixTurns
 from vlmalign.rewards.protocol import RewardOutput, check_aligned, experts_behind
+from vlmalign.rewards.registry import make
 from vlmalign.rewards.rollout_turns import RolloutTurns
 from vlmalign.rewards.turns import Turn, TurnScorer, TurnScores, turn_ends
 
@@ -89,8 +90,6 @@ class ProcessReward:
             if value not in choices:
                 raise ValueError(unknown(kind, str(value), choices))
         if isinstance(turns, str):
-            from vlmalign.rewards.registry import make
-
             if turns not in SCORERS:
                 raise ValueError(unknown("turn scorer", turns, SCORERS))
             self.scorer: TurnScorer = make(f"turns {turns!r}", SCORERS[turns], dict(settings or {}))

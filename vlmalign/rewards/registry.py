@@ -7,37 +7,25 @@ from typing import Any
 
 from vlmalign.records.errors import ended
 from vlmalign.records.plugins import Plugins
-from vlmalign.rewards.calibrated import CalibratedReward
-from vlmalign.rewards.clip_goal import ClipGoalReward
-from vlmalign.rewards.critique import CritiqueReward
-from vlmalign.rewards.expert_verified import ExpertVerifiedReward
-from vlmalign.rewards.follow_up import FollowUpReward
-from vlmalign.rewards.implicit import ImplicitReward
-from vlmalign.rewards.mixture import MixtureReward
-from vlmalign.rewards.nuisance import NuisanceReward
-from vlmalign.rewards.process import ProcessReward
 from vlmalign.rewards.protocol import Reward
-from vlmalign.rewards.report_agreement import ReportAgreementReward
-from vlmalign.rewards.scalar import ScalarReward
-from vlmalign.rewards.symbolic import SymbolicReward
 
 GROUP = "vlmalign.rewards"
 REWARDS = Plugins(
     "reward",
     GROUP,
-    {
-        "calibrated": CalibratedReward,
-        "clip": ClipGoalReward,
-        "critique": CritiqueReward,
-        "expert_verified": ExpertVerifiedReward,
-        "follow_up": FollowUpReward,
-        "implicit": ImplicitReward,
-        "nuisance": NuisanceReward,
-        "mixture": MixtureReward,
-        "process": ProcessReward,
-        "report_agreement": ReportAgreementReward,
-        "scalar": ScalarReward,
-        "symbolic": SymbolicReward,
+    {  # by their places: some wrap other rewards, and import this module to make them
+        "calibrated": "vlmalign.rewards.calibrated:CalibratedReward",
+        "clip": "vlmalign.rewards.clip_goal:ClipGoalReward",
+        "critique": "vlmalign.rewards.critique:CritiqueReward",
+        "expert_verified": "vlmalign.rewards.expert_verified:ExpertVerifiedReward",
+        "follow_up": "vlmalign.rewards.follow_up:FollowUpReward",
+        "implicit": "vlmalign.rewards.implicit:ImplicitReward",
+        "nuisance": "vlmalign.rewards.nuisance:NuisanceReward",
+        "mixture": "vlmalign.rewards.mixture:MixtureReward",
+        "process": "vlmalign.rewards.process:ProcessReward",
+        "report_agreement": "vlmalign.rewards.report_agreement:ReportAgreementReward",
+        "scalar": "vlmalign.rewards.scalar:ScalarReward",
+        "symbolic": "vlmalign.rewards.symbolic:SymbolicReward",
     },
     ours_first=True,
 )

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from vlmalign.data.collation import collate, pad_token
-from vlmalign.data.encode import stop_tokens
 from vlmalign.losses.uncertain_rewards import reward_moments
 from vlmalign.models import VLM, PromptBatch, RewardModel
+from vlmalign.models.loading import model_folder
 from vlmalign.models.reward_head import DropoutMasks
 from vlmalign.records import Candidate, Case
 from vlmalign.records.hashing import config_hash
@@ -64,13 +64,13 @@ class ScalarReward:
         batch_size: int = 32,
         device: str = "auto",
     ) -> None:
-        folder = Path(run) / "model" if (Path(run) / "model").is_dir() else Path(run)
+        folder = Path(model_folder(run))
         device = chosen_device(device)
         self.model = RewardModel.load(folder, device=device)
         self.uncertainty = _known_doubt(self.model, uncertainty, folder)
         self.blank_images, self.batch_size, self.device = blank_images, batch_size, device
         self.processor = self.model.processor
-        self._stops = stop_tokens(VLM(self.model.backbone, self.processor))
+        self._stops = VLM(self.model.backbone, self.processor).stop_tokens
         self._masks = _masks(self.model, draws) if self.uncertainty == "dropout" else [None]
         self.anchors = None if anchors is None else Anchors(anchors)
         weights = weights_hashes(folder)
@@ -187,7 +187,6 @@ def _known_doubt(model: RewardModel, wanted: Uncertainty, folder: Path) -> Uncer
         usable = [kind for kind, there in has.items() if there]
         raise ValueError(
             f"uncertainty is {wanted!r} and the reward model in {folder} has no such doubt, only {usable}: train "
-            "one that "
-            "does (head.members, head.outputs, head.dropout, laplace), or choose another."
+            "one that does (head.members, head.outputs, head.dropout, laplace), or choose another."
         )
     return wanted

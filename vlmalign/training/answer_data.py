@@ -12,10 +12,10 @@ from tqdm.auto import tqdm
 
 from vlmalign.data import DataSource
 from vlmalign.records import Candidate, Case, DataError, Preference, RecordFolder
+from vlmalign.records.progress import is_interactive
 from vlmalign.rewards.answer_encoder import AnswerEncoder, EncodedAnswers
 from vlmalign.rewards.pair_scoring import SIDES, pair_case, side_candidate
 from vlmalign.training.mixture_config import AnswerFolders
-from vlmalign.training.progress import is_interactive
 
 T = TypeVar("T")
 Purpose = Literal["training", "evaluation"]

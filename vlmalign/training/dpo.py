@@ -23,6 +23,7 @@ from vlmalign.training.policy import feature_cache_of, load_policy
 from vlmalign.training.preference_loss import PairScores
 from vlmalign.training.reference import Reference, reference_flops, reference_of
 from vlmalign.training.runs import RunFolder
+from vlmalign.training.shares import FILLER
 from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
 
 
@@ -168,8 +169,8 @@ class DpoTrainer(StageTrainer):
         )
         if reference is not None and pairs.shape[1] == 3:
             ratios = (logps[pairs[:, 2]] - reference[:, 2]).detach()
-            total = torch.stack([ratios.sum(), ratios.new_tensor(len(ratios))])
-            total, count = self.accelerator.reduce(total)  # one reference point for all processes
+            own = torch.stack([ratios.sum(), ratios.new_tensor(len(ratios))]) * (not batch[FILLER])
+            total, count = self.accelerator.reduce(own)  # one reference point for all processes
             scores = scores._replace(mismatched=(total / count)[None])
         if reference is not None and ranks is not None:
             places = (responses.prompt_index, responses.slots)

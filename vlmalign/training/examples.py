@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
-from vlmalign.data import CasePairs, DataSource, Example, ExampleDataset, stop_tokens
+from vlmalign.data import CasePairs, DataSource, Example, ExampleDataset
 from vlmalign.models import VLM
 from vlmalign.records import DataError, Demonstration, Preference
 from vlmalign.training.config import DpoConfig, StageConfig
@@ -24,7 +25,7 @@ def training_examples(
 ) -> ExampleDataset[R]:
     """Examples to train on; with `max_length`, every one of them is read once to find those that are too long."""
     data = ExampleDataset(
-        sources, record_type, vlm.processor, stops=stop_tokens(vlm), max_length=config.max_length, encoder=encoder
+        sources, record_type, vlm.processor, stops=vlm.stop_tokens, max_length=config.max_length, encoder=encoder
     )
     if config.max_length is not None:
         data.check_all()
@@ -42,7 +43,7 @@ def evaluation_examples(
         config.eval_data,
         record_type,
         vlm.processor,
-        stops=stop_tokens(vlm),
+        stops=vlm.stop_tokens,
         max_length=config.max_length,
         encoder=encoder,
         purpose="evaluation",
@@ -94,29 +95,6 @@ def preference_pairs(config: DpoConfig, vlm: VLM) -> tuple[CasePairs, CasePairs 
     return arranged(data), None if evaluated is None else arranged(evaluated)
 
 
-def check_margins(needed_by: str, *datasets: ExampleDataset[Preference] | None) -> None:
-    """Require a margin on every pair.
-
-    Args:
-        needed_by: the setting that needs them, for the message.
-        datasets: pairs.
-
-    Raises:
-        DataError: naming the first pair that has none.
-    """
-    for data in datasets:
-        for number, record in enumerate(data.records if data is not None else ()):
-            if record.margin is None:
-                assert data is not None
-                raise DataError(
-                    f"{needed_by} needs margins and the pair has none",
-                    "Build the pairs with margins, or change the setting.",
-                    file=data.folder(number).path,
-                    record=record.id,
-                    field="margin",
-                )
-
-
 def check_supervision(
     config: PairStageConfig,
     data: Sequence[ExampleDataset[Preference]],
@@ -133,48 +111,53 @@ def check_supervision(
     if config.loss.scales_by_margin:
         _check_scales(name, config.tie_weight is not None, *data, evaluated)
     if config.loss.needs_ratings:
-        for examples in (*data, *([evaluated] if evaluated is not None else [])):
-            _check_ratings(name, examples)
+        _check_ratings(name, *data, evaluated)
     if config.tie_weight is not None:
+        check_margins("tie_weight", *data)
         for examples in data:
-            check_ties(examples)
+            _check_not_ties_alone(examples)
+
+
+def check_margins(needed_by: str, *datasets: ExampleDataset[Preference] | None) -> None:
+    """Require a margin on every pair.
+
+    Args:
+        needed_by: the setting that needs them, for the message.
+        datasets: pairs.
+
+    Raises:
+        DataError: naming the first pair that has none.
+    """
+    for refuse, pair in _each_pair(datasets, "margin"):
+        if pair.margin is None:
+            raise refuse(
+                f"{needed_by} needs margins and the pair has none",
+                "Build the pairs with margins, or change the setting.",
+            )
 
 
 def _check_scales(needed_by: str, ties: bool, *datasets: ExampleDataset[Preference] | None) -> None:
     """Require margins above 0, but of ties where those have a loss of their own."""
-    for data in datasets:
-        for number, record in enumerate(data.records if data is not None else ()):
-            if record.margin is not None and (record.margin < 0 or (record.margin == 0 and not ties)):
-                assert data is not None
-                raise DataError(
-                    f"{needed_by} weighs pairs by their margin, and that of the pair is {record.margin:g}",
-                    "Leave it out, set tie_weight if equal answers are ties, or use loss margin.",
-                    file=data.folder(number).path,
-                    record=record.id,
-                    field="margin",
-                )
-
-
-def _check_ratings(needed_by: str, data: ExampleDataset[Preference]) -> None:
-    """Require a rating of one answer at least on every pair."""
-    for number, record in enumerate(data.records):
-        if record.chosen_rating is None and record.rejected_rating is None:
-            raise DataError(
-                f"{needed_by} learns ratings and neither answer of the pair has one",
-                "Build the pairs with ratings, or use a loss of pairs alone.",
-                file=data.folder(number).path,
-                record=record.id,
-                field="chosen_rating",
+    for refuse, pair in _each_pair(datasets, "margin"):
+        if pair.margin is not None and (pair.margin < 0 or (pair.margin == 0 and not ties)):
+            raise refuse(
+                f"{needed_by} weighs pairs by their margin, and that of the pair is {pair.margin:g}",
+                "Leave it out, set tie_weight if equal answers are ties, or use loss margin.",
             )
 
 
-def check_ties(data: ExampleDataset[Preference]) -> None:
-    """Where pairs of margin 0 are ties, require margins, and a pair that is none.
+def _check_ratings(needed_by: str, *datasets: ExampleDataset[Preference] | None) -> None:
+    """Require a rating of one answer at least on every pair."""
+    for refuse, pair in _each_pair(datasets, "chosen_rating"):
+        if pair.chosen_rating is None and pair.rejected_rating is None:
+            raise refuse(
+                f"{needed_by} learns ratings and neither answer of the pair has one",
+                "Build the pairs with ratings, or use a loss of pairs alone.",
+            )
 
-    Raises:
-        DataError: naming the first pair without a margin, or the folder in which all are ties.
-    """
-    check_margins("tie_weight", data)
+
+def _check_not_ties_alone(data: ExampleDataset[Preference]) -> None:
+    """Where pairs of margin 0 are ties, require one that is none."""
     if all(record.margin == 0 for record in data.records):
         raise DataError(
             f"all {len(data.records)} pairs are ties (margin 0): equal answers do not say which are better",
@@ -182,3 +165,13 @@ def check_ties(data: ExampleDataset[Preference]) -> None:
             file=data.folder(0).path,
             field="margin",
         )
+
+
+def _each_pair(
+    datasets: Sequence[ExampleDataset[Preference] | None], field: str
+) -> Iterator[tuple[Callable[[str, str], DataError], Preference]]:
+    """Every pair, with what makes an error about this field of it from rule and remedy."""
+    for data in datasets:
+        if data is not None:
+            for number, pair in enumerate(data.records):
+                yield partial(DataError, file=data.folder(number).path, record=pair.id, field=field), pair

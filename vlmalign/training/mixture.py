@@ -11,6 +11,7 @@ import torch
 from accelerate import PartialState
 from torch import Tensor
 
+from vlmalign.models.loading import model_folder
 from vlmalign.models.mixture_head import MixtureHead, backbone_digest
 from vlmalign.models.task_router import TaskRouter
 from vlmalign.records import DataError, read_manifest
@@ -23,7 +24,7 @@ from vlmalign.training.gate import PairStates, pair_figures, train_gates
 from vlmalign.training.mixture_config import AnswerFolders, DomainTasks, MixtureConfig, QuestionTasks
 from vlmalign.training.policy import stage_device
 from vlmalign.training.ridge_heads import RidgeHead, fit_ridge_head, split_by_group
-from vlmalign.training.runs import RunFolder, model_folder
+from vlmalign.training.runs import RunFolder
 from vlmalign.training.task_classifier import fit_domain_router
 
 

@@ -32,8 +32,16 @@ def online_accelerator(config: PpoConfig, folder: Path) -> Accelerator:
         log_with=list(config.report_to) or None,
         project_dir=str(folder),
         mixed_precision="bf16" if config.dtype == "mixed" else "no",
-        # a tower's last layers may get no gradient (LLaVA reads an earlier one), nor any in a batch of texts
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=trains_vision)],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(
+                # a tower's last layers may get no gradient (LLaVA reads an earlier one), nor any part of it in a
+                # batch of texts
+                find_unused_parameters=trains_vision,
+                # they are constants here, and where processes have different numbers of held-out batches their
+                # broadcast, one a forward, would lack a partner: NCCL waits for it for ever
+                broadcast_buffers=False,
+            )
+        ],
     )
     plain = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
     if accelerator.distributed_type not in plain:

@@ -10,10 +10,10 @@ from torch import nn
 from transformers import set_seed
 
 from vlmalign.models import VLM, FeatureCache, LoraSettings, load_vlm
+from vlmalign.models.loading import model_folder
 from vlmalign.training.config import RunConfig, StageConfig
 from vlmalign.training.freezing import freeze_parts
 from vlmalign.training.processes import uses_cpu
-from vlmalign.training.runs import model_folder
 
 
 def stage_device(config: RunConfig) -> torch.device:

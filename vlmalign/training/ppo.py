@@ -24,6 +24,7 @@ from vlmalign.losses.kl import adapted_coefficient
 from vlmalign.models import VLM, save_vlm
 from vlmalign.models.actor_critic import ActorCritic, ActorCriticOutput
 from vlmalign.models.forward import forward_mode
+from vlmalign.records.progress import is_interactive
 from vlmalign.rewards import Reward, load_reward
 from vlmalign.training import checkpoints
 from vlmalign.training.experience import Experience, TokenScores, chunks, make_experience, token_scores
@@ -43,7 +44,6 @@ from vlmalign.training.order import endless_order, permutation
 from vlmalign.training.policy import load_policy
 from vlmalign.training.ppo_config import Gae, PpoConfig
 from vlmalign.training.ppo_update import Updater
-from vlmalign.training.progress import is_interactive
 from vlmalign.training.rollouts import Rollout, roll_out
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.sampler import check_rollouts, policy_sampler

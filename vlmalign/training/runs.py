@@ -28,7 +28,7 @@ import yaml
 from accelerate import PartialState
 
 from vlmalign.models.builtin import resolve_checkpoint
-from vlmalign.models.loading import check_folder
+from vlmalign.models.loading import check_folder, model_folder
 from vlmalign.records import read_manifest
 from vlmalign.records.hashing import config_hash, sha256_file
 from vlmalign.records.leakage import check_no_leakage
@@ -142,8 +142,14 @@ class RunFolder:
         with open(self.path / name, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def forget_after(self, step: int, name: str = METRICS) -> None:
-        """Drop lines of steps that a resumed run will take again, and a half-written one."""
+    def forget_after(self, step: int, name: str = METRICS, *, evaluated_again: bool = False) -> None:
+        """Drop lines of what a resumed run will do again, and a half-written one.
+
+        Args:
+            step: the last one that is not taken again.
+            name: of the file.
+            evaluated_again: the model is evaluated again after that step.
+        """
         path = self.path / name
         if not path.exists():
             return
@@ -153,7 +159,8 @@ class RunFolder:
                 entry = json.loads(line)
             except json.JSONDecodeError:
                 break
-            if entry["step"] <= step:
+            again = evaluated_again and entry["step"] == step and any(key.startswith("eval_") for key in entry)
+            if entry["step"] <= step and not again:
                 kept.append(line + "\n")
         write_atomic(path, "".join(kept).encode())
 
@@ -258,12 +265,6 @@ def data_hashes(config: RunConfig) -> dict[str, str]:
     """SHA-256 of the records of every folder a configuration names, by path."""
     sources = (*config.data, *config.eval_data, *_anchors(config))
     return {source.path: read_manifest(source.path).records_sha256 for source in sources}
-
-
-def model_folder(model: str | Path) -> str:
-    """The folder to load: of a run folder its `model`; anything else as it is (a Hub id may follow)."""
-    inside = Path(model) / MODEL
-    return str(inside) if (inside / "config.json").is_file() else str(model)
 
 
 def model_hash(model: str | Path) -> str | None:

@@ -27,7 +27,7 @@ from vlmalign.models.loading import backbone_of
 from vlmalign.records import Case, DataError, Demonstration, RecordFolder, load_image
 from vlmalign.records.hashing import config_hash
 from vlmalign.records.manifest import write_atomic
-from vlmalign.training.progress import is_interactive
+from vlmalign.records.progress import is_interactive
 
 IGNORED = -100
 CATEGORY_WEIGHT = 0.3

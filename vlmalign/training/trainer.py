@@ -25,11 +25,12 @@ from transformers.trainer_utils import SaveStrategy
 from vlmalign.models import FeatureCache
 from vlmalign.models.forward import forward_mode
 from vlmalign.models.sharding import layer_classes, size_of, spread_again, whole_tensors
+from vlmalign.records.progress import is_interactive
 from vlmalign.training import checkpoints
 from vlmalign.training.arguments import training_arguments
+from vlmalign.training.callbacks import EpochCallback, LastStepCallback, ProgressBar
 from vlmalign.training.config import StageConfig
 from vlmalign.training.naming import naming_records
-from vlmalign.training.progress import EpochCallback, LastStepCallback, ProgressBar, is_interactive
 from vlmalign.training.runs import RunFolder
 from vlmalign.training.shares import FILLER, FilledOrder, MarkedItems, collate_real
 from vlmalign.training.signals import Signals, finite
@@ -134,9 +135,10 @@ class StageTrainer(Trainer):
         start = time.perf_counter()
         newest = next(iter(checkpoints.complete_checkpoints(self.run.checkpoints)), None)
         resumed = checkpoints.step_of(newest) if newest else 0
+        trained = resumed >= self.args.max_steps  # killed between the last step and the model's saving
         if self.is_world_process_zero():
-            self.run.forget_after(resumed)
-        if newest and resumed >= self.args.max_steps:  # killed between the last step and the model's saving
+            self.run.forget_after(resumed, evaluated_again=trained)
+        if newest and trained:
             self._load_from_checkpoint(str(newest))
             self.state = TrainerState.load_from_json(str(newest / TRAINER_STATE_NAME))
         else:

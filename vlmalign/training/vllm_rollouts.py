@@ -14,10 +14,9 @@ import torch
 from vlmalign.data import CasePrompt
 from vlmalign.models import VLM
 from vlmalign.models.family import placeholder_ids
-from vlmalign.models.loading import unwrap
+from vlmalign.models.loading import model_folder, unwrap
 from vlmalign.models.sampling import Sample, end_tokens
 from vlmalign.training.ppo_config import PpoConfig
-from vlmalign.training.runs import model_folder
 
 RANKS = (8, 16, 32, 64, 128, 256, 512)  # the widths that vLLM reserves room for
 MEMORY = 0.4  # share of the GPU that is vLLM's; the rest is for training
@@ -62,7 +61,7 @@ class VllmSampler:
         rank = config.lora.rank
         self.vlm = vlm
         self.engine: Any = LLM(
-            model=str(model_folder(config.model)), enable_lora=True, seed=config.seed,
+            model=model_folder(config.model), enable_lora=True, seed=config.seed,
             max_lora_rank=next((width for width in RANKS if width >= rank), rank), gpu_memory_utilization=MEMORY,
             dtype="float32" if config.dtype == "float32" else "bfloat16",
         )  # fmt: skip

@@ -10,7 +10,6 @@ from vlmalign.records import Message
 from vlmalign.records.case import ImagePart, TextPart
 
 IMAGE = "<image>"
-BREAK = "one line break after <image> belongs to it: <image> before a text is followed by exactly one"
 
 
 def message(role: Any, text: str) -> Message:

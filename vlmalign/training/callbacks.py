@@ -1,9 +1,7 @@
-"""A progress bar for people, and the epoch's order for the data."""
+"""What listens to the library's trainer: a progress bar, the order of each epoch, a line for the last step."""
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -11,11 +9,6 @@ from transformers import TrainerCallback
 
 from vlmalign.training.config import StageConfig
 from vlmalign.training.schedule import steps_per_epoch
-
-
-def is_interactive() -> bool:
-    """Whether somebody watches: a terminal or a notebook, unless VLMALIGN_QUIET is set."""
-    return not os.environ.get("VLMALIGN_QUIET") and (sys.stderr.isatty() or "ipykernel" in sys.modules)
 
 
 class ProgressBar(TrainerCallback):
