@@ -23,6 +23,7 @@ from vlmalign.cli.evaluate_reward import evaluate_reward
 from vlmalign.cli.evaluate_seeds import evaluate_seeds
 from vlmalign.cli.evaluate_shortcuts import evaluate_shortcuts
 from vlmalign.cli.evaluate_tax import evaluate_tax
+from vlmalign.cli.figures import check_outs, write_figures
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate answers and arms; every figure with n and an interval.")
 
@@ -68,6 +69,8 @@ def evaluate_answers(
     from vlmalign.evaluation.against import compare_metrics
     from vlmalign.evaluation.self_grading import refuse_graded_teachers
 
+    folders = [*candidates, *cases, *(learnt_from or ()), *(f for f in (answered, against) if f is not None)]
+    check_outs({"--json": json_file, "--report": report}, folders)
     domain = load_logic(logic)
     given = read_cases(cases, domain)
     if allow_self_grading and not learnt_from:
@@ -116,6 +119,7 @@ def evaluate_run(
     """
     from vlmalign.cli.transfer import transfer
 
+    check_outs({"--json": json_file, "--report": report}, [] if data is None else [data])
     results = transfer(run, source, data, seed=seed, slides=slides, jobs=jobs, report=report)
     _give(results, json_file)
 
@@ -148,11 +152,6 @@ app.command("tax")(evaluate_tax)
 
 
 def _give(results: dict[str, Any], path: Path | None) -> None:
-    text = json.dumps(results, indent=1, sort_keys=True, allow_nan=False)
     if path is None:
-        console.print_json(text)
-        return
-    from vlmalign.records.manifest import write_atomic
-
-    write_atomic(path, (text + "\n").encode())
-    console.print(f"wrote {path}", markup=False)
+        console.print_json(json.dumps(results, indent=1, sort_keys=True, allow_nan=False))
+    write_figures(results, path)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import show_rows, write_figures
+from vlmalign.cli.figures import check_outs, show_rows, write_figures
 
 ENDINGS = (".html", ".md")
 
@@ -46,6 +46,9 @@ def evaluate_checklist(
     checklist = load_checklist(name)
     if out is not None and out.suffix not in ENDINGS:
         raise ValueError(f"--out is {out}: name a file that ends on {' or '.join(ENDINGS)}")
+    # a folder of runs is a good place for the page on them; a file that is read is not to be replaced
+    read = [*(place for place in places if place.is_file()), *([answers] if answers is not None else [])]
+    check_outs({"--json": json_file, "--out": out}, read)
     written = read_answers(answers, checklist) if answers is not None else {}
     filled = fill_checklist(checklist, read_evidence(places), written)
     counts = filled.counts

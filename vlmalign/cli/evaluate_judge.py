@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import show_rows, write_figures
+from vlmalign.cli.figures import check_outs, show_rows, write_figures
 from vlmalign.cli.stages import StageError, load_recipe, merge, parse_settings
 from vlmalign.recipes import read_recipe
 
@@ -34,6 +34,7 @@ def evaluate_judge(
     (two judges) or Fleiss' kappa, intervals by resampling what was judged. Folders of people's judgements
     are judges too.
     """
+    check_outs({"--json": json_file}, folders)
     found = judge_figures(folders, criterion, seed)
     _show_judges(found)
     write_figures(found, json_file)
@@ -136,6 +137,7 @@ def evaluate_injections(
     from data_builders.judges.injection_run import run_injections
     from vlmalign.records.suggestions import explain
 
+    check_outs({"--json": json_file}, [config])
     recipe = load_recipe(read_recipe(config), parse_settings(var), name=str(config))
     if recipe.stage != "judge":
         raise StageError(f"{config}: this is a recipe of stage {recipe.stage!r}, not of 'judge'.")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import show_rows, write_figures
+from vlmalign.cli.figures import check_outs, show_rows, write_figures
 
 if TYPE_CHECKING:
     from vlmalign.evaluation.power import Differences
@@ -66,9 +67,10 @@ def evaluate_power(
     _check(question, share=share, half_width=half_width, effect=effect, margin=margin, discordant=discordant,
            std=std, pilot=pilot, items_per_group=items_per_group, icc=icc, size_variation=size_variation,
            groups=groups, power=power)  # fmt: skip
+    check_outs({"--json": json_file}, [] if pilot is None else [pilot])
     if not 0 < alpha < 0.5:
         raise ValueError(f"--alpha is {alpha}: expected more than 0 and less than 0.5")
-    clusters = {"correlation": icc or 0.0, "items_per_group": items_per_group or 1.0,
+    clusters = {"correlation": icc or 0.0, "items_per_group": 1.0 if items_per_group is None else items_per_group,
                 "size_variation": size_variation or 0.0}  # fmt: skip
     varies = _varies(share, discordant, std, pilot, effect or 0.0, clusters)
     plan = Plan(question, varies, effect or 0.0, margin or 0.0, half_width, power or 0.8, alpha)
@@ -93,6 +95,9 @@ def _check(question: Question, **given: object) -> None:
     else:
         needed = ["effect"] if question == "superiority" else ["margin"]
         fits |= {"effect", "discordant", "std", "pilot", "power", *needed}
+    for name, value in given.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{_option(name)} is {value}: expected a finite number")
     for name in sorted(told - fits):
         raise ValueError(f"{_option(name)} does not go with {question}: drop it")
     for name in needed:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import figure, named_folders, show_rows, write_figures
+from vlmalign.cli.figures import check_outs, figure, named_folders, show_rows, write_figures
 
 MARGIN = 0.02
 
@@ -52,9 +52,10 @@ def evaluate_reward(
     from vlmalign.evaluation.reward_report import render_reward_report, show_mistakes
     from vlmalign.records import Preference, RecordFolder
 
-    if margin <= 0:
+    if not 0 < margin < float("inf"):
         raise ValueError(f"--margin is {margin}: give the smallest difference of interest, e.g. 0.02 for 2 points")
     folders = named_folders(judged, "--judged")
+    check_outs({"--json": json_file, "--report": report}, [pairs, *folders.values()])
     folder = RecordFolder(pairs, Preference)
     if not len(folder):
         raise ValueError(f"{pairs} holds no pair: there is nothing to measure")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import figure, show_rows, write_figures
+from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
 
 
 def evaluate_seeds(
@@ -34,6 +35,7 @@ def evaluate_seeds(
     """
     from vlmalign.evaluation.seed_runs import compare_seeds, read_seed_run
 
+    check_outs({"--json": json_file}, runs)
     guesses = _chances(chance or [])
     if len({run.resolve() for run in runs}) < len(runs):
         raise ValueError("a run is given twice: give each seed once")
@@ -63,6 +65,8 @@ def _chances(given: list[str]) -> dict[str, float]:
             raise ValueError(f"--chance {text!r}: give one value, or PART-OF-NAME=VALUE, each once")
         try:
             found[name] = float(value)
+            if not math.isfinite(found[name]):
+                raise ValueError
         except ValueError:
             raise ValueError(f"--chance {text!r}: expected a number, or PART-OF-NAME=NUMBER") from None
     return dict(sorted(found.items(), key=lambda item: not item[0]))

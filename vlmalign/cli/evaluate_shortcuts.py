@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import figure, show_rows, write_figures
+from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
 from vlmalign.cli.stages import parse_settings, stage
 
 
@@ -34,6 +34,7 @@ def evaluate_shortcuts(
 
     Every variant is scored by the same reward and held against the pairs as they are. The same command continues.
     """
+    check_outs({"--json": json_file}, [pairs])
     results = run_shortcuts(reward, pairs, out, parse_settings(set_), variant, seed, overwrite)
     _show(results)
     write_figures(results, json_file)
