@@ -21,6 +21,19 @@ def one_sided_bound(n_groups: int, level: float = 0.95) -> float:
     return float(1 - ((1 - level) / 2) ** (1 / n_groups))
 
 
+def unvaried_interval(share: float, n_groups: int, level: float = 0.95) -> tuple[float, float]:
+    """Ends of a share of which every item has the same value: the groups that might differ, at their worst.
+
+    At 0 and 1 Clopper and Pearson's; where all items are one half (ties) the bound to either side of it.
+
+    Example:
+        >>> [round(end, 3) for end in unvaried_interval(0.5, 10)]  # 0.5 -+ 0.5 * 0.3085
+        [0.346, 0.654]
+    """
+    bound = one_sided_bound(n_groups, level)
+    return share * (1 - bound), share + (1 - share) * bound
+
+
 def rare_interval(mean: float, n_events: int, n_groups: int, level: float = 0.95) -> tuple[float, float] | None:
     """Interval of a proportion of which at most half of the groups have an event; None if more have.
 
