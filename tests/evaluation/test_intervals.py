@@ -255,3 +255,4 @@ def test_nothing_but_ties_is_no_certain_half():
     found = cluster_estimate([0.5] * 10, range(10), proportion=True)
     bound = 1 - 0.025 ** (1 / 10)
     assert found.mean == 0.5 and (found.low, found.high) == pytest.approx((0.5 - bound / 2, 0.5 + bound / 2))
+    assert cluster_estimate([0.5] * 10, ["a"] * 10, proportion=True).low is None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.rare_events import FEW_GROUPS, rare_interval, unvaried_interval
+from vlmalign.evaluation.rare_events import FEW_GROUPS, rare_interval, unvaried_estimate
 from vlmalign.records.preference import Dyad
 
 
@@ -80,8 +80,7 @@ def dyadic_mean(
     mean, n = float(values.mean()), len(values)
     if proportion and (values == values[0]).all():
         units, n_groups = independent_units(groups), len({one for pair in members for one in pair})
-        low, high = unvaried_interval(mean, units, level)
-        return Estimate(mean, low, high, n, n_groups, excluded, f"Clopper-Pearson, {units} independent pairs")
+        return unvaried_estimate(mean, n, n_groups, excluded, units=units, level=level)
     of_group: dict[Hashable, float] = defaultdict(float)
     twice = 0.0
     for error, (one, other) in zip((values - mean).tolist(), members, strict=True):

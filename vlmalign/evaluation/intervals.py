@@ -25,7 +25,7 @@ from scipy import stats
 
 from vlmalign.evaluation.dyadic import disjoint, dyadic_mean, independent_units
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.rare_events import one_sided_bound, unvaried_interval, widen_if_rare
+from vlmalign.evaluation.rare_events import one_sided_bound, unvaried_estimate, widen_if_rare
 from vlmalign.records.preference import Dyad
 
 Array = NDArray[np.float64]
@@ -190,10 +190,7 @@ def cluster_estimate(
         of_kept = [group for group, value in zip(groups, values, strict=True) if value is not None]
         return dyadic_mean(kept, of_kept, excluded, proportion=proportion, level=level)
     if proportion and (kept == kept[0]).all():
-        low, high = unvaried_interval(float(kept[0]), n_groups, level)
-        return Estimate(
-            float(kept[0]), low, high, len(kept), n_groups, excluded, f"Clopper-Pearson, {n_groups} groups"
-        )
+        return unvaried_estimate(float(kept[0]), len(kept), n_groups, excluded, level=level)
     statistic = ratio_statistic(np.bincount(cells, kept).astype(np.float64), np.bincount(cells).astype(np.float64))
     estimate = estimate_statistic(
         statistic, cell_seeds, cell_groups, n=len(kept), excluded=excluded, crossed=crossed, seed=seed, level=level

@@ -9,7 +9,7 @@ import numpy as np
 from vlmalign.evaluation.dyadic import independent_units
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import BOOTSTRAP_FROM, RESAMPLES, Array, cluster_interval
-from vlmalign.evaluation.rare_events import unvaried_interval, widen_if_rare
+from vlmalign.evaluation.rare_events import unvaried_estimate, widen_if_rare
 from vlmalign.records.preference import Dyad
 
 #: values of one part (None = excluded state) and their clusters
@@ -51,9 +51,8 @@ def weighted_mean(
     mean = float(_statistic(np.ones((1, groups)), cells, of_used)[0])
     alike = {value for part in used for value in parts[part][0] if value is not None}
     if proportion and len(alike) == 1:  # not told by the mean, which weights round
-        value, units = float(alike.pop()), independent_units(names)
-        low, high = unvaried_interval(value, units)
-        return Estimate(value, low, high, n, groups, excluded, f"Clopper-Pearson, {units} groups")
+        units = independent_units(names)
+        return unvaried_estimate(float(alike.pop()), n, groups, excluded, units=None if units == groups else units)
     if any(isinstance(name, Dyad) for name in names):
         return Estimate(mean, None, None, n, groups, excluded, "no interval: items of two groups each")
     interval = _interval(cells, of_used)
