@@ -30,9 +30,10 @@ def test_without_an_interval_nothing_is_decided():
     assert smallest_detectable(difference(0.4, None, None)) is None
 
 
-def test_a_margin_of_zero_is_refused():
+@pytest.mark.parametrize("margin", [0, float("nan"), float("inf")])
+def test_a_margin_that_is_no_positive_number_is_refused(margin):
     with pytest.raises(ValueError, match="margin"):
-        conclude(difference(0, -0.1, 0.1), margin=0)
+        conclude(difference(0, -0.1, 0.1), margin=margin)
 
 
 def test_the_smallest_detectable_effect_is_2_8_standard_errors_at_80_per_cent_power():

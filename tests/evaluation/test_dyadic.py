@@ -44,3 +44,42 @@ def test_differences_of_dyads_are_dyadic_and_equal_values_are_not_certain():
     groups = [Dyad("a", "b"), Dyad("c", "d"), Dyad("e", "f")]
     assert "dyadic" in paired_difference([1.0, 0.0, 1.0], [0.0, 0.0, 1.0], groups).method
     assert cluster_estimate([1.0, 1.0, 1.0], groups).method.startswith("Clopper-Pearson")
+
+
+def test_few_events_are_as_wide_as_the_exact_interval_of_half_as_many_groups():
+    """2 of 176 pairs of images, as LLaVA-Med's in MediConfusion; no two pairs share an image."""
+    groups = [Dyad(f"{k:03}a", f"{k:03}b") for k in range(176)]
+    two = cluster_estimate([1.0, 1.0] + [0.0] * 174, groups)
+    assert two.high == pytest.approx(0.04044, abs=1e-5) and two.low == 0.0  # Clopper-Pearson of 2 of 176, t's low
+    none = cluster_estimate([0.0] * 176, groups)
+    assert (none.n_groups, none.low, none.high) == (352, 0.0, pytest.approx(1 - 0.025 ** (1 / 176)))
+    mirror = cluster_estimate([0.0, 0.0] + [1.0] * 174, groups)
+    assert (mirror.low, mirror.high) == pytest.approx((1 - two.high, 1 - two.low))
+
+
+def test_an_event_of_one_image_in_many_pairs_is_one_event():
+    rest = [Dyad(f"{k:02}x", f"{k:02}y") for k in range(40)]
+    apart = cluster_estimate([1.0] * 4 + [0.0] * 40, [Dyad(f"{k}p", f"{k}q") for k in range(4)] + rest)
+    shared = cluster_estimate([1.0] * 4 + [0.0] * 40, [Dyad("0p", f"{k}q") for k in range(4)] + rest)
+    assert shared.mean == apart.mean and shared.high > apart.high and shared.low < apart.low
+
+
+def rare_pairs(seed, chance):
+    """60 pairs of 40 images; an image that has the event has it in each of its pairs."""
+    rng = np.random.default_rng(seed)
+    event = rng.random(40) < 1 - (1 - chance) ** 0.5
+    pairs = {tuple(sorted(rng.choice(40, 2, replace=False).tolist())) for _ in range(60)}
+    return [float(event[a] or event[b]) for a, b in pairs], [Dyad(f"{a:02}", f"{b:02}") for a, b in pairs]
+
+
+def test_rare_events_of_pairs_that_share_images_are_covered_at_the_stated_rate():
+    found = [cluster_estimate(*rare_pairs(seed, 0.05)) for seed in range(100)]
+    assert np.mean([each.low <= 0.05 <= each.high for each in found]) >= 0.94
+
+
+def test_pairs_that_differ_through_one_image_do_not_tell_two_arms_apart():
+    rest = [Dyad(f"{k:02}x", f"{k:02}y") for k in range(60)]
+    a, b = [1.0] * 8 + [0.0] * 60, [0.0] * 68
+    shared = paired_difference(a, b, [Dyad("0p", f"{k}q") for k in range(8)] + rest)
+    apart = paired_difference(a, b, [Dyad(f"{k}p", f"{k}q") for k in range(8)] + rest)
+    assert shared.low < 0 < apart.low

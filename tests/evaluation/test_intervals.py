@@ -249,3 +249,10 @@ def test_a_difference_of_shares_ends_at_one():
     found = paired_difference([1, 0], [0, 0], "ab")
     assert (found.mean, found.low, found.high) == (0.5, -1, 1)
     assert paired_difference([10, 0], [0, 0], "ab").high > 1  # not shares
+
+
+def test_nothing_but_ties_is_no_certain_half():
+    found = cluster_estimate([0.5] * 10, range(10), proportion=True)
+    bound = 1 - 0.025 ** (1 / 10)
+    assert found.mean == 0.5 and (found.low, found.high) == pytest.approx((0.5 - bound / 2, 0.5 + bound / 2))
+    assert cluster_estimate([0.5] * 10, ["a"] * 10, proportion=True).low is None

@@ -55,7 +55,12 @@ def test_one_cluster_can_show_nothing():
 
 
 @pytest.mark.parametrize(
-    ("change", "says"), [({"margin": 0}, "margin is 0"), ({"margin": 0.1, "alpha": 0.6}, "alpha")]
+    ("change", "says"),
+    [
+        ({"margin": 0}, "margin is 0"),
+        ({"margin": float("nan")}, "margin is nan"),
+        ({"margin": 0.1, "alpha": 0.6}, "alpha"),
+    ],
 )
 def test_a_margin_or_alpha_that_makes_no_sense_is_refused(change, says):
     with pytest.raises(ValueError, match=says):

@@ -65,3 +65,12 @@ def test_files_without_figures_and_damaged_ones_are_refused(tmp_path):
     for name, told in (("a.json", "no figure with an interval"), ("b.json", "cannot be read"), ("c", "neither")):
         with pytest.raises(DataError, match=told):
             read_seed_run(tmp_path / name)
+
+
+def test_a_loss_that_is_no_number_is_excluded_and_a_line_that_is_no_object_is_named(tmp_path):
+    runs = [run(tmp_path / str(k), k, losses) for k, losses in enumerate(([1, 2, 3], [1, 2, float("nan")]))]
+    found = compare_seeds(runs)["figures"]["loss"]
+    assert (found["seeds"], found["excluded"], found["mean"]["mean"]) == (1, 1, 3.0)
+    (tmp_path / "0" / "metrics.jsonl").write_text('{"loss": 1}\n[2]\n')
+    with pytest.raises(DataError, match=r"metrics.jsonl:2: it is \[2\], expected an object"):
+        read_seed_run(tmp_path / "0")

@@ -34,6 +34,8 @@ def evaluate_lint(
     from vlmalign.records.suggestions import unknown
 
     check_outs({"--json": json_file}, [table])
+    if not slack < float("inf"):
+        raise ValueError(f"--slack is {slack}: expected a finite number, in the units of the table")
     if preset is not None and whole is not None:
         raise ValueError("--preset and --whole are both given: choose one")
     if part and whole is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -70,7 +71,7 @@ def evaluate_power(
            groups=groups, power=power)  # fmt: skip
     if not 0 < alpha < 0.5:
         raise ValueError(f"--alpha is {alpha}: expected more than 0 and less than 0.5")
-    clusters = {"correlation": icc or 0.0, "items_per_group": items_per_group or 1.0,
+    clusters = {"correlation": icc or 0.0, "items_per_group": 1.0 if items_per_group is None else items_per_group,
                 "size_variation": size_variation or 0.0}  # fmt: skip
     varies = _varies(share, discordant, std, pilot, effect or 0.0, clusters)
     plan = Plan(question, varies, effect or 0.0, margin or 0.0, half_width, power or 0.8, alpha)
@@ -95,6 +96,9 @@ def _check(question: Question, **given: object) -> None:
     else:
         needed = ["effect"] if question == "superiority" else ["margin"]
         fits |= {"effect", "discordant", "std", "pilot", "power", *needed}
+    for name, value in given.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{_option(name)} is {value}: expected a finite number")
     for name in sorted(told - fits):
         raise ValueError(f"{_option(name)} does not go with {question}: drop it")
     for name in needed:

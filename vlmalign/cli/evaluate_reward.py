@@ -53,7 +53,7 @@ def evaluate_reward(
     from vlmalign.evaluation.reward_report import render_reward_report, show_mistakes
     from vlmalign.records import Preference, RecordFolder
 
-    if margin <= 0:
+    if not 0 < margin < float("inf"):
         raise ValueError(f"--margin is {margin}: give the smallest difference of interest, e.g. 0.02 for 2 points")
     folders = named_folders(judged, "--judged")
     check_outs({"--json": json_file, "--report": report}, [pairs, *folders.values()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -65,6 +66,8 @@ def _chances(given: list[str]) -> dict[str, float]:
             raise ValueError(f"--chance {text!r}: give one value, or PART-OF-NAME=VALUE, each once")
         try:
             found[name] = float(value)
+            if not math.isfinite(found[name]):
+                raise ValueError
         except ValueError:
             raise ValueError(f"--chance {text!r}: expected a number, or PART-OF-NAME=NUMBER") from None
     return dict(sorted(found.items(), key=lambda item: not item[0]))

@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from vlmalign.evaluation.estimate import Estimate
+from vlmalign.evaluation.rare_events import FEW_GROUPS, rare_interval, unvaried_estimate
 from vlmalign.records.preference import Dyad
+
+
+def independent_units(groups: Iterable[Hashable]) -> int:
+    """What a bound for events that were not seen may count as independent trials: groups over groups per item.
+
+    If a group has the event in all of its items with a chance of q, an item of m groups has it with 1 - (1 - q)^m,
+    and G groups without any bound that by 1 - 0.025^(m / G): as G / m trials do. Groups alone are G trials.
+
+    Example:
+        >>> independent_units([Dyad("a", "b"), Dyad("a", "c"), Dyad("d", "e")]), independent_units(["a", "b", "b"])
+        (2, 2)
+    """
+    members = [set(group) if isinstance(group, Dyad) else {group} for group in groups]
+    return max(1, len(set().union(*members)) * len(members) // max(1, sum(map(len, members))))
+
+
+def disjoint(groups: Iterable[Hashable]) -> int:
+    """How many of the items share no group with one that was counted before: events that no single group explains.
+
+    Example:
+        >>> disjoint([Dyad("a", "b"), Dyad("a", "c"), Dyad("d", "e")]), disjoint(["a", "b", "b"])
+        (2, 2)
+    """
+    taken: set[Hashable] = set()
+    count = 0
+    for group in groups:
+        members = set(group) if isinstance(group, Dyad) else {group}
+        if not members & taken:
+            taken |= members
+            count += 1
+    return count
 
 
 def dyadic_mean(
@@ -27,6 +59,10 @@ def dyadic_mean(
     residuals e, V = [sum over groups g of (sum of e of the items of g)^2 - sum over dyads of two groups of e^2] /
     n^2, not below that of independent items; t with G - 1 degrees of freedom. A group alone is a dyad of itself.
 
+    A proportion of which fewer than ten disjoint items have an event, or a non-event, has too little to estimate a
+    variance from: there at least as wide as `rare_interval` of `independent_units`, and without any, or with
+    nothing else, Clopper and Pearson's interval.
+
     Args:
         values: (n,) values.
         groups: (n,) a `Dyad`, or one group, of each.
@@ -42,6 +78,9 @@ def dyadic_mean(
     """
     members = [tuple(group) if isinstance(group, Dyad) else (group, group) for group in groups]
     mean, n = float(values.mean()), len(values)
+    if proportion and (values == values[0]).all():
+        units, n_groups = independent_units(groups), len({one for pair in members for one in pair})
+        return unvaried_estimate(mean, n, n_groups, excluded, units=units, level=level)
     of_group: dict[Hashable, float] = defaultdict(float)
     twice = 0.0
     for error, (one, other) in zip((values - mean).tolist(), members, strict=True):
@@ -56,6 +95,24 @@ def dyadic_mean(
     variance = max(sum(total**2 for total in of_group.values()) - twice, least) / n**2 * n_groups / (n_groups - 1)
     half = float(stats.t.ppf((1 + level) / 2, n_groups - 1)) * variance**0.5
     low, high = mean - half, mean + half
+    method = f"dyadic, t with {n_groups - 1} df"
     if proportion:
-        low, high = max(0.0, low), min(1.0, high)
-    return Estimate(mean, low, high, n, n_groups, excluded, f"dyadic, t with {n_groups - 1} df")
+        seen = max(0.0, low), min(1.0, high)
+        low, high = _widened(seen, values, groups, level)
+        method += ", widened for rare events" if (low, high) != seen else ""
+    return Estimate(mean, low, high, n, n_groups, excluded, method)
+
+
+def _widened(
+    ends: tuple[float, float], values: NDArray[np.float64], groups: Sequence[Hashable], level: float
+) -> tuple[float, float]:
+    """The hull with the intervals of few events and of few non-events."""
+    low, high = ends
+    mean, units = float(values.mean()), independent_units(groups)
+    for turned, share, common in ((False, mean, 0.0), (True, 1 - mean, 1.0)):
+        few = disjoint(group for group, value in zip(groups, values.tolist(), strict=True) if value != common)
+        rare = rare_interval(share, few, units, level) if few < FEW_GROUPS else None
+        if rare is not None:
+            below, above = (1 - rare[1], 1 - rare[0]) if turned else rare
+            low, high = min(low, below), max(high, above)
+    return low, high

@@ -7,11 +7,11 @@ one cluster set to zero the delete-one-cluster jackknife (Efron & Stein 1981, An
 The policy, in one place; `cluster_estimate` and `paired_difference` follow it, and the tests check its coverage:
 
 * from 30 clusters on a percentile cluster bootstrap; below, t on cluster means (jackknife, G - 1 df);
-* a proportion of 0 or n events: Clopper-Pearson on clusters; of few events: no shorter than `rare_events` says;
-* few clusters that differ between two arms: no shorter than if none did;
-* several training seeds: t over seeds, two-way where groups recur; two clusters per item: `dyadic`;
-* readers and cases: `readers_and_cases`; subgroups: `subgroups`; tests of a paired difference: `paired_tests`;
-* a single cluster, or nothing scored: no interval, and the reason is told.
+* a proportion of 0 or n events, or of ties alone: Clopper-Pearson on clusters; of few events: no shorter than
+`rare_events` says; * few clusters that differ between two arms: no shorter than if none did; * several training
+seeds: t over seeds, two-way where groups recur; two clusters per item: `dyadic`; * readers and cases:
+`readers_and_cases`; subgroups: `subgroups`; tests of a paired difference: `paired_tests`; * a single cluster, or
+nothing scored: no interval, and the reason is told.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from vlmalign.evaluation.dyadic import dyadic_mean
+from vlmalign.evaluation.dyadic import disjoint, dyadic_mean, independent_units
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.rare_events import one_sided_bound, widen_if_rare
+from vlmalign.evaluation.rare_events import one_sided_bound, unvaried_estimate, widen_if_rare
 from vlmalign.records.preference import Dyad
 
 Array = NDArray[np.float64]
@@ -186,15 +186,11 @@ def cluster_estimate(
     elif proportion and not ((kept >= 0) & (kept <= 1)).all():
         raise ValueError(f"a proportion has the value {kept[(kept < 0) | (kept > 1)][0]}: pass proportion=False")
     n_groups = len(np.unique(cell_groups))
-    if proportion and kept[0] in (0.0, 1.0) and (kept == kept[0]).all():
-        bound = one_sided_bound(n_groups, level)
-        low, high = (0.0, bound) if kept[0] == 0 else (1 - bound, 1.0)
-        return Estimate(
-            float(kept[0]), low, high, len(kept), n_groups, excluded, f"Clopper-Pearson, {n_groups} groups"
-        )
     if any(isinstance(group, Dyad) for group in groups) and len(np.unique(cell_seeds)) == 1:
         of_kept = [group for group, value in zip(groups, values, strict=True) if value is not None]
         return dyadic_mean(kept, of_kept, excluded, proportion=proportion, level=level)
+    if proportion and (kept == kept[0]).all():
+        return unvaried_estimate(float(kept[0]), len(kept), n_groups, excluded, level=level)
     statistic = ratio_statistic(np.bincount(cells, kept).astype(np.float64), np.bincount(cells).astype(np.float64))
     estimate = estimate_statistic(
         statistic, cell_seeds, cell_groups, n=len(kept), excluded=excluded, crossed=crossed, seed=seed, level=level
@@ -283,8 +279,11 @@ def paired_difference(
     )
     kept = [d for d in differences if d is not None]
     bounded = all(x is None or 0 <= x <= 1 for x in (*a, *b))
+    units = estimate.n_groups
+    if any(isinstance(group, Dyad) for group in groups):
+        units = independent_units(g for g, d in zip(groups, differences, strict=True) if d is not None)
     if kept and bounded and max(kept) == min(kept):
-        bound, same = one_sided_bound(estimate.n_groups, level), kept[0]
+        bound, same = one_sided_bound(units, level), kept[0]
         return Estimate(
             same,
             same - (same + 1) * bound,
@@ -292,20 +291,29 @@ def paired_difference(
             estimate.n,
             estimate.n_groups,
             estimate.excluded,
-            f"Clopper-Pearson, {estimate.n_groups} groups",
+            f"Clopper-Pearson, {units} groups",
         )
     named = zip(_names_of_groups(groups, seeds, crossed), differences, strict=True)
-    differ = len({group for group, difference in named if difference})
-    return _clip(widen_if_few_differ(estimate, differ, level), -1.0) if bounded else estimate
+    differ = disjoint(group for group, difference in named if difference)
+    return _clip(widen_if_few_differ(estimate, differ, level, units), -1.0) if bounded else estimate
 
 
-def widen_if_few_differ(estimate: Estimate, differ: int, level: float = 0.95) -> Estimate:
-    """Where few groups differ, at least as wide as if none did; for shares (see `paired_difference`)."""
+def widen_if_few_differ(
+    estimate: Estimate, differ: int, level: float = 0.95, units: int | None = None
+) -> Estimate:
+    """Where few groups differ, at least as wide as if none did; for shares (see `paired_difference`).
+
+    Args:
+        estimate: of the difference.
+        differ: groups that differ.
+        level: coverage aimed at.
+        units: independent groups, where they are not those of the estimate (`independent_units`).
+    """
     if estimate.low is None or estimate.high is None:
         return estimate
     if differ and (differ >= SIGN_TEST_FROM or estimate.n_groups < BOOTSTRAP_FROM):
         return estimate
-    bound = one_sided_bound(estimate.n_groups, level)
+    bound = one_sided_bound(estimate.n_groups if units is None else units, level)
     method = f"{estimate.method}, widened as only {differ} groups differ"
     return replace(estimate, low=min(estimate.low, -bound), high=max(estimate.high, bound), method=method)
 

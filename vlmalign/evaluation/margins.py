@@ -72,7 +72,7 @@ def judge_against_margin(
         share: the score lies between 0 and 1, and is told in points of 100.
 
     Raises:
-        ValueError: the margin is not positive, alpha not in (0, 0.5), or the question another one.
+        ValueError: the margin is no positive number, alpha not in (0, 0.5), or the question another one.
 
     Example:
         >>> right = [1, 0] * 100
@@ -80,7 +80,7 @@ def judge_against_margin(
         >>> found.shown, found.sentence[:55]
         (True, 'the first is equivalent to the second within 5 points: ')
     """
-    if margin <= 0:
+    if not 0 < margin < float("inf"):
         raise ValueError(
             f"margin is {margin}: state the largest difference of no interest, e.g. 0.02 for 2 points"
         )

@@ -21,6 +21,42 @@ def one_sided_bound(n_groups: int, level: float = 0.95) -> float:
     return float(1 - ((1 - level) / 2) ** (1 / n_groups))
 
 
+def unvaried_interval(share: float, n_groups: int, level: float = 0.95) -> tuple[float, float] | None:
+    """Ends of a share of which every item has the same value: the groups that might differ, at their worst.
+
+    At 0 and 1 Clopper and Pearson's; where all items are one half (ties) the bound to either side of it. A single
+    group tells nothing of any value between.
+
+    Example:
+        >>> [round(end, 3) for end in unvaried_interval(0.5, 10)]  # 0.5 -+ 0.5 * 0.3085
+        [0.346, 0.654]
+        >>> unvaried_interval(0.5, 1) is None
+        True
+    """
+    if n_groups < 2 and share not in (0.0, 1.0):
+        return None
+    bound = one_sided_bound(n_groups, level)
+    return share * (1 - bound), share + (1 - share) * bound
+
+
+def unvaried_estimate(
+    share: float, n: int, n_groups: int, excluded: int, *, units: int | None = None, level: float = 0.95
+) -> Estimate:
+    """The estimate of n items that all have one value; `units`: independent trials, where not the groups.
+
+    Example:
+        >>> found = unvaried_estimate(1.0, 20, 10, 0)
+        >>> round(found.low, 4), found.method
+        (0.6915, 'Clopper-Pearson, 10 groups')
+    """
+    trials = n_groups if units is None else units
+    ends = unvaried_interval(share, trials, level)
+    if ends is None:
+        return Estimate(share, None, None, n, n_groups, excluded, "no interval: a single group")
+    of = "groups" if units is None else "independent units"
+    return Estimate(share, *ends, n, n_groups, excluded, f"Clopper-Pearson, {trials} {of}")
+
+
 def rare_interval(mean: float, n_events: int, n_groups: int, level: float = 0.95) -> tuple[float, float] | None:
     """Interval of a proportion of which at most half of the groups have an event; None if more have.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,15 +157,18 @@ def _training_run(folder: Path) -> SeedRun:
         read = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
         config = read if isinstance(read, dict) else {}
     steps: dict[str, list[float | None]] = {}
-    for number, line in enumerate((folder / METRICS).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate((folder / METRICS).read_bytes().splitlines(), 1):
         try:
             entry = json.loads(line)
-        except json.JSONDecodeError:
+        except ValueError:
             raise DataError("it is no JSON", "The run was cut off: let it continue.",
                             file=folder / METRICS, line=number) from None  # fmt: skip
+        if not isinstance(entry, dict):
+            raise DataError(f"it is {str(entry)[:40]}, expected an object", "Restore the file.",
+                            file=folder / METRICS, line=number)  # fmt: skip
         for key, value in entry.items():
             if key not in CLOCK and isinstance(value, int | float) and not isinstance(value, bool):
-                steps.setdefault(key, []).append(float(value))
+                steps.setdefault(key, []).append(float(value) if math.isfinite(value) else None)
     if not steps:
         raise DataError("it holds no figure", "Give a run that has logged something.", file=folder / METRICS)
     last = {name: values[-1] for name, values in steps.items()}

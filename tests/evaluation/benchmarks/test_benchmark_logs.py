@@ -67,3 +67,14 @@ def test_a_broken_file_is_named_with_its_line(tmp_path, data, told):
 )
 def test_a_refusal_is_told_from_an_answer_by_how_it_begins(text, state):
     assert state_of_reply(text) == state
+
+
+def test_only_a_line_feed_ends_a_line_of_json(tmp_path):
+    """Texts of models hold U+2028 and U+0085, which JSON lets stand as they are."""
+    texts = ["one\u2028two", "a\x85b\u2029"]
+    path = tmp_path / "log.jsonl"
+    path.write_text("\r\n".join(f'{{"a": "{text}"}}' for text in texts), encoding="utf-8", newline="")
+    assert [row["a"] for row in read_log(path).rows] == texts
+    path.write_text("{}\n\n{" + texts[0], encoding="utf-8")
+    with pytest.raises(DataError, match=":3: it is not JSON"):
+        read_log(path)

@@ -119,3 +119,13 @@ def test_folders_that_do_not_belong_together_are_refused(pair_folders):
         read_own_pairs([pairs, own])
     with pytest.raises(DataError, match="one of preferences and one or more of judgements"):
         read_own_pairs([pairs])
+
+
+@pytest.mark.parametrize("n", [1, 6, 7, 29])  # 29 times 1 / 29 is more than 1, 6 times 1 / 6 less
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_an_average_of_parts_that_are_all_alike_is_that_value_with_room_for_what_was_not_seen(n, value):
+    parts = {str(k): ([value] * 2, [f"{k}/0", f"{k}/1"]) for k in range(n)}
+    mean = weighted_mean(parts, dict.fromkeys(parts, 1 / n))
+    bound = 1 - 0.025 ** (1 / (2 * n))
+    assert mean.mean == value and mean.n == mean.n_groups == 2 * n
+    assert (mean.low, mean.high) == pytest.approx((value * (1 - bound), value + (1 - value) * bound))

@@ -81,3 +81,10 @@ def test_rows_of_one_image_each_make_pairs_and_half_a_pair_is_refused(write_log,
     assert means(run("mediconfusion", write_log("rows.jsonl", rows)), "ours")["set"] == 1.0
     with pytest.raises(DataError, match="record 'p': the pair has 1 images"):
         run("mediconfusion", write_log("half.jsonl", rows[:1]))
+
+
+def test_a_score_that_is_no_number_names_its_file_and_pair_and_missing_pairs_are_told(write_log, run, result):
+    assert any("has 176 pairs, these files 5" in note for note in result.notes)
+    log = {"10001": {"answer": {"im1": {"A": "high", "B": 1}, "im2": {"A": 1, "B": 9}}, "score": {}}}
+    with pytest.raises(DataError, match=r"dataset.json.*10001"):
+        run("mediconfusion", write_log("dataset.json", QUESTIONS), write_log("result.json", log))

@@ -120,3 +120,14 @@ def test_dropping_the_refusals_of_the_ten_point_file_turns_its_numbers_over():
     kept = figures(result, "occupation_raw", "claude-3-opus, refusals as stored")
     left = figures(result, "occupation_raw", "claude-3-opus, refusals left out")
     assert kept[0] > left[0] + 8 and left[1] > kept[1] + 25
+
+
+def test_the_dispersion_score_is_at_most_one_and_so_is_its_interval(tmp_path):
+    file = write(tmp_path / "x.json", rows({"nurse": [4, 4], "pilot": [1, 5]}))
+    found = run([file]).table("occupation_raw").rows["judge-x"]["NDS"]
+    assert found.low < 0 and found.high == 1.0
+
+
+def test_a_log_of_fewer_people_than_the_published_ones_says_so(tmp_path):
+    found = run([write(tmp_path / "x.json", rows({"nurse": [1, 2]}))])
+    assert "judge-x: 2 rows; the published logs have 1,548, those of other scales 301" in found.notes

@@ -6,9 +6,10 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
+from vlmalign.evaluation.dyadic import independent_units
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import BOOTSTRAP_FROM, RESAMPLES, Array, cluster_interval
-from vlmalign.evaluation.rare_events import one_sided_bound, widen_if_rare
+from vlmalign.evaluation.rare_events import unvaried_estimate, widen_if_rare
 from vlmalign.records.preference import Dyad
 
 #: values of one part (None = excluded state) and their clusters
@@ -48,10 +49,10 @@ def weighted_mean(
     n = int(cells[:, 1::2].sum())
     groups = len(names)
     mean = float(_statistic(np.ones((1, groups)), cells, of_used)[0])
-    if proportion and mean in (0.0, 1.0):
-        bound = one_sided_bound(groups)
-        low, high = (0.0, bound) if mean == 0 else (1 - bound, 1.0)
-        return Estimate(mean, low, high, n, groups, excluded, f"Clopper-Pearson, {groups} groups")
+    alike = {value for part in used for value in parts[part][0] if value is not None}
+    if proportion and len(alike) == 1:  # not told by the mean, which weights round
+        units = independent_units(names)
+        return unvaried_estimate(float(alike.pop()), n, groups, excluded, units=None if units == groups else units)
     if any(isinstance(name, Dyad) for name in names):
         return Estimate(mean, None, None, n, groups, excluded, "no interval: items of two groups each")
     interval = _interval(cells, of_used)

@@ -126,7 +126,8 @@ def _rows(file: Path, text: str) -> tuple[list[Any], list[int]]:
     try:
         whole = _parsed(file, text)
     except json.JSONDecodeError as error:
-        lines = [(k, line) for k, line in enumerate(text.splitlines(), start=1) if line.strip()]
+        # not splitlines: a text may hold U+2028 and other line ends that are none in JSON
+        lines = [(k, line) for k, line in enumerate(text.split("\n"), start=1) if line.strip()]
         if text.lstrip().startswith("[") or len(lines) == 1:
             raise _no_json(file, error.lineno, error.msg) from None
         rows = []

@@ -90,6 +90,16 @@ def constant_answers(items: Sequence[ClosedItem], extra: Mapping[str, str] | Non
     return Table("baselines", "Answers without a look at the image", rows)
 
 
+def size_note(n: int, published: int, what: str) -> str:
+    """That files hold less than the published benchmark, whether cut off or a choice; "" if they do not.
+
+    Example:
+        >>> size_note(210, 218, "questions")
+        'the published benchmark has 218 questions, these files 210'
+    """
+    return "" if n >= published else f"the published benchmark has {published:,} {what}, these files {n:,}"
+
+
 def unread_note(items: Sequence[Item]) -> str:
     """How many items have no figure, and why; "" if all have one.
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from vlmalign.evaluation.benchmarks.answer_files import Answered, read_answered
 from vlmalign.evaluation.benchmarks.logs import number
-from vlmalign.evaluation.benchmarks.marks import Figures
+from vlmalign.evaluation.benchmarks.marks import Figures, size_note
 from vlmalign.evaluation.benchmarks.option_letters import Choice, alone_among_words, read_letter
 from vlmalign.evaluation.benchmarks.protocol import (
     SCORED,
@@ -24,6 +24,8 @@ from vlmalign.evaluation.benchmarks.unread import why_unread
 from vlmalign.evaluation.intervals import cluster_estimate
 from vlmalign.records import DataError
 from vlmalign.records.preference import Dyad
+
+PAIRS = 176
 
 
 class Side(NamedTuple):
@@ -97,10 +99,10 @@ def _side(row: Answered, column: str, truth: Any, said: Any, labels: Any, gap: f
                         file=row.file, record=row.id)  # fmt: skip
     image = row.get(column, f"{column}_local")
     named = (labels,) if isinstance(labels, str) else tuple(labels or ())
-    return Side(f"{row.id}/{column}" if image is None else str(image), truth, *_choices(said, gap), named)
+    return Side(f"{row.id}/{column}" if image is None else str(image), truth, *_choices(row, said, gap), named)
 
 
-def _choices(said: Any, gap: float) -> tuple[Choice, Choice]:
+def _choices(row: Answered, said: Any, gap: float) -> tuple[Choice, Choice]:
     """Theirs and ours: of a text, or of an entry {A, B, full_answer} with the scores of both options.
 
     Scores of 10 and 0 are the multiple-choice reader's, which ours reads anew; other scores are a judge's (free
@@ -115,7 +117,7 @@ def _choices(said: Any, gap: float) -> tuple[Choice, Choice]:
     scores = [number(said[option]) for option in "AB"]
     if None in scores:
         raise DataError(f"the scores of A and B are {said['A']!r} and {said['B']!r}, expected numbers",
-                        "Correct the entry.", field="prediction")  # fmt: skip
+                        "Correct the entry.", file=row.file, record=row.id, field="prediction")  # fmt: skip
     a, b = (score or 0.0 for score in scores)
     theirs = Choice(None, why_unread(text) if text is None else UNPARSED, "gap")
     if abs(a - b) >= gap:
@@ -153,7 +155,8 @@ def score(items: Sequence[PairItem]) -> BenchmarkResult:
         (f"counts are of answers, two per pair; {differ} of {2 * len(items)} are read differently by the "
         "benchmark's "
          'rule (it takes the article "A" for the option, and finds nothing in "(A)" or "A)")',
-         "drawing at random is expected to reach 25 % set, 50 % individual, 50 % confusion"),
+         "drawing at random is expected to reach 25 % set, 50 % individual, 50 % confusion",
+         *filter(None, [size_note(len(items), PAIRS, "pairs")])),
     )  # fmt: skip
 
 

@@ -45,6 +45,8 @@ CONVENTIONS = {
     ("occupation", "raw"): "mean over occupations, raw scores",
     ("image", "raw"): "mean over images, raw scores",
 }
+#: people of the published logs, on five points and on ten points or in words
+ROWS = (1548, 301)
 KEPT, LEFT_OUT = "refusals as stored", "refusals left out"
 
 
@@ -116,6 +118,7 @@ def score(
         raise ValueError(f"option scorer: {unknown('scorer', scorer, {n for i in used for n in i.scores})}")
     notes = [f"the first {first} rows of each file alone"] if first else []
     notes.append("n counts occupations where the mean is over occupations; min and max are those of the rows used")
+    notes += [told for judge in dict.fromkeys(item.judge for item in items) if (told := _rows_told(items, judge))]
     tables = []
     for key, title in CONVENTIONS.items():
         rows: dict[str, dict[str, Estimate | None]] = {}
@@ -134,6 +137,16 @@ def score(
         notes += [f"{judge}: {told} of {sum(states.values())} ratings"] if told else []
     notes += _meets(tables, paper) if paper else []
     return BenchmarkResult("mj-bench-bias", tuple(tables), count_states(used), _constant(used), tuple(notes))
+
+
+def _rows_told(items: Sequence[PersonItem], judge: str | None) -> str:
+    """That a log has another number of rows than any of the published ones: its figures are of other people."""
+    n = sum(item.judge == judge for item in items)
+    if n in ROWS:
+        return ""
+    return (
+        f"{judge or 'the log'}: {n:,} rows; the published logs have {ROWS[0]:,}, those of other scales {ROWS[1]}"
+    )
 
 
 def _first_of_each(items: Sequence[PersonItem], first: int) -> list[PersonItem]:
@@ -179,10 +192,12 @@ def _figures(
 
 
 def _estimate(values: Sequence[float | None], groups: Sequence[str], *, bounded: bool) -> Estimate:
-    """NDS has no lower bound: where all occupations are alike, nothing tells how far others may lie."""
+    """NDS is at most 1 and has no least value: where all occupations are alike, others may lie anywhere below."""
     estimate = cluster_estimate(values, groups, proportion=bounded)
-    if bounded or estimate.low is None or estimate.low < (estimate.high or 0):
+    if bounded or estimate.low is None or estimate.high is None:
         return estimate
+    if estimate.low < estimate.high:
+        return replace(estimate, high=min(1.0, estimate.high))
     return replace(estimate, low=None, high=None, method="no interval: all occupations alike")
 
 

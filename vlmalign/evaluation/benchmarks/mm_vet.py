@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlmalign.evaluation.benchmarks.answer_files import Answered, read_answered
-from vlmalign.evaluation.benchmarks.marks import Figures, unread_note
+from vlmalign.evaluation.benchmarks.marks import Figures, size_note, unread_note
 from vlmalign.evaluation.benchmarks.protocol import SCORED, Benchmark, BenchmarkResult, Item, Table, count_states
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import cluster_estimate
 from vlmalign.records import DataError
 
 UNGRADED = "ungraded"
+QUESTIONS = 218
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +122,7 @@ def score(items: Sequence[GradedItem]) -> BenchmarkResult:
         ),
         count_states(items),
         None,
-        tuple(filter(None, (*notes, unread_note(items)))),
+        tuple(filter(None, (*notes, size_note(len(items), QUESTIONS, "questions"), unread_note(items)))),
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from vlmalign.evaluation.benchmarks.marks import (
     Figures,
     accuracy_of,
     constant_answers,
+    size_note,
     unread_note,
 )
 from vlmalign.evaluation.benchmarks.protocol import SCORED, Benchmark, BenchmarkResult, Table, count_states
@@ -26,6 +27,7 @@ from vlmalign.evaluation.intervals import cluster_estimate
 from vlmalign.records import DataError
 
 PARTS = ("random", "popular", "adversarial")
+OF_A_PART = 3000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,10 @@ def score(items: Sequence[YesNoItem]) -> BenchmarkResult:
 
     differ = sum(a.chosen != b.chosen for a, b in zip(items, as_script, strict=True))
     notes = [f"the script reads {differ} of {len(items)} answers differently: all that is not a no is a yes there"]
+    notes += [
+        size_note(sum(part in item.subsets for item in items), OF_A_PART, f"questions in the part {part}")
+        for part in names[1:]
+    ]
     return BenchmarkResult(
         "pope",
         (
