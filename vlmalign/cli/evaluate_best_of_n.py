@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import figure, show_rows, write_figures
+from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
 
 
 def evaluate_best_of_n(
@@ -39,6 +39,7 @@ def evaluate_best_of_n(
 
     if plot is not None and plot.suffix not in (".svg", ".png"):
         raise ValueError(f"--plot is {plot}: name a file that ends on .svg or .png")
+    check_outs({"--json": json_file, "--plot": plot}, [cases, proxy, gold])
     judged = read_judged_candidates(RecordFolder(cases, Case), proxy, gold)
     results = over_optimisation(judged, sorted(set(n)) if n else default_n(judged))
     rows = [("N", "KL", "proxy", "gold", "gold minus the N before")]

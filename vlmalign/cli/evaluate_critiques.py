@@ -9,7 +9,7 @@ import typer
 
 from vlmalign.cli.console import console
 from vlmalign.cli.evaluate_reward import MARGIN
-from vlmalign.cli.figures import figure, show_rows, write_figures
+from vlmalign.cli.figures import check_outs, figure, show_rows, write_figures
 
 
 def evaluate_critiques(
@@ -40,6 +40,8 @@ def evaluate_critiques(
     from vlmalign.evaluation.judged_pairs import read_judged_pairs
     from vlmalign.records import Preference, RecordFolder
 
+    inputs = [pairs, own, plain, *([] if given is None else [given]), *(cases or [])]
+    check_outs({"--json": json_file}, inputs)
     folder = RecordFolder(pairs, Preference)
     after_own, without = (read_judged_pairs(folder, path) for path in (own, plain))
     after_given = None if given is None else read_judged_pairs(folder, given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import figure, named_folders, show_rows, write_figures
+from vlmalign.cli.figures import check_outs, figure, named_folders, show_rows, write_figures
 
 MARGIN = 0.02
 
@@ -52,9 +53,10 @@ def evaluate_reward(
     from vlmalign.evaluation.reward_report import render_reward_report, show_mistakes
     from vlmalign.records import Preference, RecordFolder
 
-    if margin <= 0:
+    if not 0 < margin < math.inf:
         raise ValueError(f"--margin is {margin}: give the smallest difference of interest, e.g. 0.02 for 2 points")
     folders = named_folders(judged, "--judged")
+    check_outs({"--json": json_file, "--report": report}, [pairs, *folders.values()])
     folder = RecordFolder(pairs, Preference)
     if not len(folder):
         raise ValueError(f"{pairs} holds no pair: there is nothing to measure")
@@ -70,7 +72,7 @@ def evaluate_reward(
         "pairs": {
             "sha256": folder.sha256,
             "records": len(folder),
-            "groups": len(set(next(iter(found.values())).groups)),
+            "groups": next(iter(found.values())).n_groups,
         },
         "rewards": {name: reward_figures(one, by=keys, logic=domain) for name, one in found.items()},
         "baselines": {name: f.to_dict() for name, f in reward_baselines(next(iter(found.values()))).items()},

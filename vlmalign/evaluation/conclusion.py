@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from scipy import stats
 
 from vlmalign.evaluation.estimate import Estimate
@@ -19,13 +21,13 @@ def conclude(difference: Estimate, margin: float) -> str:
         whole interval within the margin), or "undecided".
 
     Raises:
-        ValueError: the margin is not positive.
+        ValueError: the margin is no positive number.
 
     Example:
         >>> conclude(Estimate(0.01, -0.01, 0.018, 400, 40, 0, "t"), margin=0.02)
         'none above 2 points'
     """
-    if margin <= 0:
+    if not 0 < margin < math.inf:
         raise ValueError(f"margin is {margin}: give the smallest difference of interest, e.g. 0.02 for 2 points")
     if difference.low is None or difference.high is None:
         return "undecided"

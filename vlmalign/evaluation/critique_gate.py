@@ -7,6 +7,7 @@ held-out pairs, before critiques are used.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -161,7 +162,7 @@ def critique_gate(
     _check_judge("plain", plain.judge, critique=False, given=False)
     if given is not None:
         _check_judge("given", given.judge, critique=True, given=True)
-    if margin <= 0:
+    if not 0 < margin < math.inf:
         raise ValueError(f"margin is {margin}: give the smallest difference of interest, e.g. 0.02 for 2 points")
     return CritiqueGate(
         own=pair_figures(own.pairs),
