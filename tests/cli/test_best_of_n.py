@@ -69,3 +69,11 @@ def test_a_plot_of_another_kind_and_judgements_without_common_candidates_are_ref
     command = ("evaluate", "best-of-n", "--cases", cases, "--proxy", proxy, "--gold")
     refused(*command, proxy, "--plot", "curve.pdf", says="ends on .svg or .png")
     refused(*command, pair_folders.judged("other", {"x/0": 1.0}), says="judged by both proxy and gold")
+
+
+def test_a_proxy_is_no_gold_and_files_that_cannot_be_written_are_refused_first(refused, cases, judged, tmp_path):
+    proxy, gold = judged("proxy", float), judged("gold", float)
+    command = ("evaluate", "best-of-n", "--cases", cases, "--proxy", proxy, "--gold")
+    refused(*command, proxy, says="gold is decided by proxy@1, who is the proxy or behind it")
+    refused(*command, gold, "--json", tmp_path, says="this is a folder")
+    refused(*command, gold, "--json", "x.svg", "--plot", "x.svg", says="are both x.svg")

@@ -17,14 +17,14 @@ from vlmalign.records import (
 )  # fmt: skip
 
 
-def write_pairs(folder, n_groups, per_group=3):
+def write_pairs(folder, n_groups, per_group=3, **fields):
     with DatasetBuild(folder, "preference", {}) as build:
         image = build.add_image(Image.new("RGB", (8, 8)))
         build.commit("0", [
             Preference(
-                id=f"p{g}-{i}", case_id=f"c{g}", group_id=f"g{g}", split="test", images=(image,),
+                id=f"p{g}-{i}", case_id=f"c{g}", group_id=f"g{g}", images=(image,),
                 prompt=(user("Describe.", images=1),), chosen=(assistant("Yes."),), rejected=(assistant("No."),),
-                source="expert",
+                source="expert", **{"split": "test", **fields},
             )
             for g in range(n_groups) for i in range(per_group)
         ])  # fmt: skip
@@ -99,6 +99,22 @@ def test_a_rule_that_the_folds_are_too_small_for_is_fitted_and_said_to_be_unchec
 )
 def test_what_cannot_be_calibrated_is_refused_in_one_sentence(refused, data, extra, says):
     refused(*arguments(data), "--out", "c.json", *extra, says=says)
+
+
+def test_pairs_that_the_reward_may_have_learnt_from_are_pointed_out(vlmalign, tmp_path):
+    pairs = write_pairs(tmp_path / "pairs", 8, split="train")
+    judged = write_judged(tmp_path / "judged", pairs)
+    result = vlmalign("calibrate", "--pairs", pairs, "--judged", judged, "--out", "c.json")
+    assert result.code == 0 and "careful: 24 of the 24 pairs are of split 'train'" in " ".join(result.out.split())
+    assert "no promise holds" in json.loads((tmp_path / "c.json").read_text())["notes"]["of_training"]
+
+
+def test_pairs_that_the_reward_decided_itself_are_refused(refused, tmp_path):
+    pairs = write_pairs(tmp_path / "pairs", 8, judge_ids=("scalar@1",))
+    judged = write_judged(tmp_path / "judged", pairs)
+    says = "scalar@1 decided 24 of these 24 pairs itself"
+    refused("calibrate", "--pairs", pairs, "--judged", judged, "--out", "c.json", says=says)
+    assert not (tmp_path / "c.json").exists()
 
 
 def test_answers_judged_by_another_reward_are_refused(refused, data, tmp_path):

@@ -46,6 +46,27 @@ def test_two_rewards_are_measured_and_compared_in_table_json_and_page(vlmalign, 
     assert "mine: p0" in html and "rejected, score 1" in html
 
 
+def test_the_two_slides_of_role_swapped_pairs_are_counted_and_not_their_combinations(
+    vlmalign, pair_folders, tmp_path
+):
+    joined = {f"p{i}": {"provenance": {"groups": list(own)}} for i, own in enumerate(("ab", "bc", "ca"))}
+    pairs = pair_folders.pairs("pairs", {**joined, "q": {"group_id": "d"}})
+    pair_folders.judged_pairs("judged", {name: (1.0, 0.0) for name in (*joined, "q")})
+    result = vlmalign("evaluate", "reward", "--pairs", pairs, "--judged", "judged", "--json", "f.json")
+    assert result.code == 0 and "4 pairs of 4 groups" in result.out, result.err
+    assert json.loads((tmp_path / "f.json").read_text())["pairs"]["groups"] == 4
+
+
+def test_margins_that_are_no_numbers_and_files_that_cannot_be_are_refused(refused, pair_folders, tmp_path):
+    pairs = pair_folders.pairs("pairs", {"a": {}})
+    pair_folders.judged_pairs("judged", {"a": (1.0, 0.0)})
+    command = ("evaluate", "reward", "--pairs", pairs, "--judged", "judged")
+    for margin in ("nan", "inf", "0"):
+        refused(*command, "--margin", margin, says="give the smallest difference of interest")
+    refused(*command, "--json", tmp_path, says="this is a folder")
+    refused(*command, "--json", "judged/figures.json", says="this would change the input")
+
+
 def test_a_folder_that_is_named_twice_or_another_subset_is_refused(refused, pair_folders):
     pairs = pair_folders.pairs("pairs", {"a": {}})
     pair_folders.judged_pairs("judged", {"a": (1.0, 0.0)})

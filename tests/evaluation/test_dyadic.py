@@ -3,6 +3,8 @@ import pytest
 
 from vlmalign.evaluation import cluster_estimate, paired_difference
 from vlmalign.evaluation.dyadic import dyadic_mean
+from vlmalign.evaluation.error_detection import error_auroc
+from vlmalign.evaluation.intervals import dyadic_interval, estimate_statistic, number_cells, ratio_statistic
 from vlmalign.records.preference import Dyad
 
 
@@ -83,3 +85,43 @@ def test_pairs_that_differ_through_one_image_do_not_tell_two_arms_apart():
     shared = paired_difference(a, b, [Dyad("0p", f"{k}q") for k in range(8)] + rest)
     apart = paired_difference(a, b, [Dyad(f"{k}p", f"{k}q") for k in range(8)] + rest)
     assert shared.low < 0 < apart.low
+
+
+def mean_by_weights(values, groups):
+    """The mean as other statistics are estimated, by weights of cells."""
+    cells, seeds, cell_groups = number_cells(groups, None, False)
+    sums, sizes = (np.bincount(cells, w).astype(float) for w in (values, np.ones(len(values))))
+    return estimate_statistic(ratio_statistic(sums, sizes), seeds, cell_groups, n=len(values), excluded=0)
+
+
+def test_the_jackknife_of_a_mean_is_the_dyadic_interval_of_it():
+    rng = np.random.default_rng(0)
+    effect = rng.normal(size=40)
+    groups = [Dyad(f"{a:02}", f"{b:02}") for a in range(40) for b in range(a + 1, min(a + 5, 40))]
+    values = [effect[int(a)] + effect[int(b)] + rng.normal() for a, b in groups]
+    exact, found = dyadic_mean(np.array(values), groups), mean_by_weights(values, groups)
+    assert found.mean == pytest.approx(exact.mean) and found.n_groups == exact.n_groups == 40
+    assert found.high - found.low == pytest.approx(exact.high - exact.low, rel=0.05)
+    assert "dyadic jackknife, t with 39 df" in found.method
+
+
+def test_any_statistic_of_dyads_holds_where_that_of_separate_pairs_does_not():
+    assert coverage(mean_by_weights) > 0.88
+    assert coverage(lambda v, g: mean_by_weights(v, [" + ".join(d) for d in g])) < 0.8
+
+
+def test_an_auroc_of_dyads_counts_groups_and_is_wider_than_that_of_separate_pairs():
+    rng = np.random.default_rng(1)
+    effect, shade = rng.normal(size=(2, 24))
+    dyads = [sorted(rng.choice(24, 2, replace=False)) for _ in range(150)]
+    wrong = [float(effect[a] + effect[b] + 0.3 * rng.normal() > 0) for a, b in dyads]
+    unsure = [float(shade[a] + shade[b] + 0.3 * rng.normal()) for a, b in dyads]
+    groups = [Dyad(f"{a:02}", f"{b:02}") for a, b in dyads]
+    dyadic, apart = (error_auroc(unsure, wrong, g) for g in (groups, [" + ".join(d) for d in groups]))
+    assert dyadic.mean == apart.mean and dyadic.n_groups == 24 < apart.n_groups
+    assert dyadic.high - dyadic.low > 1.2 * (apart.high - apart.low)
+
+
+def test_dyads_of_a_single_cell_have_no_interval():
+    assert mean_by_weights([1.0, 0.0], [Dyad("a", "b")] * 2).low is None
+    assert dyadic_interval(lambda weights: weights[:, 0], np.array([[0, 0], [0, 0]])) is None

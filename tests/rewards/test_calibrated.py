@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from vlmalign.records.scores import margin_std
 from vlmalign.rewards import RewardOutput, load_reward
 from vlmalign.rewards.calibrated import CalibratedReward
 from vlmalign.rewards.calibration import Isotonic, Platt, Temperature, VennAbers
@@ -10,6 +11,7 @@ from vlmalign.rewards.calibration_file import Calibration
 from vlmalign.rewards.calibration_items import ScoredItems
 from vlmalign.rewards.conformal import Abstention
 from vlmalign.rewards.protocol import MarginOutput
+from vlmalign.rewards.scoring import judge_candidates
 
 
 class Lengths:
@@ -149,3 +151,32 @@ def test_a_pairs_own_doubt_is_used_as_it_was_in_the_calibration(make):
     assert found[0].p == pytest.approx(1 / (1 + math.exp(-2 / math.sqrt(1 + 4 * 1.5**2))))
     independent = CalibratedReward(Lengths(), platt).prefer(*pair)  # two answers of 0.5 each
     assert independent[0].p == pytest.approx(1 / (1 + math.exp(-2 / math.sqrt(1 + 4 * 0.5))))
+
+
+class Ensemble(Members):
+    """Tells the scores of two members, each 1 off the mean, in turns above and below."""
+
+    def score(self, cases, candidates, images=None):
+        output = super().score(cases, candidates)
+        signs = [1.0 if n % 2 else -1.0 for n in range(len(candidates))]
+        for k, sign in enumerate((-1.0, 1.0)):
+            spread = [mean + sign * own for mean, own in zip(output.mean, signs, strict=True)]
+            output = output.with_component(f"member_{k}", spread)
+        return output
+
+
+@pytest.mark.parametrize(
+    ("made", "settings", "factor"),
+    [
+        (calibration(TEMPERATURE, "pair"), {}, 2.0),
+        (calibration(TEMPERATURE, "pair"), {"score": "raw"}, 1.0),
+        (calibration(TEMPERATURE), {"score": "raw"}, 1.0),
+        (calibration(TEMPERATURE), {}, None),
+    ],
+)
+def test_the_doubt_of_a_pair_is_in_the_units_of_its_scores(made, settings, factor, make):
+    answers = [make.candidate("2"), make.candidate("1", n=1)]
+    reward = CalibratedReward(Ensemble(), made, **settings)
+    judged, _ = judge_candidates(reward, "x", [make.case()] * 2, answers, None)
+    # members' margins are 3 and -1; of a probability no member tells anything
+    assert margin_std(*judged) == (None if factor is None else pytest.approx(factor * math.sqrt(8)))

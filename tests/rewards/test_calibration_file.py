@@ -49,6 +49,16 @@ def test_cross_fitting_never_shows_a_group_to_its_own_calibration():
     assert 0 < found.p[2] < 0.5 and np.isnan(found.losses).all() and found.kept.all()
 
 
+def test_one_pair_without_a_standard_deviation_makes_no_fold_use_those_of_the_others():
+    """Else the fold that holds this pair would be asked for what is not known of it."""
+    items = some()
+    items.stds[0] = np.nan
+    assert not np.isnan(cross_fit(items, method="platt").p).any()
+    made = fit_calibration(items, method="platt", rule="risk", alpha=0.3)
+    assert not made.calibrator.uses_std and made.abstention is not None
+    assert fit_calibration(some(), method="platt").calibrator.uses_std
+
+
 def test_scores_of_another_reward_are_refused():
     with pytest.raises(ValueError, match="fitted to 'r@1' and the scores are those of 's@2'"):
         fit_calibration(some()).check_judge("s@2")

@@ -3,7 +3,7 @@ import math
 import pytest
 from PIL import Image
 
-from vlmalign.records import DataError, DatasetBuild, Judgement, Preference, assistant, user
+from vlmalign.records import DataError, DatasetBuild, Judgement, Preference, assistant, read_records, user
 from vlmalign.rewards.calibration_items import ScoredItems, read_gold, read_pairs
 
 
@@ -67,15 +67,40 @@ def test_single_sides_of_pairs_are_right_where_chosen(pairs, write):
         (SIDES[:1], "candidate 'p0/rejected' of pair 'p0' is not judged"),
         (
             [*SIDES[:5], judged("p2/rejected", 1.0, judge="other@1")],
-            "is by .'other@1', 'x'., others by .'r@1', 'x'.",
+            "it is by other@1 on x, the first one by r@1 on x",
         ),
-        ([*SIDES, judged("p0/chosen", 1.0, id="again")], "judges candidate 'p0/chosen' once more"),
+        ([*SIDES, judged("p0/chosen", 1.0, id="again")], "candidate 'p0/chosen' is judged twice"),
         ([judged(s.candidate_ids[0], None) for s in SIDES], "no item has both a score and a label .unscored 3."),
     ],
 )
 def test_judgements_that_do_not_belong_to_the_pairs_are_refused(pairs, write, records, message):
     with pytest.raises(DataError, match=message):
         read_pairs(write("judged", "judgement", records), pairs)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"judge_ids": ("r@1", "s@1")}, "r@1 decided 3 of these 3 pairs itself"),
+        ({"expert_ids": ("cells@1",)}, "expert cells@1, who is behind r@1, decided 3 of these 3 pairs"),
+    ],
+)
+def test_a_reward_is_not_calibrated_on_its_own_word(pairs, write, tmp_path, fields, message):
+    decided = write("decided", "preference", [
+        pair.model_copy(update={"images": (), "prompt": (user("Describe."),), **fields})
+        for pair in read_records(pairs, Preference)
+    ])  # fmt: skip
+    with DatasetBuild(tmp_path / "judged", "judgement", {"experts": ["cells@1"]}) as build:
+        build.commit("0", SIDES)
+    with pytest.raises(DataError, match=message):
+        read_pairs(tmp_path / "judged", decided)
+
+
+def test_judgements_of_other_pairs_of_the_same_names_are_refused(pairs, tmp_path):
+    with DatasetBuild(tmp_path / "judged", "judgement", {"pairs": "0" * 64}) as build:
+        build.commit("0", SIDES)
+    with pytest.raises(DataError, match="judgements are of other pairs"):
+        read_pairs(tmp_path / "judged", pairs)
 
 
 def test_gold_judgements_label_answers_and_pairs_of_answers(write, make):
@@ -89,7 +114,7 @@ def test_gold_judgements_label_answers_and_pairs_of_answers(write, make):
     assert answers.scores.tolist() == [3.0, 1.0, 2.0] and answers.labels.tolist() == [1, 0, 0]
     assert answers.counts == {"unscored": 1, "gold_unknown": 1} and answers.groups == ("g0",) * 3
     assert read_gold(*folders, cases, right_from=0.2).labels.tolist() == [1, 1, 1]
-    with pytest.raises(DataError, match="are by 'gold@1', the reward itself"):
+    with pytest.raises(DataError, match="are by gold@1, the reward itself"):
         read_gold(folders[1], folders[1], cases)
     margins = read_gold(*folders, cases, "pair")
     assert margins.scores.tolist() == [2.0, 1.0] and margins.labels.tolist() == [1, 1]

@@ -42,8 +42,7 @@ def test_claims_are_compared_with_the_other_whole_samples_that_speak_of_them(sam
 
 def test_agreement_is_weighted_by_what_the_samples_state(samples, tmp_path):
     judged, _ = judge(samples, tmp_path, "aggregated")
-    leukocyte = (0.9 + 0.5) / (0.9 + 0.5)  # the sample that denies it states nothing
-    assert judged[0].components == {"leukocyte": leukocyte, "crowding": 1.0}
+    assert judged[0].components == {"leukocyte": 1.0}  # the sample that denies it states nothing
     assert judged[2].confidence == 0.0
 
 
@@ -67,6 +66,13 @@ def test_answers_of_another_policy_do_not_count(make, tmp_path):
         build.commit("0", [make.candidate("Yes."), other])
     judged, _ = judge((tmp_path / "samples",), tmp_path, "sampled", logic=None)
     assert [j.confidence for j in judged] == [None, None]
+
+
+def test_a_sample_that_no_other_one_speaks_of_does_not_confirm_itself():
+    found = aggregated_confidence([{"stain": "pale", "focus": "sharp"}, {"stain": "dark"}], [0.1, 0.3])
+    assert found[0].claims == {"stain": pytest.approx(0.25)} and found[1].confidence == pytest.approx(0.75)
+    (alone,) = aggregated_confidence([{"stain": "pale"}], [0.1])
+    assert alone.confidence is None and alone.reason.startswith("no other sample")
 
 
 def test_no_stated_confidence_is_no_weight():

@@ -1,4 +1,5 @@
 import math
+from importlib import resources
 
 import pytest
 
@@ -107,6 +108,16 @@ def test_what_earlier_turns_of_the_prompt_say_is_counted_at_the_first_sentence(m
     case = known.model_copy(update={"messages": earlier})
     output = score(make, case, STAIN, concepts=["leukocyte", "stain"])
     assert output.steps == (((len(STAIN), 1.0),),) and output.mean == (1.0,)
+
+
+def test_a_logic_that_was_edited_under_its_old_name_is_another_judge(tmp_path):
+    """Else judgements that were made by the old rules would be taken for those of the new ones."""
+    original = resources.files("vlmalign.clinical").joinpath("logic/peripheral_smear.yaml").read_text()
+    names = []
+    for name, text in (("a", original), ("b", original.replace("title:", "title: Another", 1))):
+        (tmp_path / f"{name}.yaml").write_text(text)
+        names.append(SymbolicReward(str(tmp_path / f"{name}.yaml")).name)
+    assert names[0] == SymbolicReward("peripheral_smear").name != names[1]
 
 
 def test_the_policy_is_part_of_the_rewards_name():

@@ -2,13 +2,16 @@ import json
 import math
 
 import pytest
+import torch
 from PIL import Image
 
 from vlmalign.models import RewardModel, load_vlm
 from vlmalign.records import Candidate, Case, DataError, DatasetBuild, Judgement, RecordFolder, Sampling, assistant
 from vlmalign.records.suggestions import SettingsError
 from vlmalign.rewards import load_reward, score_pairs
+from vlmalign.rewards.answer_encoder import AnswerEncoder
 from vlmalign.training import MixtureConfig, make_config, train_mixture
+from vlmalign.training.kept_states import KeptStates
 
 TEXTS = {
     "A leukocyte is present.": {"correct": 1.0, "wrong": 0.0},
@@ -91,6 +94,45 @@ def test_a_run_scores_pairs_by_objectives_and_weights_and_is_not_repeated(config
         parts = found.components
         total = sum(parts[name] * parts[f"gate/{name}"] for name in ("correct", "wrong"))
         assert found.valid and found.score == pytest.approx(total, abs=1e-5) and "verbosity" in parts
+
+
+def test_a_killed_run_goes_on_with_the_states_it_has(config, tmp_path, monkeypatch):
+    whole = train_mixture(MixtureConfig(**{**config, "out": str(tmp_path / "whole")}))
+    encode, calls = AnswerEncoder.encode, []
+
+    def killed_at_the_second_batch(self, *given):
+        calls.append(given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return encode(self, *given)
+
+    monkeypatch.setattr(AnswerEncoder, "encode", killed_at_the_second_batch)
+    with pytest.raises(KeyboardInterrupt):
+        train_mixture(MixtureConfig(**config))
+    (kept,) = (tmp_path / ".run.states").iterdir()
+    batches = list(calls)
+    run = train_mixture(MixtureConfig(**config))
+    assert batches[0][1] not in [given[1] for given in calls[2:]]  # its answers are not computed again
+    assert batches[1][1] == calls[2][1]  # those of the batch that was lost are
+    for name in ("model/mixture.safetensors", "metrics.jsonl", "summary.json"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+    assert not kept.exists() and not (tmp_path / ".run.states").exists()
+
+
+def test_a_damaged_file_of_states_is_computed_again(config, tmp_path, judged):
+    folder = RecordFolder(judged[0]["cases"], Case)
+    case = next(iter(folder))
+    given = [case], [answer(0, 0, "A leukocyte is present.")], [[folder.image(case.images[0])]]
+    encoder = AnswerEncoder(config["model"])
+    first = KeptStates(encoder, tmp_path / "kept", "m").encode(*given)
+    (file,) = (tmp_path / "kept").iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-8])
+    again = KeptStates(encoder, tmp_path / "kept", "m").encode(*given)
+    assert torch.equal(first.answers, again.answers) and file.read_bytes() == whole
+    blank = [case], given[1], [[Image.new("RGB", (32, 32))]]
+    KeptStates(encoder, tmp_path / "kept", "another model").encode(*blank)
+    assert len(list((tmp_path / "kept").iterdir())) == 2
 
 
 def test_the_gate_sees_the_prompt_and_the_heads_the_answer(config, judged):

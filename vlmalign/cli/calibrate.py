@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vlmalign.cli.console import console
+from vlmalign.cli.figures import check_out
 from vlmalign.cli.stages import stage
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ def run_calibrate(
     from vlmalign.evaluation.calibration_report import NO_GUARANTEE, apply_calibration, report_calibration
     from vlmalign.rewards.calibration_file import fit_calibration
 
+    inputs = [judged, pairs, gold, cases, also, also_pairs, also_gold, also_cases]
+    check_out(out, "--out", [folder for folder in inputs if folder is not None])
     items = _read(judged, pairs, gold, cases, target, right_from, "--pairs", "--gold")
     fitting: dict[str, Any] = {
         "method": method, "per_group": per_group, "rule": rule, "alpha": alpha, "delta": delta,
@@ -140,10 +143,15 @@ def run_calibrate(
     }
     if unchecked:
         notes["unchecked"] = unchecked
+    learnt = _of_training(pairs, cases)
+    if learnt:
+        notes["of_training"] = learnt
     calibration.model_copy(update={"notes": notes}).save(out)
     print_report(calibration, reports)
     if unchecked:
         console.print(f"the rule was not checked across groups: {unchecked}", markup=False)
+    if learnt:
+        console.print(f"careful: {learnt}", markup=False)
     if plots is not None:
         write_plots(plots, reports)
     console.print(f"wrote {out}", markup=False)
@@ -185,6 +193,20 @@ def _cross_fitted(
         if fitting["rule"] is None:
             raise
         return cross_fit(items, folds=folds, seed=seed, **{**fitting, "rule": None}), str(error)
+
+
+def _of_training(pairs: Path | None, cases: Path | None) -> str | None:
+    """What is to be said where the reward may have learnt from the very records that it is calibrated on."""
+    from vlmalign.records import Case, Preference, RecordFolder
+
+    folder = RecordFolder(pairs, Preference) if pairs is not None else RecordFolder(str(cases), Case)
+    n = sum(record.split == "train" for record in folder)
+    if not n:
+        return None
+    return (
+        f"{n} of the {len(folder)} {'pairs' if pairs is not None else 'cases'} are of split 'train': where the "
+        "reward has learnt from them, it is surer there than of new ones, and no promise holds"
+    )
 
 
 def _digest(items: ScoredItems) -> str:

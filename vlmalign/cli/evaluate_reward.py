@@ -72,7 +72,7 @@ def evaluate_reward(
         "pairs": {
             "sha256": folder.sha256,
             "records": len(folder),
-            "groups": len(set(next(iter(found.values())).groups)),
+            "groups": next(iter(found.values())).n_groups,
         },
         "rewards": {name: reward_figures(one, by=keys, logic=domain) for name, one in found.items()},
         "baselines": {name: f.to_dict() for name, f in reward_baselines(next(iter(found.values()))).items()},

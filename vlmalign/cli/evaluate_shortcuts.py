@@ -57,6 +57,7 @@ def run_shortcuts(
     from vlmalign.records import Preference, RecordFolder
     from vlmalign.rewards import load_reward
     from vlmalign.rewards.audit import VARIANTS, audit_variants, score_variant
+    from vlmalign.rewards.protocol import experts_behind
 
     folder = RecordFolder(pairs, Preference)
     if not len(folder):
@@ -65,9 +66,11 @@ def run_shortcuts(
     judged = {}
     for one in audit_variants(folder, scorer, variants or VARIANTS, seed=seed):
         path = score_variant(scorer, pairs, one, out / one.name, seed=seed, overwrite=overwrite)
-        judged[one.name] = read_judged_pairs(folder, path, own_labels=[scorer.name])
+        judged[one.name] = read_judged_pairs(
+            folder, path, own_labels=[scorer.name], allow_self_grading=experts_behind(scorer)
+        )
     figures = shortcut_figures(judged, takes_images=scorer.needs_images)
-    about = {"sha256": folder.sha256, "records": len(folder), "groups": len(set(judged["seen"].groups))}
+    about = {"sha256": folder.sha256, "records": len(folder), "groups": judged["seen"].n_groups}
     return {"pairs": about, "seed": seed, **figures}
 
 

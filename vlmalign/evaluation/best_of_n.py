@@ -151,11 +151,21 @@ def read_judged_candidates(cases: RecordFolder[Case], proxy: str | Path, gold: s
         gold: judgements by what is held to be true.
 
     Raises:
-        DataError: the two judge no common candidate of these cases, or judge different folders of candidates.
+        DataError: the two judge no common candidate of these cases, or judge different folders of candidates; or
+            the proxy, or an expert behind it, decides the gold scores too.
     """
     by_proxy = read_scores(proxy)
     made_from = by_proxy.config.get("candidates")
     by_gold = read_scores(gold, of=made_from if isinstance(made_from, str) else None, made_from="candidates")
+    same = {by_proxy.judge, *by_proxy.experts} & {by_gold.judge, *by_gold.experts} - {""}
+    if same:
+        raise DataError(
+            f"gold is decided by {', '.join(sorted(same))}, who is the proxy or behind it: it can only agree with "
+            "itself",
+            "Give gold judgements by something else.",
+            file=by_gold.source,
+            field="judge",
+        )
     both = [name for name in by_proxy.judgements if name in by_gold.judgements]
     without = len(by_proxy.judgements) + len(by_gold.judgements) - 2 * len(both)
     of_case: dict[str, list[str]] = {}

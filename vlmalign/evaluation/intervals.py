@@ -8,10 +8,12 @@ The policy, in one place; `cluster_estimate` and `paired_difference` follow it, 
 
 * from 30 clusters on a percentile cluster bootstrap; below, t on cluster means (jackknife, G - 1 df);
 * a proportion of 0 or n events, or of ties alone: Clopper-Pearson on clusters; of few events: no shorter than
-`rare_events` says; * few clusters that differ between two arms: no shorter than if none did; * several training
-seeds: t over seeds, two-way where groups recur; two clusters per item: `dyadic`; * readers and cases:
-`readers_and_cases`; subgroups: `subgroups`; tests of a paired difference: `paired_tests`; * a single cluster, or
-nothing scored: no interval, and the reason is told.
+  `rare_events` says;
+* few clusters that differ between two arms: no shorter than if none did;
+* several training seeds: t over seeds, two-way where groups recur;
+* two clusters per item: of a mean `dyadic`, of other statistics `dyadic_interval`;
+* readers and cases: `readers_and_cases`; subgroups: `subgroups`; tests of a paired difference: `paired_tests`;
+* a single cluster, or nothing scored: no interval, and the reason is told.
 """
 
 from __future__ import annotations
@@ -90,6 +92,47 @@ def _jackknife_variance(statistic: Statistic, members: Array) -> float:
     return float((m - 1) / m * np.sum((left_out - left_out.mean()) ** 2)) if m > 1 else 0.0
 
 
+def dyadic_interval(
+    statistic: Statistic, cell_groups: NDArray[np.int64], *, level: float = 0.95
+) -> tuple[float, float, str] | None:
+    """Interval of a statistic over items of two clusters each, of which other items belong to one or the other.
+
+    The form of `dyadic_mean` for any statistic: the variance when each cluster is left out with all its items,
+    less that when each pair of clusters is, which the first counts once for either cluster; not below that of
+    independent pairs. t with G - 1 degrees of freedom.
+
+    Args:
+        statistic: function of the weights (R, C) of the cells, one for each pair of clusters.
+        cell_groups: the two cluster numbers of each cell (C, 2); twice the same for a cluster alone.
+        level: coverage aimed at.
+
+    Returns:
+        As `cluster_interval`; None for fewer than two cells or clusters.
+
+    Example:
+        >>> pairs = np.array([[0, 1], [0, 2], [3, 4]])
+        >>> low, high, method = dyadic_interval(ratio_statistic(np.array([1.0, 1.0, 0.0]), np.ones(3)), pairs)
+        >>> method
+        'dyadic jackknife, t with 4 df'
+    """
+    members, cells = _members(cell_groups), np.eye(len(cell_groups))
+    if len(members) < 2 or len(cells) < 2:
+        return None
+    of_cells, twice = (
+        _jackknife_variance(statistic, rows) for rows in (cells, cells[cell_groups[:, 0] != cell_groups[:, 1]])
+    )
+    variance = max(_jackknife_variance(statistic, members) - twice, of_cells)
+    centre = float(statistic(np.ones((1, len(cells))))[0])
+    half = float(stats.t.ppf((1 + level) / 2, len(members) - 1)) * variance**0.5
+    return centre - half, centre + half, f"dyadic jackknife, t with {len(members) - 1} df"
+
+
+def _members(cell_groups: NDArray[np.int64]) -> Array:
+    """Which cells (C) each group (G) has, (G, C) of 0 and 1; a cell has one group, (C,), or two, (C, 2)."""
+    of_cells = cell_groups.reshape(len(cell_groups), -1)
+    return np.array([(of_cells == group).any(1) for group in np.unique(cell_groups)], dtype=float)
+
+
 def seed_interval(
     statistic: Statistic,
     cell_seeds: NDArray[np.int64],
@@ -112,7 +155,7 @@ def seed_interval(
     Args:
         statistic: function of the weights (R, C) of the cells (seed and group).
         cell_seeds: seed number of each cell (C,).
-        cell_groups: group number of each cell (C,).
+        cell_groups: group number of each cell (C,), or of dyads both, (C, 2).
         crossed: whether groups recur under several seeds.
         level: coverage aimed at.
 
@@ -129,7 +172,7 @@ def seed_interval(
         def over_seeds(weights: Array) -> Array:
             return np.asarray(np.nanmean([statistic(weights * row[None, :]) for row in in_seed], axis=0))
 
-        in_group = (cell_groups[None, :] == np.unique(cell_groups)[:, None]).astype(float)
+        in_group = _members(cell_groups)
         of_groups = _jackknife_variance(over_seeds, in_group)
         of_cells = _jackknife_variance(over_seeds, np.eye(len(cell_seeds)))
         variance = max(variance, of_groups, variance + of_groups - of_cells)
@@ -213,15 +256,20 @@ def estimate_statistic(
     seed: int = 0,
     level: float = 0.95,
 ) -> Estimate:
-    """A statistic of cell weights with its interval: over groups or, from two seeds on, over seeds and groups."""
+    """A statistic of cell weights with its interval: over groups, also of two groups per cell (`number_cells`),
+    or, from two seeds on, over seeds and groups.
+    """
     n_groups = len(np.unique(cell_groups))
     if len(np.unique(cell_seeds)) > 1:
         mean, low, high, method = seed_interval(statistic, cell_seeds, cell_groups, crossed=crossed, level=level)
         if not np.isfinite(low):
             return Estimate(mean, None, None, n, n_groups, excluded, "no interval: a single group")
         return Estimate(mean, low, high, n, n_groups, excluded, method)
-    mean = float(statistic(np.ones((1, n_groups)))[0])
-    interval = cluster_interval(statistic, n_groups, seed=seed, level=level)
+    mean = float(statistic(np.ones((1, len(cell_groups))))[0])
+    if cell_groups.ndim == 2:
+        interval = dyadic_interval(statistic, cell_groups, level=level)
+    else:
+        interval = cluster_interval(statistic, n_groups, seed=seed, level=level)
     if interval is None:
         return Estimate(mean, None, None, n, n_groups, excluded, "no interval: a single group")
     return Estimate(mean, interval[0], interval[1], n, n_groups, excluded, interval[2])
@@ -327,17 +375,26 @@ def _names_of_groups(
 def number_cells(
     groups: Sequence[Hashable], seeds: Sequence[Hashable] | None, crossed: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Number the (seed, group) cells: of each item (n,), and seed (C,) and group (C,) of each cell."""
+    """Number the (seed, group) cells: of each item (n,), and seed (C,) and group (C,) of each cell.
+
+    Where a group is a `Dyad`, a cell has two groups, (C, 2), twice the same where it has one.
+
+    Example:
+        >>> number_cells([Dyad("a", "b"), "b", Dyad("a", "b")], None, False)[2].tolist()
+        [[0, 1], [1, 1]]
+    """
     of_seed: dict[Hashable, int] = {}
     of_group: dict[Hashable, int] = {}
-    of_cell: dict[tuple[int, int], int] = {}
+    of_cell: dict[tuple[int, ...], int] = {}
+    dyadic = any(isinstance(group, Dyad) for group in groups)
     items = []
     for group, seed in zip(groups, [None] * len(groups) if seeds is None else seeds, strict=True):
         s = of_seed.setdefault(seed, len(of_seed))
-        g = of_group.setdefault(group if crossed else (s, group), len(of_group))
-        items.append(of_cell.setdefault((s, g), len(of_cell)))
-    pairs = np.array(list(of_cell), dtype=np.int64).reshape(-1, 2)
-    return np.array(items, dtype=np.int64), pairs[:, 0], pairs[:, 1]
+        names = group if isinstance(group, Dyad) else (group, group)[: 1 + dyadic]
+        numbers = [of_group.setdefault(name if crossed else (s, name), len(of_group)) for name in names]
+        items.append(of_cell.setdefault((s, *numbers), len(of_cell)))
+    found = np.array(list(of_cell), dtype=np.int64).reshape(-1, 2 + dyadic)
+    return np.array(items, dtype=np.int64), found[:, 0], found[:, 1:] if dyadic else found[:, 1]
 
 
 def _cells(

@@ -66,6 +66,11 @@ class JudgedPairs:
         """The cluster of each pair."""
         return [judged.group for judged in self.pairs]
 
+    @property
+    def n_groups(self) -> int:
+        """How many different groups there are; a role-swapped pair belongs to two."""
+        return len({name for group in self.groups for name in (group if isinstance(group, Dyad) else (group,))})
+
 
 def read_judged_pairs(
     pairs: RecordFolder[Preference],

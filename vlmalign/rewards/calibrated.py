@@ -12,6 +12,7 @@ from PIL import Image
 
 from vlmalign.records import Candidate, Case
 from vlmalign.records.hashing import config_hash
+from vlmalign.records.scores import MEMBER
 from vlmalign.rewards.calibration_file import Calibration
 from vlmalign.rewards.protocol import MarginReward, Reward, RewardOutput, experts_behind
 from vlmalign.rewards.registry import load_reward
@@ -128,7 +129,8 @@ class CalibratedReward:
     ) -> RewardOutput:
         """The wrapped reward's output with other means, which are `scale` times its own; NaN: no multiple of them.
 
-        Steps, which add up to the reward's own score, are kept where that is the mean still.
+        Steps, which add up to the reward's own score, are kept where that is the mean still. Members' scores, from
+        which a pair's doubt is read, are brought to the same scale, or left out where there is none.
         """
         steps = None
         if output.steps is not None and scale == 1.0:
@@ -138,7 +140,10 @@ class CalibratedReward:
             std=tuple(math.nan if why else s * scale for s, why in zip(output.std, reasons, strict=True)),
             valid=tuple(reason is None for reason in reasons),
             reasons=tuple(reasons),
-            components={**output.components, **{name: tuple(map(float, v)) for name, v in columns.items()}},
+            components={
+                **_on_scale(output.components, scale),
+                **{name: tuple(map(float, values)) for name, values in columns.items()},
+            },
             critiques=output.critiques,
             steps=steps,
             flops=output.flops,
@@ -214,3 +219,12 @@ class CalibratedReward:
                 "the calibration's slope is 0: the reward ordered its pairs no better than a coin, and all "
                 "answers would score the same. Use another reward."
             )
+
+
+def _on_scale(components: Mapping[str, tuple[float, ...]], scale: float) -> dict[str, tuple[float, ...]]:
+    """Components with the members' scores times `scale`; without them where it is NaN."""
+    members = {name for name in components if name.startswith(MEMBER)}
+    kept = {name: values for name, values in components.items() if name not in members}
+    if math.isnan(scale):
+        return kept
+    return kept | {name: tuple(value * scale for value in components[name]) for name in members}

@@ -59,6 +59,11 @@ def check_fit(items: ScoredItems) -> None:
         raise ValueError(f"all {len(items)} answers score {items.scores[0]}: the reward does not tell them apart")
 
 
+def knows_std(items: ScoredItems) -> bool:
+    """Whether every item is a pair whose margin has a standard deviation, and they are not all 0."""
+    return items.target == "pair" and bool(np.isfinite(items.stds).all() and (items.stds > 0).any())
+
+
 def mirrored(items: ScoredItems) -> tuple[Array, Array]:
     """Scores and labels, pairs in both orders."""
     if items.target == "answer":
@@ -138,16 +143,15 @@ class Platt(Part):
 
         Args:
             items: see `check_fit` for what is refused.
-            use_std: of pairs; None: if every pair has a standard deviation and they are not all 0.
+            use_std: of pairs; None: see `knows_std`.
 
         Raises:
             ValueError: `use_std` with answers, or with a pair whose standard deviation is not known.
         """
         check_fit(items)
-        known = items.target == "pair" and bool(np.isfinite(items.stds).all() and (items.stds > 0).any())
-        if use_std and not known:
+        if use_std and (items.target != "pair" or not np.isfinite(items.stds).all()):
             raise ValueError("use_std needs the standard deviation of both answers of every pair: leave it out")
-        uses_std = known if use_std is None else use_std
+        uses_std = knows_std(items) if use_std is None else use_std
         scores, labels = mirrored(items)
         scale = float(np.sqrt(np.mean((scores - (0 if items.target == "pair" else scores.mean())) ** 2)))
         targets = smoothed(labels)
@@ -183,7 +187,11 @@ class Platt(Part):
         if self.uses_std:
             spread = np.full(len(values), np.nan) if stds is None else np.asarray(stds, dtype=np.float64)
             if not np.isfinite(spread).all():
-                raise ValueError("the calibration uses standard deviations and one is not known")
+                raise ValueError(
+                    "the calibration uses standard deviations and one is not known: give judgements that tell "
+                    "them "
+                    "of every item, or calibrate by temperature"
+                )
         p = expit(self.slope * values / np.sqrt(1 + self.std_weight * spread**2) + self.intercept)
         return Probabilities(p, p, p)
 

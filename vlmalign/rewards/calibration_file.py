@@ -16,7 +16,7 @@ from vlmalign.records.base import Part
 from vlmalign.records.hashing import config_hash
 from vlmalign.records.suggestions import hint
 from vlmalign.records.writing import write_atomic
-from vlmalign.rewards.calibration import METHODS, Calibrator, Probabilities
+from vlmalign.rewards.calibration import METHODS, Calibrator, Platt, Probabilities, knows_std
 from vlmalign.rewards.calibration_items import ScoredItems, Target
 from vlmalign.rewards.conformal import Abstention, Rule
 
@@ -122,6 +122,7 @@ def fit_calibration(
     *,
     method: str = "venn_abers",
     per_group: PerGroup | None = None,
+    use_std: bool | None = None,
     rule: Rule | None = None,
     alpha: float = 0.1,
     delta: float = 0.1,
@@ -134,6 +135,7 @@ def fit_calibration(
         items: scores of one reward with labels.
         method: one of `METHODS`.
         per_group: items that the calibrator sees; None: "one" for Venn-ABERS, whose promise needs it, else "all".
+        use_std: of Platt's method on pairs; None: where all items know it, so that no part of them decides.
         rule: "coverage", "risk" or "selective" (see `Abstention`); the calibrator is then fitted to a random half
             of the groups only, and the threshold to the other half.
         alpha: what the rule promises.
@@ -162,7 +164,10 @@ def fit_calibration(
         fold = items.folds(2, seed)
         half, other = items.take(fold == 0), items.take(fold == 1)
     shown = half.one_per_group(seed) if chosen == "one" else half
-    calibrator = METHODS[method].fit(shown)
+    if METHODS[method] is Platt:
+        calibrator: Calibrator = Platt.fit(shown, use_std=knows_std(items) if use_std is None else use_std)
+    else:
+        calibrator = METHODS[method].fit(shown)
     abstention = None
     if rule is not None and other is not None:
         p = calibrator.predict(other.scores, other.stds).p
@@ -204,6 +209,7 @@ def cross_fit(items: ScoredItems, *, folds: int = 5, seed: int = 0, **settings: 
         ValueError: as `fit_calibration`, for the groups outside a fold.
     """
     fold = items.folds(min(folds, items.n_groups), seed)
+    settings = {"use_std": knows_std(items), **settings}
     n = len(items)
     p, p0, p1, losses = (np.full(n, np.nan) for _ in range(4))
     found = CrossFitted(p, p0, p1, np.ones(n, dtype=bool), losses)

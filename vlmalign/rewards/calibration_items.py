@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlmalign.records import Case, DataError, Judgement, Preference, RecordFolder
-from vlmalign.records.scores import margin_std
+from vlmalign.records.scores import SIDES, Scores, margin_std, read_scores, side_id
 
 Array = NDArray[np.float64]
 Target = Literal["pair", "answer"]
@@ -124,20 +124,13 @@ class ScoredItems:
         return np.array([fold_of[group] for group in self.groups], dtype=np.int64)
 
 
-class _Scored(NamedTuple):
-    """The judgements of one reward by candidate; those without a score are None."""
-
-    of: dict[str, Judgement]
-    judge: str
-    path: Path
-
-
 def read_pairs(judged: str | Path, pairs: str | Path, target: Target = "pair") -> ScoredItems:
     """Items from preference pairs whose two answers a reward has scored (`vlmalign score --pairs`).
 
     With target "pair" each pair is one item, chosen first: its label is 1. With "answer" each side is one item:
     chosen answers count as right (1), rejected ones as wrong (0), which holds for pairs by findings or rules, and
-    not for pairs of two right answers of which one reads better.
+    not for pairs of two right answers of which one reads better. A role-swapped pair belongs to the group whose
+    picture it shows; as its texts are of two groups, a new group is like these where its texts are drawn alike.
 
     Args:
         judged: folder of judgements, ids of candidates `<pair id>/chosen` and `<pair id>/rejected`.
@@ -145,13 +138,17 @@ def read_pairs(judged: str | Path, pairs: str | Path, target: Target = "pair") -
         target: what is to be calibrated.
 
     Raises:
-        DataError: judgements of several rewards, a pair that was not judged, or nothing that is scored.
+        DataError: judgements of several rewards or of other pairs, a pair that was not judged, pairs that the
+            reward or an expert behind it decided, or nothing that is scored.
     """
-    scored = _read_scores(judged)
+    folder = RecordFolder(pairs, Preference)
+    scored = read_scores(judged, of=folder.sha256, made_from="pairs")
+    records = list(folder)
+    _refuse_own_word(records, scored, folder)
     rows: list[tuple[float, float, str, float]] = []
     counts: Counter[str] = Counter(unscored=0)
-    for pair in RecordFolder(pairs, Preference):
-        sides = [_judgement_of(scored, f"{pair.id}/{side}", pair.id) for side in ("chosen", "rejected")]
+    for pair in records:
+        sides = [_judgement_of(scored, side_id(pair.id, side), pair.id) for side in SIDES]
         if target == "answer":
             for side, label in zip(sides, (1.0, 0.0), strict=True):
                 _add(rows, counts, [side], label, pair.group_id)
@@ -176,79 +173,79 @@ def read_gold(
         right_from: least gold score of a right answer.
 
     Raises:
-        DataError: judgements of several rewards, gold ones by the reward itself, a case that is not there, or
-            nothing that both have scored.
+        DataError: judgements of several rewards or of other candidates, gold ones by the reward itself, a case
+            that is not there, or nothing that both have scored.
     """
-    scored, truth = _read_scores(judged), _read_scores(gold)
-    if scored.judge == truth.judge:
+    scored = read_scores(judged)
+    made_from = scored.config.get("candidates")
+    truth = read_scores(gold, of=made_from if isinstance(made_from, str) else None, made_from="candidates")
+    same = {scored.judge, *scored.experts} & {truth.judge, *truth.experts} - {""}
+    if same:
         raise DataError(
-            f"the gold judgements are by {truth.judge!r}, the reward itself: it is right wherever it says so",
+            f"the gold judgements are by {', '.join(sorted(same))}, the reward itself or an expert behind it: it "
+            "is "
+            "right wherever it says so",
             "Give gold judgements by something else.",
-            file=truth.path,
+            file=truth.source,
             field="judge",
         )
     group_of = {case.id: case.group_id for case in RecordFolder(cases, Case)}
     rows: list[tuple[float, float, str, float]] = []
     counts: Counter[str] = Counter(unscored=0)
     by_case: dict[str, list[str]] = {}
-    for name, judgement in scored.of.items():
+    for name, judgement in scored.judgements.items():
         if judgement.case_id not in group_of:
             raise DataError(
                 f"the judged answer is to case {judgement.case_id!r}, which is not in the folder of cases",
                 "Pass the cases that were answered.",
-                file=scored.path,
+                file=scored.source,
                 record=judgement.id,
                 field="case_id",
             )
-        right = truth.of.get(name)
-        if right is None or right.score is None:
+        if truth.score(name) is None:
             counts["gold_unknown"] += 1
         else:
             by_case.setdefault(judgement.case_id, []).append(name)
     for case, names in by_case.items():
         if target == "answer":
             for name in names:
-                label = float((truth.of[name].score or 0.0) >= right_from)
-                _add(rows, counts, [scored.of[name]], label, group_of[case])
+                label = float((truth.score(name) or 0.0) >= right_from)
+                _add(rows, counts, [scored.judgements[name]], label, group_of[case])
             continue
         for first, second in combinations(sorted(names), 2):
-            better = (truth.of[first].score or 0.0) - (truth.of[second].score or 0.0)
+            better = (truth.score(first) or 0.0) - (truth.score(second) or 0.0)
             if better == 0:
                 counts["gold_ties"] += 1
             else:
-                _add(rows, counts, [scored.of[first], scored.of[second]], float(better > 0), group_of[case])
+                both = [scored.judgements[first], scored.judgements[second]]
+                _add(rows, counts, both, float(better > 0), group_of[case])
     return _items(target, rows, counts, scored)
 
 
-def _read_scores(folder: str | Path) -> _Scored:
-    opened = RecordFolder(folder, Judgement)
-    found: dict[str, Judgement] = {}
-    source: tuple[str, str] | None = None
-    for judgement in opened:
-        name = judgement.candidate_ids[0]
-        here = (judgement.judge, judgement.criterion)
-        if len(judgement.candidate_ids) != 1 or judgement.step is not None:
-            what, remedy = "is no score of one whole answer", "Give judgements that `vlmalign score` wrote."
-        elif source not in (None, here):
-            what, remedy = f"is by {here}, others by {source}", "Give the judgements of one reward at a time."
-        elif name in found:
-            what, remedy = f"judges candidate {name!r} once more", "Give one judgement of each candidate."
-        else:
-            source = here
-            found[name] = judgement
-            continue
-        raise DataError(f"the judgement {what}", remedy, file=opened.path, record=judgement.id)
-    return _Scored(found, source[0] if source else "", opened.path)
+def _refuse_own_word(records: Sequence[Preference], scored: Scores, folder: RecordFolder[Preference]) -> None:
+    """Refuse labels by the reward, or by an expert behind it: it is right wherever it says so."""
+    experts = set(scored.experts)
+    decided = Counter(
+        name for pair in records for name in {*pair.judge_ids, *pair.expert_ids} & {scored.judge, *experts}
+    )
+    for name, n in sorted(decided.items()):
+        what = f"expert {name}, who is behind {scored.judge}," if name in experts else name
+        raise DataError(
+            f"{what} decided {n} of these {len(records)} pairs itself: that is its own word",
+            "Give pairs that others decided.",
+            file=folder.path,
+            field="expert_ids" if name in experts else "judge_ids",
+        )
 
 
-def _judgement_of(scored: _Scored, name: str, pair: str) -> Judgement:
-    if name not in scored.of:
+def _judgement_of(scored: Scores, name: str, pair: str) -> Judgement:
+    if name not in scored.judgements:
         raise DataError(
             f"candidate {name!r} of pair {pair!r} is not judged",
             "Score these very pairs: vlmalign score REWARD --pairs PAIRS --out JUDGED.",
-            file=scored.path,
+            file=scored.source,
         )
-    return scored.of[name]
+    return scored.judgements[name]
 
 
 def _add(
@@ -268,14 +265,14 @@ def _add(
 
 
 def _items(
-    target: Target, rows: Sequence[tuple[float, float, str, float]], counts: Mapping[str, int], scored: _Scored
+    target: Target, rows: Sequence[tuple[float, float, str, float]], counts: Mapping[str, int], scored: Scores
 ) -> ScoredItems:
     if not rows:
         told = ", ".join(f"{name} {n}" for name, n in counts.items())
         raise DataError(
             f"no item has both a score and a label ({told})",
             "Give judgements and labels of the same answers.",
-            file=scored.path,
+            file=scored.source,
         )
     scores, labels, groups, stds = zip(*rows, strict=True)
     return ScoredItems.of(target, scores, labels, groups, stds=stds, judge=scored.judge, counts=counts)

@@ -72,7 +72,7 @@ class ClaimReward:
             kind: what reward it is.
             source: hashes of what the known answers are read from, if not from the case.
         """
-        settings = [self.logic.name, *source, vars(self.weights), self.concepts, self.min_probability]
+        settings = [self.logic.fingerprint, *source, vars(self.weights), self.concepts, self.min_probability]
         return f"{kind}@{config_hash(settings)[:8]}"
 
     def known(self, case: Case) -> KnownAnswers:

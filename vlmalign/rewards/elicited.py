@@ -77,7 +77,8 @@ def sampled_confidence(said: Sequence[Mapping[str, str]]) -> list[Elicited]:
 def aggregated_confidence(said: Sequence[Mapping[str, str]], stated: Sequence[float | None]) -> list[Elicited]:
     """Agreement weighted by stated confidence (Avg-Conf): sum_j 1[same] c_j / sum_j c_j.
 
-    The answer itself counts with its own stated confidence; samples that state none do not count.
+    The answer itself counts with its own stated confidence; samples that state none do not count. A claim of which
+    no other sample that counts speaks has none: alone it would agree with itself, however unsure it says it is.
 
     Args:
         said: as for `sampled_confidence`.
@@ -88,9 +89,14 @@ def aggregated_confidence(said: Sequence[Mapping[str, str]], stated: Sequence[fl
         >>> [round(each.confidence, 2) for each in aggregated_confidence(said, [0.9, 0.6, 0.5])]
         [0.75, 0.75, 0.25]
     """
-    voters = [(confidence, sample) for sample, confidence in zip(said, stated, strict=True) if confidence]
-    why_none = "no sample that speaks of what it claims states a confidence above 0"
-    return [_mean_of_claims(own, voters, why_none) for own in said]
+    why_none = "no other sample that speaks of what it claims states a confidence above 0"
+    found = []
+    for i, own in enumerate(said):
+        voters = [(c, sample) for j, (c, sample) in enumerate(zip(stated, said, strict=True)) if c and j != i]
+        heard = {concept for _, sample in voters for concept in sample}
+        mine = [(c, {k: v for k, v in own.items() if k in heard}) for c in [stated[i]] if c]
+        found.append(_mean_of_claims(own, [*voters, *mine], why_none))
+    return found
 
 
 def _mean_of_claims(
@@ -153,7 +159,8 @@ def elicit_confidence(
     domain = None if logic is None else load_logic(logic)
     known = {} if opened is None else {case.id: case for case in opened}
     by = None if domain is None else domain.name
-    judge = f"elicited_{method}@{config_hash([method, by])[:8]}"
+    rules = None if domain is None else domain.fingerprint
+    judge = f"elicited_{method}@{config_hash([method, rules])[:8]}"
     config = {
         "stage": "elicit", "judge": judge, "candidates": answers.sha256, "logic": by,
         "cases": None if opened is None else opened.sha256,

@@ -15,10 +15,12 @@ from vlmalign.records import Candidate, Case, DataError, Preference, RecordFolde
 from vlmalign.records.progress import is_interactive
 from vlmalign.rewards.answer_encoder import AnswerEncoder, EncodedAnswers
 from vlmalign.rewards.pair_scoring import SIDES, pair_case, side_candidate
+from vlmalign.training.kept_states import KeptStates
 from vlmalign.training.mixture_config import AnswerFolders
 
 T = TypeVar("T")
 Purpose = Literal["training", "evaluation"]
+Encoder = AnswerEncoder | KeptStates
 
 
 class AnswerSet(NamedTuple):
@@ -51,7 +53,7 @@ class PairSet(NamedTuple):
     states: EncodedAnswers
 
 
-def read_answers(encoder: AnswerEncoder, folders: AnswerFolders) -> AnswerSet:
+def read_answers(encoder: Encoder, folders: AnswerFolders) -> AnswerSet:
     """All whole answers of a folder of candidates, those of one case together.
 
     Raises:
@@ -91,7 +93,7 @@ def read_answers(encoder: AnswerEncoder, folders: AnswerFolders) -> AnswerSet:
     )
 
 
-def read_pairs(encoder: AnswerEncoder, sources: Sequence[DataSource], purpose: Purpose) -> PairSet:
+def read_pairs(encoder: Encoder, sources: Sequence[DataSource], purpose: Purpose) -> PairSet:
     """All pairs of some folders; a folder's `repeat` repeats its pairs, and its `weight` is theirs.
 
     Raises:
@@ -147,7 +149,7 @@ def _refuse_test(split: str, folder: RecordFolder[Any], record: str) -> None:
 
 
 def _encode(
-    encoder: AnswerEncoder, rows: Sequence[tuple[Case, Sequence[Candidate], list[Image.Image]]]
+    encoder: Encoder, rows: Sequence[tuple[Case, Sequence[Candidate], list[Image.Image]]]
 ) -> EncodedAnswers:
     return encoder.encode(
         [case for case, own, _ in rows for _ in own],

@@ -15,24 +15,27 @@ from vlmalign.models.loading import model_folder
 from vlmalign.models.mixture_head import MixtureHead, backbone_digest
 from vlmalign.models.task_router import TaskRouter
 from vlmalign.records import DataError, read_manifest
+from vlmalign.records.hashing import config_hash
 from vlmalign.records.leakage import check_no_leakage
 from vlmalign.rewards.answer_encoder import AnswerEncoder
 from vlmalign.training.answer_data import AnswerSet, PairSet, read_answers, read_pairs
 from vlmalign.training.attribute_labels import attribute_labels
 from vlmalign.training.decorrelation import Decorrelation, decorrelate
 from vlmalign.training.gate import PairStates, pair_figures, train_gates
+from vlmalign.training.kept_states import KeptStates
 from vlmalign.training.mixture_config import AnswerFolders, DomainTasks, MixtureConfig, QuestionTasks
 from vlmalign.training.policy import stage_device
 from vlmalign.training.ridge_heads import RidgeHead, fit_ridge_head, split_by_group
-from vlmalign.training.runs import RunFolder
+from vlmalign.training.runs import RunFolder, model_hash
 from vlmalign.training.task_classifier import fit_domain_router
 
 
 def train_mixture(config: MixtureConfig, *, overwrite: bool = False) -> Path:
     """Train a mixture in two stages (ArmoRM, Wang et al. 2024, arXiv:2406.12845, section 3); see `MixtureHead`.
 
-    A complete run is left as it is. A stopped one starts again: what takes time is one pass of the frozen model
-    over the answers, and it is deterministic.
+    A complete run is left as it is. Of a stopped one the states are kept that it has computed, beside its folder
+    in `.NAME.states` until the run ends or its data are refused: what takes time is one pass of the frozen model
+    over the answers. Heads and gates start again, and end with the same bits.
 
     Args:
         config: settings; `model` is a language model or a scalar reward model, which stays as it is.
@@ -62,11 +65,26 @@ def train_mixture(config: MixtureConfig, *, overwrite: bool = False) -> Path:
         model_folder(config.model), dtype=config.dtype, device=str(stage_device(config)),
         batch_size=config.encode_batch_size,
     )  # fmt: skip
-    answers = read_answers(encoder, config.answers)
+    digest = backbone_digest(encoder.backbone)
+    how = [config.dtype, config.encode_batch_size, encoder.device, torch.__version__]
+    computed = config_hash([digest, model_hash(config.model), *how])  # the processor's settings are in the second
+    kept = KeptStates(encoder, run.path.with_name(f".{run.path.name}.states"), computed)
+    try:
+        done = _train(config, run, encoder, kept, digest)
+    except (DataError, ValueError):
+        kept.forget()
+        raise
+    kept.forget()
+    return done
+
+
+def _train(config: MixtureConfig, run: RunFolder, encoder: AnswerEncoder, kept: KeptStates, digest: str) -> Path:
+    """The stage from the states on."""
+    answers = read_answers(kept, config.answers)
     labels = attribute_labels(config.attributes, answers.candidates, cut=answers.cut)
-    reference = answers if config.reference is None else read_answers(encoder, config.reference)
-    pairs = read_pairs(encoder, config.data, "training")
-    held_out = read_pairs(encoder, config.eval_data, "evaluation") if config.eval_data else None
+    reference = answers if config.reference is None else read_answers(kept, config.reference)
+    pairs = read_pairs(kept, config.data, "training")
+    held_out = read_pairs(kept, config.eval_data, "evaluation") if config.eval_data else None
 
     # 3. One ridge head per attribute, and which task a prompt belongs to.
     heads = _fit_heads(config, answers, labels)
@@ -100,7 +118,6 @@ def train_mixture(config: MixtureConfig, *, overwrite: bool = False) -> Path:
                           strict=True)),
         **router_figures,
     }  # fmt: skip
-    digest = backbone_digest(encoder.backbone)
     run.save_model(lambda path: mixture.save(path, backbone=digest, dtype=config.dtype, report=report))
     summary = {"stage": "mixture", "answers": len(labels), "cut": len(answers.cut), **report, "last": last}
     if held_states is not None:
