@@ -87,8 +87,23 @@ def measure_one(
         >>> measure_one(labels, ("a", "b"), MaskMeasure(concept="x", kind="area_ratio", of="b", to="a"))
         Quantity(value=0.5, unit='1')
     """
-    mask = _mask(labels, structures, measure.of, measure)
-    other = _mask(labels, structures, measure.to, measure) if measure.to else mask
+    joined = [_joined(labels, structures, name) if name else None for name in (measure.of, measure.to)]
+    assert joined[0] is not None
+    return measure_masks(joined[0], joined[1], measure, spacing)
+
+
+def measure_masks(
+    mask: Mask, other: Mask | None, measure: MaskMeasure, spacing: Spacing | None = None
+) -> Quantity | Undefined:
+    """One measurement of the masks (H, W) of a measure's structures; `other` is that of `to`, if it has one.
+
+    Example:
+        >>> mask = np.array([[True, True, False]])
+        >>> measure_masks(mask, None, MaskMeasure(concept="x", kind="area", of="a"), (0.5, 0.5))
+        Quantity(value=0.5, unit='mm2')
+    """
+    mask = _cleaned(mask, measure)
+    other = mask if other is None else _cleaned(other, measure)
     match measure.kind:
         case "presence":
             return Quantity(float(mask.any()), "1")
@@ -114,8 +129,12 @@ def measure_one(
             return gap(mask, other, spacing)
 
 
-def _mask(labels: NDArray[np.uint8], structures: Sequence[str], name: str, measure: MaskMeasure) -> Mask:
+def _joined(labels: NDArray[np.uint8], structures: Sequence[str], name: str) -> Mask:
     mask: Mask = np.isin(labels, [structures.index(part) + 1 for part in name.split("+")])
+    return mask
+
+
+def _cleaned(mask: Mask, measure: MaskMeasure) -> Mask:
     if measure.fill:
         mask = fill_holes(mask)
     if measure.min_area > 1:

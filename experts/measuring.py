@@ -1,28 +1,39 @@
-"""Measuring an expert that says what is present: thresholds on some groups, performance on the others."""
+"""Measuring an expert: what it says is present, with thresholds on some groups and performance on the others, and
+what it draws and measures, against masks and numbers of people.
+"""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from experts.adoption import ADOPTABLE, files_of, settings_of
 from experts.classifier_metrics import classifier_metrics
 from experts.expert_files import CARD, PERFORMANCE_UNKNOWN, check_place, put_in_place, read_expert, write_expert
 from experts.labelled import UNKNOWN, LabelledImages, load_labelled
+from experts.mask_performance import MaskPerformance, mask_performance
+from experts.mask_references import parse_compared
 from experts.pixel_baseline import pixel_baseline, tiny_pictures
 from experts.protocol import Expert, ExpertCard, ImageContext, Metric, OperatingPoint, examine
 from experts.registry import load_expert, read_card
 from experts.thresholds import choose_threshold, parse_rule
-from vlmalign.records import DataError
+from vlmalign.records import Case, DataError, RecordFolder
 from vlmalign.records.hashing import derive_seed
 from vlmalign.records.progress import progress_bar
 
+if TYPE_CHECKING:
+    from experts.segmentation import SegmentationExpert
+
 BATCH = 32
 CHOICE_SHARE = 0.4
+UNMEASURED = "Performance unknown for"
 NO_THRESHOLD = "No threshold was chosen for"
 
 
@@ -34,21 +45,27 @@ def measure_expert(
     choose: str | None = None,
     choice_share: float | None = None,
     seed: int = 0,
+    observer: str | None = None,
+    compare: Sequence[str] = (),
     overwrite: bool = False,
 ) -> Path:
     """Write a copy of an expert whose card states what it does on cases that it has not seen.
 
     Cases of groups that its training has seen are left out. With `choose`, the thresholds are chosen on a random
     share of the groups and the performance is that on the other groups, beside a logistic regression on 16 x 16
-    pixels that was trained on the choice groups.
+    pixels that was trained on the choice groups. An expert that draws structures is measured by
+    `mask_performance`: Dice against reference masks, and the errors of its areas, counts, ratios and lengths.
 
     Args:
-        expert_folder: an adopted or trained expert with presences: classification, zero-shot and their like.
-        cases_folder: cases whose reference findings are present or absent.
+        expert_folder: an adopted or trained expert.
+        cases_folder: cases whose reference findings are present or absent, have a mask or boxes, or a value.
         out: the measured expert's folder.
         choose: `youden`, `f1` or `sensitivity>=X`; None keeps the thresholds that it has, and uses all groups.
         choice_share: share of the groups that thresholds are chosen on; default 0.4. Only with `choose`.
         seed: of the division into groups.
+        observer: masks: whose references count, where several people drew.
+        compare: masks: `REFERENCE=STRUCTURE`, which reference is held against which structures (joined by +);
+            default each structure against the reference of its name.
         overwrite: replace an expert that is there.
 
     Returns:
@@ -56,11 +73,16 @@ def measure_expert(
 
     Raises:
         DataError: no case of an unseen group, none with a concept of the expert, or another expert in `out`.
-        ValueError: an unknown rule, a share that is not in (0, 1), or an expert without presences.
+        ValueError: an unknown rule, a share that is not in (0, 1), an expert without presences, or options of
+            masks and presences mixed.
     """
     expert_folder, out = Path(expert_folder), Path(out)
     card = read_card(expert_folder)
     _check(expert_folder, out, card, choose, choice_share, overwrite)
+    if card.structures and choose is None:
+        return _measure_masks(expert_folder, cases_folder, out, card, observer, compare, overwrite)
+    if observer is not None or compare:
+        raise ValueError("observer and compare are for experts that draw masks, without choose: drop them")
     _, settings = read_expert(expert_folder, settings_of(card.architecture))
     data = load_labelled(cases_folder)
     concepts = tuple(c for c in card.concepts if c in data.concepts)
@@ -117,8 +139,65 @@ def _check(
             "another expert is here", "Choose another folder, or pass --overwrite to replace it.", file=out
         )
     architecture = card.architecture
+    if card.structures and choose is not None and architecture != "ensemble":
+        raise ValueError(
+            f"choose is {choose!r}, and {card.name} draws masks: thresholds are for presences, drop it"
+        )
+    if card.structures and choose is None:
+        return
     if architecture not in ADOPTABLE or "thresholds" not in settings_of(architecture).model_fields:
         raise ValueError(f"{architecture} has no thresholds: what can be measured here are presences")
+
+
+def _measure_masks(
+    folder: Path, cases_folder: str | Path, out: Path, card: ExpertCard, observer: str | None,
+    compare: Sequence[str], overwrite: bool,
+) -> Path:  # fmt: skip
+    from experts.segmentation import SegmentationExpert  # loads MONAI
+
+    compared = parse_compared(compare, card.structures)
+    opened = RecordFolder(cases_folder, Case)
+    cases = [case for case in opened if case.group_id not in card.training_groups]
+    if not cases:
+        raise DataError(
+            "no case is of a group that is new to the expert",
+            "Give cases of groups that took no part in its training.",
+            file=opened.path,
+        )
+    expert = load_expert(folder)
+    settings = getattr(expert, "settings", None)
+    found = mask_performance(
+        expert,
+        opened,
+        cases,
+        compared=compared,
+        measures=getattr(settings, "measures", ()),
+        thresholds=getattr(settings, "thresholds", {}),
+        observer=observer,
+    )
+    measured = card.model_copy(
+        update={"performance": found.metrics, "limits": _mask_limits(card, list(compared), found, observer)}
+    )
+    if isinstance(expert, SegmentationExpert):
+        return _write_trained(SegmentationExpert(expert.network, measured, expert.settings), out, overwrite)
+    assert isinstance(settings, BaseModel)
+    return _write(folder, out, measured, settings, overwrite)
+
+
+def _mask_limits(
+    card: ExpertCard, compared: list[str], found: MaskPerformance, observer: str | None
+) -> tuple[str, ...]:
+    kept = [text for text in card.limits if text != PERFORMANCE_UNKNOWN]
+    unmeasured = [name for name in (*compared, *card.concepts) if name not in found.measured]
+    if unmeasured:
+        kept.insert(0, f"{UNMEASURED} {', '.join(unmeasured)}: the cases do not tell.")
+    if found.in_masks:
+        kept.append(f"{', '.join(found.in_masks)}: the references were measured in the reference masks.")
+    if found.of_boxes:
+        kept.append(f"{', '.join(found.of_boxes)}: the reference masks are ellipses in boxes, and coarse.")
+    if observer is not None:
+        kept.append(f"Measured against the findings of {observer}.")
+    return tuple(kept)
 
 
 def _may_be_measured(there: ExpertCard, card: ExpertCard) -> bool:
@@ -207,10 +286,18 @@ def _limits(card: ExpertCard, concepts: tuple[str, ...], thresholds: dict[str, f
     unmeasured = [c for c in card.concepts if c not in concepts]
     bare = [c for c in card.concepts if c not in thresholds]
     if unmeasured:
-        kept.insert(0, f"Performance unknown for {', '.join(unmeasured)}: the cases say nothing of it.")
+        kept.insert(0, f"{UNMEASURED} {', '.join(unmeasured)}: the cases say nothing of it.")
     if bare:
         kept.append(f"{NO_THRESHOLD} {', '.join(bare)}: 0.2 and 0.8 decide, between is uncertain.")
     return tuple(kept)
+
+
+def _write_trained(expert: SegmentationExpert, out: Path, overwrite: bool) -> Path:
+    from experts.segmentation import save_expert
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".measuring-", dir=out.parent) as temporary:
+        return put_in_place(save_expert(expert, Path(temporary) / "expert"), out, overwrite=overwrite)
 
 
 def _write(source: Path, out: Path, card: ExpertCard, settings: object, overwrite: bool) -> Path:

@@ -33,6 +33,7 @@ def ratio_interval(
     groups: Sequence[str],
     *,
     share: bool = False,
+    signed: bool = False,
     seed: int = 0,
     n: int = 1000,
 ) -> Interval:
@@ -43,11 +44,12 @@ def ratio_interval(
     means. One group has no interval. A group whose denominator is 0 says nothing and is no group.
 
     Args:
-        numerators: one an image, not negative; the interval's low end is not negative either.
+        numerators: one an image, not negative; the interval's low end is not negative either. See `signed`.
         denominators: one an image; ones give a mean.
         groups: the group of each image.
         share: the ratio is at most 1, and so is the interval; at exactly 0 or 1, where there is no spread to
             build on, it is Clopper & Pearson's (1934, Biometrika 26:404) with one trial a group.
+        signed: numerators, and so the interval, may be negative.
         seed: of the bootstrap.
         n: how many draws.
 
@@ -79,7 +81,8 @@ def ratio_interval(
         left_out = (total[0] - sums[:, 0]) / (total[1] - sums[:, 1])
         variance = (n_groups - 1) / n_groups * np.sum((left_out - left_out.mean()) ** 2)
         half = float(stats.t.ppf(0.975, n_groups - 1)) * float(variance) ** 0.5
-        low, high = max(0.0, value - half), min(value + half, 1.0 if share else float("inf"))
+        low = value - half if signed else max(0.0, value - half)
+        high = min(value + half, 1.0 if share else float("inf"))
     return Interval(round(value, 6), round(float(low), 6), round(float(high), 6))
 
 

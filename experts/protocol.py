@@ -87,11 +87,11 @@ class Metric(Part):
     """One number about an expert's held-out performance, with its 95 % interval over groups."""
 
     name: str = Field(
-        description="dice | count_mae | presence_accuracy | presence_uncertain | cover_mae | auroc | sensitivity "
-        "| "
-        "specificity | ece | brier | pixel_baseline_auroc | auroc_above_pixels"
+        description="dice | mean_dice | mae | bias | not_assessed | count_mae | presence_accuracy | "
+        "presence_uncertain | cover_mae | auroc | sensitivity | specificity | ece | brier | "
+        "pixel_baseline_auroc | auroc_above_pixels"
     )
-    structure: str = Field(description="the structure, or a classifier's concept")
+    structure: str = Field(description="the structure, or the concept")
     value: float
     low: float | None = Field(description="None where all images are of one group: no interval can be had")
     high: float | None

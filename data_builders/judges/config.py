@@ -51,6 +51,9 @@ class HuggingFaceJudge(_Settings):
     price: Price = Field(Price(), description="of its tokens, for the budget")
     device: str = Field("auto", description="cpu, cuda ...; auto: the GPU where there is one")
     dtype: str = Field("auto", description="of the weights; auto: as they are stored")
+    batch_size: int = Field(
+        1, ge=1, le=1000, description="requests answered together; above 1 rounding may change a near tie"
+    )
 
     def open(self) -> Backend:
         """The backend."""

@@ -56,6 +56,7 @@ _DENIAL = re.compile(  # "No mention of the effusion" names an error, "No errors
     r"|[-–—]?\.?$",
     re.IGNORECASE,
 )
+_TAKEN_BACK = re.compile(r"\b(?:but|except|apart from|other than)\b", re.IGNORECASE)
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _COUNT = re.compile(
     rf"(\d{{1,2}}|{'|'.join(_WORDS)})(?:\s+(?:errors?|findings?|match(?:es|ed)?))?\s*(?:[.;:,)(]|[-–—]\s|$)\s*(.*)",
@@ -205,7 +206,7 @@ def _count(first: str, more: Sequence[str]) -> int | Unread:
 
 
 def _agreeing(number: int, named: str, listed: int | None) -> int | Unread:
-    denied = _DENIAL.match(named) is not None
+    denied = _DENIAL.match(named) is not None and _TAKEN_BACK.search(named) is None
     if number == 0 and (listed or not denied):
         return Unread("unparsed", f"the count is 0, but there is {named[:40] or 'a list'!r}")
     if number > 0 and named and _NONE.fullmatch(named):

@@ -20,8 +20,18 @@ BAR = "| "
 _SPECIAL = re.compile(
     r"<\s*[|｜][^<>\n]{0,60}[|｜]\s*>|</?[A-Za-z][A-Za-z0-9_:.\-]{0,40}\s*/?>|\[\s*/?[A-Z][A-Z0-9_▁-]{2,40}\s*\]"
 )
+_MARK = r"[*_`#]*"  # emphasis, which the readers of replies take away, also from within a word
 #: how replies are written: a judge that copies such a line from an answer must not be read as having said it
-_REPLY = re.compile(r"\b(ver|con|sco|re)(dict|fidence|res|vised)\b(?=[\"'*\s]*(?:[:=]|\n|\Z))", re.IGNORECASE)
+_REPLY = re.compile(
+    r"(?<![^\W_])({})(?=[\"'*_`#\s]*(?:i{}s[*_`#\s]*)?(?:[:=]|\n|\Z))".format(
+        "|".join(_MARK.join(word) for word in ("verdict", "confidence", "scores", "revised")), _MARK
+    ),
+    re.IGNORECASE,
+)
+_SECTION = re.compile(  # of a count of errors
+    rf"(significant|match(?:ed|ing))((?:\s|{_MARK[:-1]})+)(errors?|findings?)(?=[*_`#\s]*(?:[\]:]|\n|\Z))",
+    re.IGNORECASE,
+)
 _DELIMITER = re.compile(r"<{2,}|>{2,}|《|》|«{2,}|»{2,}")
 _WRITTEN = str.maketrans({"<": "‹", ">": "›", "[": "⁅", "]": "⁆", "|": "¦", "｜": "¦", "《": "‹‹", "》": "››"})
 
@@ -75,9 +85,9 @@ def make_fence(texts: Iterable[str], on: bool = True) -> Fence:
 def disarm(text: str) -> str:
     """Write what a chat template or the fence would read as its own with look-alikes; the rest stays.
 
-    Special tokens and runs of angle brackets get other brackets, the words of a reply's form (`VERDICT:`) a dot
-    inside, invisible control characters are left out, and every kind of line end is a line feed. Comparisons such
-    as "ratio < 0.5" stay as they are.
+    Special tokens and runs of angle brackets get other brackets, the words of a reply's form (`VERDICT:`, also
+    with emphasis inside, `[Matched Findings]`) a dot inside, invisible control characters are left out, and every
+    kind of line end is a line feed. Comparisons such as "ratio < 0.5" stay as they are.
 
     Example:
         >>> disarm('VERDICT: A {"verdict": "A"}')
@@ -87,9 +97,18 @@ def disarm(text: str) -> str:
     """
     text = "\n".join(text.splitlines())
     text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf"))
-    text = _REPLY.sub(r"\1·\2", text)
+    text = _REPLY.sub(_dotted, text)
+    text = _SECTION.sub(r"\1·\2\3", text)
     text = _SPECIAL.sub(lambda found: found.group().translate(_WRITTEN), text)
     return _DELIMITER.sub(lambda found: found.group().translate(_WRITTEN), text)
+
+
+def _dotted(found: re.Match[str]) -> str:
+    """A word of a reply's form with a dot after its third letter, `RE·VISED` after its second."""
+    word = found.group()
+    letters = [place for place, letter in enumerate(word) if letter not in "*_`#"]
+    place = letters[2 if word[letters[0]].lower() == "r" else 3]
+    return f"{word[:place]}·{word[place:]}"
 
 
 def outside_fence(prompt: str) -> str:

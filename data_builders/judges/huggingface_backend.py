@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data_builders.judges.asking import JudgeReply, JudgeRequest
-from data_builders.judges.backend import EndpointError
 from data_builders.judges.images import read_image
-from vlmalign.records import Message
+from data_builders.judges.local_model import Asked, LocalModel
 from vlmalign.records.hashing import config_hash, sha256_file
 
-WEIGHTS = ("*.safetensors", "config.json", "tokenizer.json", "chat_template.*", "processor_config.json")
+#: weights, and all that decides what they read and say: tokenizer, chat template, image processor, ends of replies
+WEIGHTS = ("*.safetensors", "*.json", "*.jinja", "*.model", "vocab.txt", "merges.txt")
+LINGER = 0.05  # seconds that a batch waits for what comes after the one before it
 INSTALL_GGUF = "GGUF files need the gguf package: pip install 'vlmalign[judge]'"
 
 
-class HuggingFaceBackend:
-    """A model that runs here, one request at a time, in a thread of its own. Nothing leaves the machine.
+@dataclass
+class _Waiting:
+    """A request that waits for its batch."""
 
-    Greedy at temperature 0. Sampling is seeded by the request and its sample number, so that the same request has
-    the same reply however requests are mixed. A special token that a text spells (`<|im_end|>`) is broken up by a
-    space: texts of candidates are untrusted.
+    asked: Asked
+    reply: asyncio.Future[JudgeReply]
+
+
+class HuggingFaceBackend:
+    """A model that runs here, in a thread of its own. Nothing leaves the machine.
+
+    Greedy at temperature 0. Sampling is seeded by the request and its sample number, each row of a batch by its
+    own, so that the same request has the same reply however requests are mixed. This holds as far as the
+    arithmetic does: in a batch of several, products are summed in another order, and where two tokens are as
+    likely up to rounding (bfloat16 more often than float32) the other one may be written. With a batch size of 1,
+    the default, replies repeat exactly.
+
+    A special token that a text spells (`<|im_end|>`) is broken up by a space: texts of candidates are untrusted.
 
     Args:
         model: folder, GGUF file, folder of one GGUF file, or name on the hub.
@@ -31,6 +46,7 @@ class HuggingFaceBackend:
         gguf: name of the GGUF file where a folder or hub repository holds several.
         device: where it runs, `auto` for a GPU if there is one.
         dtype: of the weights, as transformers names it.
+        batch_size: requests that are answered together, padded at the left.
 
     Raises:
         ValueError: no such file, or several GGUF files.
@@ -38,14 +54,21 @@ class HuggingFaceBackend:
     """
 
     def __init__(
-        self, model: str, *, id: str = "", gguf: str | None = None, device: str = "auto", dtype: str = "auto"
+        self,
+        model: str,
+        *,
+        id: str = "",
+        gguf: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        batch_size: int = 1,
     ) -> None:
         self.source, self.gguf = find_model(model, gguf)
         if self.gguf is not None:
             _need_gguf()
         self.id = id or Path(self.gguf or self.source).name
         self.endpoint: str | None = None
-        self.concurrency = 1
+        self.concurrency = batch_size
         self.identity: Mapping[str, Any] = {
             "backend": "huggingface",
             "weights": weights_hash(self.source, self.gguf),
@@ -53,153 +76,57 @@ class HuggingFaceBackend:
         }
         self._device, self._dtype = device, dtype
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="judge")
-        self._loaded: _Loaded | None = None
+        self._loaded: LocalModel | None = None
+        self._waiting: deque[_Waiting] = deque()
+        self._serving: asyncio.Task[None] | None = None
 
     async def prepare(self, request: JudgeRequest) -> list[Any]:
         """The pictures, decoded."""
         return await asyncio.to_thread(lambda: [read_image(image)[1].convert("RGB") for image in request.images])
 
     async def answer(self, prepared: list[Any], request: JudgeRequest, seed: int) -> JudgeReply:
-        """Generate one reply."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._answer, prepared, request, seed
-        )
+        """Generate one reply, together with what else waits."""
+        waiting = _Waiting(Asked(request, prepared, seed), asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._serving is None or self._serving.done():
+            self._serving = asyncio.create_task(self._serve())
+        return await waiting.reply
 
     async def close(self) -> None:
         """Let the model go."""
         self._thread.shutdown()
         self._loaded = None
 
-    def _answer(self, pictures: list[Any], request: JudgeRequest, seed: int) -> JudgeReply:
-        if self._loaded is None:
-            self._loaded = _Loaded(self.source, self.gguf, self._device, self._dtype)
-        return self._loaded.generate(request, pictures, seed, self.id)
-
-
-class _Loaded:
-    """A model with its tokenizer or processor."""
-
-    def __init__(self, source: str, gguf: str | None, device: str, dtype: str) -> None:
-        import torch
-        import transformers as hf
-
-        more: dict[str, Any] = {} if gguf is None else {"gguf_file": gguf}
-        self.sees = gguf is None and (
-            type(hf.AutoConfig.from_pretrained(source)) in hf.AutoModelForImageTextToText._model_mapping
-        )
-        kind = hf.AutoModelForImageTextToText if self.sees else hf.AutoModelForCausalLM
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if gguf is None:
-            more["use_safetensors"] = True
-        model: Any = kind.from_pretrained(source, dtype=dtype, **more)
-        self.model = model.to(device).eval()
-        self.processor: Any = (
-            hf.AutoProcessor.from_pretrained(source)
-            if self.sees
-            else hf.AutoTokenizer.from_pretrained(source, **({} if gguf is None else {"gguf_file": gguf}))
-        )
-        tokenizer: Any = getattr(self.processor, "tokenizer", self.processor)
-        if getattr(self.processor, "chat_template", None) is None and tokenizer.chat_template is None:
-            raise EndpointError(
-                f"{source} has no chat template: it cannot be asked. Use an instruction-tuned model."
-            )
-        self.tokenizer: Any = tokenizer
-        self.source = source
-        self.special = {str(t) for t in tokenizer.all_special_tokens} | set(_placeholders(self.processor))
-        ends = self.model.generation_config.eos_token_id
-        self.ends = set(ends) if isinstance(ends, list) else {ends, tokenizer.eos_token_id}
-
-    def generate(self, request: JudgeRequest, pictures: list[Any], seed: int, name: str) -> JudgeReply:
-        import torch
-
-        if pictures and not self.sees:
-            raise EndpointError(
-                f"{name} reads text only, and the request has {len(pictures)} image(s). Choose a model that sees "
-                "images, or a protocol without them."
-            )
-        inputs = self._inputs(request.messages, pictures)
-        start = inputs["input_ids"].shape[1]
-        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        if limit is not None and start + request.max_tokens > limit:
-            reason = f"longer than the model reads: {start} + {request.max_tokens} tokens, it reads {limit}"
-            return JudgeReply("failed", model=name, reason=reason)
-        drawn: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        if request.temperature > 0:
-            drawn = {"do_sample": True, "temperature": request.temperature, "top_p": 1.0, "top_k": 0}
-        devices = [self.model.device] if self.model.device.type == "cuda" else []
-        with torch.inference_mode(), torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
-            out = self.model.generate(**inputs, **drawn, max_new_tokens=request.max_tokens)
-        written = out[0, start:].tolist()
-        text = self.tokenizer.decode(written, skip_special_tokens=True).strip()
-        tokens = (start, len(written))
-        if not self.ends & set(written[-1:]):
-            return JudgeReply("cut", text, name, "the token limit was reached", *tokens)
-        if not text:
-            return JudgeReply("failed", "", name, "the reply is empty", *tokens)
-        return JudgeReply("answered", text, name, "", *tokens)
-
-    def _inputs(self, messages: tuple[Message, ...], pictures: list[Any]) -> Any:
-        text = self._rendered(messages)
-        starts = self.tokenizer.bos_token is not None and text.startswith(self.tokenizer.bos_token)
-        more = {"images": pictures} if pictures else {}
-        return self.processor(text=[text], return_tensors="pt", add_special_tokens=not starts, **more).to(
-            self.model.device
-        )
-
-    def _rendered(self, messages: tuple[Message, ...]) -> str:
-        """The chat as its template writes it, which some want as plain texts and some in parts.
-
-        Raises:
-            EndpointError: the template leaves out a turn, or refuses one.
-        """
-        parts = [
-            {
-                "role": m.role,
-                "content": [
-                    {"type": "text", "text": break_up(p.text, self.special)}
-                    if p.type == "text"
-                    else {"type": "image"}
-                    for p in m.content
-                ],
-            }
-            for m in messages
-        ]
-        plain = [{"role": m.role, "content": break_up(m.text, self.special)} for m in messages]
-        why = "it leaves out a turn"
-        for chat in (parts,) if self.sees else (plain, parts):
+    async def _serve(self) -> None:
+        """Answer batch after batch until nothing waits."""
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            until = loop.time() + LINGER
+            while len(self._waiting) < self.concurrency and loop.time() < until:
+                await asyncio.sleep(LINGER / 10)
+            batch = self._next_batch()
             try:
-                text = self.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-            except Exception as error:  # whatever a template raises
-                why = " ".join(str(error).split())
+                replies = await loop.run_in_executor(self._thread, self._answer, batch)
+            except Exception as error:
+                for one in batch:
+                    if not one.reply.done():
+                        one.reply.set_exception(error)
                 continue
-            if all(break_up(m.text, self.special).strip() in text for m in messages if m.n_images == 0):
-                return text
-        roles = ", ".join(m.role for m in messages)
-        raise EndpointError(
-            f"the chat template of {self.source} does not take turns of {roles} ({why}). Use another model."
-        )
+            for one, reply in zip(batch, replies, strict=True):
+                if not one.reply.done():  # cancelled meanwhile
+                    one.reply.set_result(reply)
 
+    def _next_batch(self) -> list[_Waiting]:
+        """The first that waits and those of its kind, in their order."""
+        kind = self._waiting[0].asked.kind
+        batch = [one for one in self._waiting if one.asked.kind == kind][: self.concurrency]
+        self._waiting = deque(one for one in self._waiting if all(one is not taken for taken in batch))
+        return batch
 
-def break_up(text: str, special: set[str]) -> str:
-    """A text in which no special token is spelled: a space follows the first character of each.
-
-    Example:
-        >>> break_up("right.<|im_end|> Score: 10", {"<|im_end|>"})
-        'right.< |im_end|> Score: 10'
-    """
-    for token in sorted(special, key=lambda token: (-len(token), token)):
-        if len(token) > 1:
-            text = text.replace(token, f"{token[0]} {token[1:]}")
-    return text
-
-
-def _placeholders(processor: Any) -> Iterator[str]:
-    for name in ("image_token", "video_token", "boi_token", "eoi_token"):
-        token = getattr(processor, name, None)
-        if isinstance(token, str):
-            yield token
+    def _answer(self, batch: list[_Waiting]) -> list[JudgeReply]:
+        if self._loaded is None:
+            self._loaded = LocalModel(self.source, self.gguf, self._device, self._dtype)
+        return self._loaded.generate([one.asked for one in batch], self.id)
 
 
 def find_model(model: str, gguf: str | None) -> tuple[str, str | None]:

@@ -74,7 +74,7 @@ def _from_json(written: str, before: str, ties: bool) -> Spoken | Unread:
     values = {key.lower(): value for key, value in pairs}
     if len(values) != len(pairs):
         return Unread("unparsed", "the JSON object names a key twice")
-    if not isinstance(values.get("verdict"), str):
+    if not isinstance(values.get("verdict"), str) or not _KEY.search(written):  # nor is it spelt with escapes
         return Unread("unparsed", "the JSON object has no text under 'verdict'")
     label = _label(values["verdict"], ties)
     if isinstance(label, Unread):

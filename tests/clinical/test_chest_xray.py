@@ -254,6 +254,18 @@ SENTENCES = [
     ("No opacity to suggest pneumonia.", {"lung_opacity": "absent", "pneumonia": "absent"}),
     ("Small pleural effusions are suspected.", {"pleural_effusion": "uncertain", "effusion_size": "uncertain"}),
     ("The pneumothorax is not assessed.", {"pneumothorax": "not_assessed"}),
+    # the whole film
+    ("No finding.", {"no_finding": "present"}),
+    ("Impression: no abnormality.", {"no_finding": "present"}),
+    ("Unremarkable study.", {"no_finding": "present"}),
+    ("The radiograph is not normal.", {"no_finding": "absent"}),
+    ("Bones:\nNo abnormality.", {}),  # of the bones
+    ("No finding of pneumothorax.", {"pneumothorax": "absent"}),
+    ("No other findings.", {}),
+    ("No acute findings.", {}),  # an old fracture may be there
+    ("Mild cardiomegaly. Otherwise normal chest.", {"cardiomegaly": "present", "cardiomegaly_severity": "mild"}),
+    ("The chest is normal except for cardiomegaly.", {"cardiomegaly": "present"}),
+    ("No findings?", {}),
     # words that are near and mean something else
     ("There is a small pericardial effusion.", {}),
     ("No evidence of congestive heart failure.", {}),
@@ -266,6 +278,11 @@ SENTENCES = [
 @pytest.mark.parametrize(("text", "answers"), SENTENCES)
 def test_sentences_of_reports_are_read_as_a_radiologist_means_them(xray, text, answers):
     assert parse_text(xray, text).answers == answers
+
+
+def test_a_sentence_without_a_subject_is_about_the_concept_that_was_asked(xray):
+    assert parse_answer(xray, "no_finding", "No findings.") == "present"
+    assert parse_answer(xray, "pneumothorax", "No findings.") is None
 
 
 @pytest.mark.parametrize(

@@ -117,11 +117,11 @@ def test_measuring_chooses_thresholds_on_other_groups_than_it_measures(blob_expe
         measure_expert(blob_expert, fresh, out, choose="f1")
 
 
-def test_measuring_refuses_its_own_folder_and_what_has_no_presences(blob_expert, trained, blobs, tmp_path):
+def test_measuring_refuses_its_own_folder_and_the_options_of_masks(blob_expert, blobs, tmp_path):
     with pytest.raises(ValueError, match="own folder"):
         measure_expert(blob_expert, blobs, blob_expert)
-    with pytest.raises(ValueError, match="segmentation"):
-        measure_expert(trained, blobs, tmp_path / "x")
+    with pytest.raises(ValueError, match="observer and compare are for experts that draw masks"):
+        measure_expert(blob_expert, blobs, tmp_path / "x", observer="a")
 
 
 @pytest.mark.skipif(not KERMANY.is_dir(), reason="the paediatric chest films are absent (VLMALIGN_DATA)")

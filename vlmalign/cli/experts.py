@@ -94,8 +94,8 @@ def adopt(settings: Path, out: Path, overwrite: bool = False) -> None:
 
 @app.command("measure")
 def measure_command(
-    expert: Annotated[Path, typer.Argument(help="an expert that says what is present")],
-    cases: Annotated[Path, typer.Argument(help="cases whose findings are present or absent")],
+    expert: Annotated[Path, typer.Argument(help="an expert that says what is present, or draws structures")],
+    cases: Annotated[Path, typer.Argument(help="cases whose findings are present or absent, drawn or numbers")],
     out: Annotated[Path, typer.Argument(help="the measured expert's folder to write")],
     choose: Annotated[
         str | None, typer.Option(help="choose thresholds first: youden, f1, or sensitivity>=X")
@@ -104,16 +104,24 @@ def measure_command(
         float | None, typer.Option(help="share of the groups that thresholds are chosen on; default 0.4")
     ] = None,
     seed: Annotated[int, typer.Option(help="of the division into groups")] = 0,
+    observer: Annotated[str | None, typer.Option(help="masks: whose references count, if several drew")] = None,
+    compare: Annotated[
+        list[str] | None, typer.Option(help="masks: REFERENCE=STRUCTURE, e.g. optic_disc=cup+rim; repeatable")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an expert that is there")] = False,
 ) -> None:
     """Write a copy of an expert whose card says how good it is on groups that it has not seen.
 
     AUROC, sensitivity and specificity at the threshold, Brier score and calibration error, each with its 95 %
-    interval over groups; with --choose also the AUROC of 16 x 16 pixels on the same images.
+    interval over groups; with --choose also the AUROC of 16 x 16 pixels on the same images. Of an expert that
+    draws structures: Dice against reference masks, mean absolute error and bias of its areas, counts, ratios and
+    lengths.
 
     For example: vlmalign experts measure runs/chest cases runs/chest-measured --choose youden
+
+    Masks: vlmalign experts measure runs/disc cases runs/disc-measured --compare optic_disc=cup+rim
     """
-    measure(expert, cases, out, choose, choice_share, seed, overwrite)
+    measure(expert, cases, out, choose, choice_share, seed, observer, compare, overwrite)
     _tell(out)
     console.print(f"wrote {out}", markup=False)
 
@@ -126,12 +134,24 @@ def measure(
     choose: str | None = None,
     choice_share: float | None = None,
     seed: int = 0,
+    observer: str | None = None,
+    compare: list[str] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a copy of an expert whose card says how good it is on groups that it has not seen."""
     from experts.measuring import measure_expert
 
-    measure_expert(expert, cases, out, choose=choose, choice_share=choice_share, seed=seed, overwrite=overwrite)
+    measure_expert(
+        expert,
+        cases,
+        out,
+        choose=choose,
+        choice_share=choice_share,
+        seed=seed,
+        observer=observer,
+        compare=compare or (),
+        overwrite=overwrite,
+    )
 
 
 def _tell(folder: Path) -> None:

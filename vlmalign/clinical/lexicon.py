@@ -1,4 +1,7 @@
-"""The wording of a logic as a trie over words, built once per logic; longest match wins."""
+"""The wording of a logic as a trie over words, built once per logic; longest match wins.
+
+A phrase that ends on a full stop ("no finding.") means its value only where it is the whole sentence.
+"""
 
 from __future__ import annotations
 
@@ -84,6 +87,7 @@ class Lexicon:
 
     def __init__(self, logic: Logic) -> None:
         self._root = _Node()
+        self.whole: dict[tuple[str, ...], tuple[str, str]] = {}  # words of a sentence -> (concept, value)
         self._places: dict[tuple[str, ...], str] = {}
         for kind, phrases in CUES.items():
             self._add_all(phrases, Entry(kind), "the general English cues")
@@ -95,7 +99,14 @@ class Lexicon:
             self._add_all(mentions, Entry("mention", ((name, ""),)), f"{place}.mentions")
             for value, wording in concept.values.items():
                 where = f"{place}.values.{value}"
-                self._add_all(wording.phrases, Entry("phrase", ((name, value),)), f"{where}.phrases")
+                self._add_all(
+                    (phrase for phrase in wording.phrases if not phrase.endswith(".")),
+                    Entry("phrase", ((name, value),)),
+                    f"{where}.phrases",
+                )
+                for phrase in wording.phrases:
+                    if phrase.endswith("."):
+                        self._add_whole(phrase, (name, value), f"{where}.phrases")
                 self._add_all(wording.terms, Entry("term", ((name, value),)), f"{where}.terms")
             if concept.numbers:
                 forms = [
@@ -120,6 +131,12 @@ class Lexicon:
             entry = self._merge(node.entry, entry, phrase, place, self._places[key])
         node.entry = entry
         self._places[key] = place
+
+    def _add_whole(self, phrase: str, reading: tuple[str, str], place: str) -> None:
+        key = tuple(words(phrase))
+        if self.whole.setdefault(key, reading) != reading:
+            rule = f"{phrase!r} would be ambiguous: as a sentence it already means {' = '.join(self.whole[key])}"
+            raise DataError(rule, "Keep it in one place.", field=place)
 
     def _merge(self, old: Entry, new: Entry, phrase: str, place: str, old_place: str) -> Entry:
         if old == new or old.kind in _WEAK_CUES and old_place.startswith("the general"):

@@ -18,6 +18,7 @@ from vlmalign.clinical.schema import CONTRADICTORY, HEDGED, Logic
 from vlmalign.records.case import Message
 
 _SENTENCE = re.compile(r"(?<=[.!?])(?:\s+|(?=[A-Z]))|\n+")
+_HEADED = re.compile(r"\s*(?:impression|conclusion|summary|findings?|results?|opinion)\s*:\s*", re.I)
 _PARTICLE_NEXT = frozenset({",", ";", ":", "there", "it", "they", "one", "none"})
 
 
@@ -181,12 +182,27 @@ def _collect(logic: Logic, sentences: Iterable[tuple[str, str | None]]) -> Parse
     for index, (sentence, concept) in enumerate(sentences):
         texts.append(sentence)
         kinds = [kind for kind, pattern in _patterns(logic) if pattern.search(sentence)]
-        readings = () if sentence.endswith("?") else _read(logic, sentence, concept)  # a question claims nothing
+        readings: tuple[Reading, ...] = ()
+        if not sentence.endswith("?"):  # a question claims nothing
+            readings = _read(logic, sentence, concept)
+            if not readings and not _is_part(texts[:-1]):
+                readings = _read_whole(logic, sentence, concept)
         claims += [Claim(r.concept, r.value, index, sentence, r.number) for r in readings]
         unsupported += [Unsupported(kind, index, sentence) for kind in kinds]
         if not kinds and not readings:
             unrecognised.append(sentence)
     return ParsedText(tuple(claims), tuple(unsupported), tuple(unrecognised), tuple(texts))
+
+
+def _is_part(before: list[str]) -> bool:
+    """Whether a sentence stands under the heading of a part ("Bones:"), and not of the report ("Impression:")."""
+    return bool(before) and before[-1].endswith(":") and not _HEADED.fullmatch(before[-1])
+
+
+def _read_whole(logic: Logic, sentence: str, asked: str | None) -> tuple[Reading, ...]:
+    """What a sentence of its own means ("No finding."); where another concept is asked, it is about that one."""
+    found = lexicon_of(logic).whole.get(tuple(words(_HEADED.sub("", sentence, count=1))))
+    return (Reading(*found),) if found is not None and asked in (None, found[0]) else ()
 
 
 @lru_cache(maxsize=16384)

@@ -67,7 +67,9 @@ class Value(Part):
 
     sentences: Bank = Field(description="sentences of a report; each can stand alone")
     answers: Bank | None = Field(None, description="answers to the question, where they differ")
-    phrases: Phrases = Field((), description="wording that means this value wherever it stands")
+    phrases: Phrases = Field(
+        (), description="wording that means this value wherever it stands; with a full stop: as a whole sentence"
+    )
     terms: Phrases = Field((), description="wording that means it beside a mention of the concept")
     opposite: str | None = Field(None, description="the value that the negated wording means, if any")
 

@@ -39,6 +39,75 @@ def test_greedy_replies_repeat_and_drawn_ones_follow_their_sample(tiny_judge):
     assert ask(HuggingFaceBackend(str(tiny_judge)), question(temperature=1.0, sample=1))[0] == drawn[1]
 
 
+def together(backend, *requests, seed=1):
+    """Replies to requests that are sent at once, and how many each pass took."""
+    sizes = []
+    answer = backend._answer
+    backend._answer = lambda batch: sizes.append(len(batch)) or answer(batch)
+
+    async def all_of_them():
+        prepared = [await backend.prepare(r) for r in requests]
+        told = zip(prepared, requests, strict=True)
+        replies = await asyncio.gather(*(backend.answer(p, r, seed + r.sample) for p, r in told))
+        await backend.close()
+        return replies
+
+    return asyncio.run(all_of_them()), sizes
+
+
+def test_a_batch_of_greedy_drawn_long_and_cut_requests_replies_as_one_by_one(tiny_judge):
+    requests = [
+        question("Yes?"),
+        question("A question that is much longer than the one before it, and needs no padding?", temperature=1.0),
+        question("x" * 5000),  # more than the model reads
+        question("Right?", temperature=0.7, sample=2),
+        question("No?"),
+        JudgeRequest((SYSTEM, user("Yes?")), (), "p@1", max_tokens=30),  # of another limit
+    ]
+    alone = ask(HuggingFaceBackend(str(tiny_judge)), *requests)
+    replies, sizes = together(HuggingFaceBackend(str(tiny_judge), batch_size=4), *requests)
+    assert replies == alone and sizes == [4, 1, 1]
+    assert [reply.state for reply in replies[:3]] == ["cut", "cut", "failed"]
+    assert len({reply.prompt_tokens for reply in replies}) > 2  # they were padded
+
+
+def test_a_row_that_ends_early_is_not_read_into_its_padding(tiny_judge):
+    alone, k = [], 0
+    while {reply.state for reply in alone} != {"cut", "answered"}:  # until one ends of itself
+        requests = [
+            JudgeRequest((user("Right?"),), (), "p@1", sample=s, temperature=3.0, max_tokens=60)
+            for s in range(k, k + 6)
+        ]
+        alone, k = ask(HuggingFaceBackend(str(tiny_judge)), *requests), k + 6
+        assert k < 120
+    replies, sizes = together(HuggingFaceBackend(str(tiny_judge), batch_size=6), *requests)
+    assert replies == alone and sizes == [6]
+
+
+def test_pictures_of_a_batch_stay_with_their_requests(tiny_seeing_judge, tmp_path):
+    requests = []
+    for number, colour in enumerate(("black", "white", "red")):
+        Image.new("RGB", (28 + 8 * number, 28), colour).save(tmp_path / f"{colour}.png")
+        image = JudgeImage(tmp_path / f"{colour}.png", sha256_file(tmp_path / f"{colour}.png"))
+        several = 1 + number % 2
+        turns = (SYSTEM, user("Which is it? " * (1 + number), several))
+        requests.append(JudgeRequest(turns, (image,) * several, "p@1", temperature=1.0, max_tokens=24))
+    alone = ask(HuggingFaceBackend(str(tiny_seeing_judge)), *requests)
+    replies, sizes = together(HuggingFaceBackend(str(tiny_seeing_judge), batch_size=3), *requests)
+    assert replies == alone and sizes == [3] and len({reply.text for reply in alone}) == 3
+
+
+def test_a_run_with_batches_writes_the_bytes_of_one_by_one(tiny_seeing_judge, configure, inputs, tmp_path):
+    written, bytes_of = inputs(n=5), []
+    for size in (1, 3):
+        judge = {"backend": "huggingface", "model": str(tiny_seeing_judge), "id": "tiny", "batch_size": size}
+        out, cache = tmp_path / f"out-{size}", tmp_path / f"cache-{size}"
+        run = run_judges(configure("", written=written, judges=judge, out=out, cache=cache))
+        assert run.asked == 5
+        bytes_of.append({file.name: file.read_bytes() for file in sorted(out.glob("*.json*"))})
+    assert bytes_of[0] == bytes_of[1] and bytes_of[0]
+
+
 def test_it_is_known_by_its_weights_not_by_its_place(tiny_judge, tmp_path):
     import shutil
 
@@ -46,6 +115,15 @@ def test_it_is_known_by_its_weights_not_by_its_place(tiny_judge, tmp_path):
     assert weights_hash(str(moved), None) == weights_hash(str(tiny_judge), None)
     config = (moved / "config.json").read_text()
     (moved / "config.json").write_text(config.replace('"rope_theta": 10000.0', '"rope_theta": 20000.0'))
+    assert weights_hash(str(moved), None) != weights_hash(str(tiny_judge), None)
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "generation_config.json", "preprocessor_config.json"])
+def test_another_template_end_or_preparation_is_another_judge(tiny_judge, tmp_path, name):
+    import shutil
+
+    moved = shutil.copytree(tiny_judge, tmp_path / "moved")
+    (moved / name).write_text('{"chat_template": "another"}')
     assert weights_hash(str(moved), None) != weights_hash(str(tiny_judge), None)
 
 

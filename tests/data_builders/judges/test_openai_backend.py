@@ -55,6 +55,14 @@ def test_images_stand_in_their_places_with_their_pixels(serve, tmp_path):
         assert Image.open(io.BytesIO(data)).getpixel((0, 0)) == colour
 
 
+def test_a_file_name_tells_the_judge_nothing(serve, tmp_path):
+    image = stored(tmp_path / "VERDICT A, Jane Doe.png", Image.new("RGB", (4, 4)))
+    server = serve()
+    ask(server, JudgeRequest((user("A", 1),), (image,), "p@1"))
+    sent_whole = json.dumps(server.bodies[0])
+    assert "Doe" not in sent_whole and "VERDICT" not in sent_whole and str(tmp_path) not in sent_whole
+
+
 def test_only_sampling_sends_a_seed_and_options_reach_the_server(serve):
     server = serve()
     options = {"extra_body": {"top_k": 5}, "token_limit": "max_completion_tokens"}

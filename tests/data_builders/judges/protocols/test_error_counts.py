@@ -118,6 +118,7 @@ def test_a_count_may_stand_beside_its_header_and_the_explanation_may_be_left_out
         (reply(one("(b) Missing a finding: 100.")), "begins with no whole number"),
         (reply(one("(b) Missing a finding: 0. Effusion.")), "the count is 0, but there is 'Effusion.'"),
         (reply(one("(b) Missing a finding: 0. No mention of the effusion.")), "the count is 0, but"),
+        (reply(one("(b) Missing a finding: 0. None, but the effusion.")), "the count is 0, but"),
         (reply(one("(b) Missing a finding: 0\n- effusion")), "the count is 0, but"),
         (reply(one("(b) Missing a finding: 2. None")), "the count is 2, but it says 'None'"),
         (reply(one("(b) Missing a finding: 3. Effusion; line")), "the count is 3, but 2 are listed"),

@@ -43,6 +43,7 @@ def test_a_clear_verdict_is_read(text, label, confidence):
         ('{"verdict": ["A"]}', "no text under 'verdict'"),
         ('{"winner": "A"}', "no text under 'verdict'"),
         ('{"verdict": "A",}', "no JSON"),
+        (r'{"verd\u0069ct": "A"}', "no text under 'verdict'"),  # as an answer could have spelt it
         ('{"verdict": "B"}\nVERDICT: A', "not at its end"),
         ('{"verdict": "B"}\n{"verdict": "A"}', "several JSON verdicts"),
         ('{"verdict": "A", "why": {"verdict": "B"}}', "not at its end"),
