@@ -44,3 +44,10 @@ def test_differences_of_dyads_are_dyadic_and_equal_values_are_not_certain():
     groups = [Dyad("a", "b"), Dyad("c", "d"), Dyad("e", "f")]
     assert "dyadic" in paired_difference([1.0, 0.0, 1.0], [0.0, 0.0, 1.0], groups).method
     assert cluster_estimate([1.0, 1.0, 1.0], groups).method.startswith("Clopper-Pearson")
+
+
+def test_sums_that_cancel_leave_the_variance_of_independent_items():
+    groups = [Dyad("a", "b"), Dyad("b", "c"), Dyad("c", "d"), Dyad("d", "a")]
+    found = dyadic_mean(np.array([1.0, 0.0, 1.0, 0.0]), groups)  # each group's residuals add up to 0
+    assert found.high - 0.5 == pytest.approx(3.182446 * (1 / 16 * 4 / 3) ** 0.5, abs=1e-4)
+    assert dyadic_mean(np.array([1.0, 0.0, 1.0, 1.0]), groups, proportion=True).high == 1.0
