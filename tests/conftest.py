@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers as hf
@@ -14,6 +17,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from vlmalign.models import VLM
 from vlmalign.records import DatasetBuild, ImageRef, Judgement, Preference, assistant, user
+
+# the same output on every machine: no colours because a service asks for them, no width of the terminal in use
+for _name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH"):
+    os.environ.pop(_name, None)
+os.environ["COLUMNS"] = "80"
 
 TEXT = {
     "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -292,6 +300,14 @@ FAMILIES: dict[str, Callable[[], VLM]] = {
         paligemma2, gemma3, gemma3_narrow, idefics3, smolvlm, mistral3,
     )
 }  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """What no test seeds begins alike, whichever test ran before: also in fixtures that several tests share."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 def strong(vlm: VLM, seed: int = 0) -> VLM:

@@ -89,7 +89,8 @@ class PatientKey:
             there = self.names_file.exists()
             self._noted = set(self.names_file.read_text("utf-8").splitlines()) if there else set()
         if line not in self._noted:
-            with open(os.open(self.names_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as lines:
+            file_number = os.open(self.names_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with open(file_number, "a", encoding="utf-8") as lines:
                 lines.write(line + "\n")
             self._noted.add(line)
         return name

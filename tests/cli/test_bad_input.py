@@ -555,7 +555,7 @@ def test_control_c_says_that_the_same_command_continues(tmp_path, vlmalign):
     for _ in range(10):  # Python drops an interrupt that falls into a finaliser; one presses again
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=3)
+            process.wait(timeout=10)
             break
     err = process.stderr.read()
     assert process.returncode == 130 and "stopped; the same command continues" in err

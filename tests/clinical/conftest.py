@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,29 @@ CHEST_FINDINGS = (
     "support device",
     "hernia",
 )
+
+
+def slowness() -> float:
+    """How many times longer than on the machine of the limits a piece of plain Python takes, here and now."""
+    start, table = time.process_time(), {}
+    for i in range(40_000):
+        word = f"w{i % 997}"
+        table[word] = table.get(word, 0) + len(word.split("9"))
+    return (time.process_time() - start) / 0.009
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    before, start = slowness(), time.process_time()
+    yield
+    spent = time.process_time() - start
+    assert spent < seconds * max(1.0, before, slowness())
+
+
+@pytest.fixture
+def in_good_time():
+    """Limits of processor time, wider on a slower or a shared machine: what must not grow beyond all bounds."""
+    return limited
 
 
 @pytest.fixture(scope="session")

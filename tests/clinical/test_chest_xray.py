@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import pytest
 
@@ -18,7 +17,6 @@ from vlmalign.clinical import (
     render_conversation,
     render_report,
 )
-from vlmalign.clinical import loader as loader_module
 from vlmalign.clinical.paths import forced_values, valid_paths
 
 LABELS = (
@@ -357,14 +355,9 @@ def test_a_said_ratio_is_a_claim_with_its_number(xray):
     assert (claim.value, claim.number) == ("absent", 0.45)
 
 
-def test_thirty_concepts_load_search_and_propagate_in_good_time(xray):
-    path = loader_module._FOLDER / "chest_xray.yaml"
-    start = time.process_time()
-    loader_module._load.__wrapped__(path, path.read_bytes())
-    assert time.process_time() - start < 1.4  # 0.45 s alone; the machine of the tests is shared
-    start = time.process_time()
-    # a contradiction among the last concepts must not be met again for every answer to the first ones
-    for given in ({}, {"support_devices": "absent"}, {"tube_kind": "airway"}, {"no_finding": "absent"}):
-        forced_values(xray, given)
-    assert sum(1 for _ in itertools.islice(valid_paths(xray, {"no_finding": "absent"}), 100)) == 100
-    assert time.process_time() - start < 1.0
+def test_thirty_concepts_are_searched_and_propagated_in_good_time(xray, in_good_time):
+    with in_good_time(1.0):
+        # a contradiction among the last concepts must not be met again for every answer to the first ones
+        for given in ({}, {"support_devices": "absent"}, {"tube_kind": "airway"}, {"no_finding": "absent"}):
+            forced_values(xray, given)
+        assert sum(1 for _ in itertools.islice(valid_paths(xray, {"no_finding": "absent"}), 100)) == 100

@@ -81,3 +81,9 @@ def test_claims_that_a_critique_passes_over_and_sentences_that_cannot_be_read_ar
 def test_a_hedge_is_neither_right_nor_wrong(smear):
     critique = write_critique(smear, parse_text(smear, "It is uncertain whether a leukocyte is present."), TRUTH)
     assert parse_critique(smear, critique).judged[0] == JudgedClaim("leukocyte", "uncertain", "absent", "hedged")
+
+
+def test_what_cannot_be_checked_is_not_in_the_share_that_agrees(smear):
+    text = "Omitted: crowding. The image shows: crowded. Claim: focus = sharp. The image shows: blurred. Wrong."
+    checked = check_critique(smear, parse_critique(smear, text), parse_text(smear, REPORT), TRUTH)
+    assert (len(checked.agree), len(checked.unverified), checked.share) == (1, 1, 1.0)

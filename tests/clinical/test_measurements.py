@@ -110,7 +110,11 @@ def test_findings_of_one_concept_are_averaged_so_that_disagreement_is_uncertain(
 
 
 def test_category_with_a_low_probability_is_uncertain(smear, finding):
-    assert answers_from_findings(smear, [finding("stain", "pale", probability=0.6)]).uncertain == {"stain": 0.6}
+    found = answers_from_findings(smear, [finding("stain", "pale", probability=0.6)])
+    assert found.uncertain == {"stain": 0.6}
+    assert found.probabilities["stain"] == pytest.approx({"pale": 0.6, "normal": 0.2, "dark": 0.2})
+    settled = answers_from_findings(smear, [finding("stain", "pale", probability=0.8)], min_probability=0.8)
+    assert settled.answers == {"stain": "pale"}  # the least that settles it
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ def test_a_mean_is_as_unsure_as_its_images_differ(ten_fields):
     values = [2.0] * 9 + [12.0]
     found = answers_from_findings(ten_fields, [number("platelet_count", v, i) for i, v in enumerate(values)])
     assert found.probabilities["platelets"]["many"] == pytest.approx(0.5)
+    assert found.probabilities["platelets"]["none"] == pytest.approx(0.0228, abs=1e-4)  # below 1: Phi(-2)
     # mean 4 of nine 4.5 at 0.1 and one -0.5 ... without spread the experts' own deviations count: 2 / sqrt(10)
     same = [number("platelet_count", 4.0, i, std=2.0) for i in range(10)]
     found = answers_from_findings(ten_fields, same)

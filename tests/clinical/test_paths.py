@@ -1,5 +1,4 @@
 import itertools
-import time
 
 import pytest
 
@@ -136,19 +135,18 @@ def test_undecided_rules_leave_all_their_values_open(smear):
     assert rule_values(rules, {"leukocyte": "present"}) == ("thick_area", "leukocyte_field")
 
 
-def test_fourteen_findings_are_decided_without_enumerating_them(chest):
-    start = time.process_time()
-    normal = {"conclusion": "normal"}
-    assert is_consistent(chest, normal)
-    assert not is_consistent(chest, {**normal, "hernia": "present"})
-    assert set(forced_values(chest, normal).values()) == {"absent"}
-    assert not is_consistent(chest, {"edema": "present", "lung_opacity": "absent"})
-    assert not is_consistent(chest, {"pneumonia": "present", "consolidation": "absent", "lung_opacity": "absent"})
-    assert not is_consistent(chest, {"pneumothorax": "present", "hernia": "present"})
-    absent = {name: "absent" for name in chest.order if name not in ("conclusion", "fracture")}
-    assert forced_values(chest, {**absent, "conclusion": "abnormal"}) == {"fracture": "present"}
-    for path in itertools.islice(valid_paths(chest), 50):
-        assert is_consistent(chest, path)
-        text = render_report(chest, path, seed=1)
-        assert parse_text(chest, text).answers == path
-    assert time.process_time() - start < 2.0
+def test_fourteen_findings_are_decided_without_enumerating_them(chest, in_good_time):
+    with in_good_time(2.0):
+        normal = {"conclusion": "normal"}
+        assert is_consistent(chest, normal)
+        assert not is_consistent(chest, {**normal, "hernia": "present"})
+        assert set(forced_values(chest, normal).values()) == {"absent"}
+        for unopened in ({"edema": "present"}, {"pneumonia": "present", "consolidation": "absent"}):
+            assert not is_consistent(chest, {**unopened, "lung_opacity": "absent"})
+        assert not is_consistent(chest, {"pneumothorax": "present", "hernia": "present"})
+        absent = {name: "absent" for name in chest.order if name not in ("conclusion", "fracture")}
+        assert forced_values(chest, {**absent, "conclusion": "abnormal"}) == {"fracture": "present"}
+        for path in itertools.islice(valid_paths(chest), 50):
+            assert is_consistent(chest, path)
+            text = render_report(chest, path, seed=1)
+            assert parse_text(chest, text).answers == path

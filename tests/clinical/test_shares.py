@@ -44,3 +44,9 @@ def test_band_probabilities_of_a_share_sum_to_one(count, total):
 def test_a_share_of_nothing_and_of_more_than_all_is_refused(count, total):
     with pytest.raises(ValueError, match="expected 0 to all of a positive total"):
         Share(count, total)
+
+
+def test_bands_of_one_value_on_both_sides_add_up():
+    bands = (Band(value="abnormal", below=0.2), Band(value="normal", below=0.6), Band(value="abnormal"))
+    masses = Share(10, 50).band_probabilities(bands)
+    assert sum(masses.values()) == pytest.approx(1.0) and masses["abnormal"] == pytest.approx(0.5, abs=0.03)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vlmalign.evaluation import ItemScore, balanced_accuracy, compare
-from vlmalign.evaluation.against import against_view, compare_metrics, verdict_on
+from vlmalign.evaluation.against import against_view, compare_metrics, template_sentence, verdict_on
 from vlmalign.evaluation.estimate import Estimate
 
 
@@ -47,11 +47,12 @@ def test_a_balanced_difference_is_that_of_the_two_balanced_accuracies():
     assert (back.low, back.high) == pytest.approx((-difference.high, -difference.low))
 
 
-def test_arms_that_never_differ_are_not_known_to_be_equal_in_balanced_accuracy():
-    a = items(np.random.default_rng(0).random(120) < 0.7)
+@pytest.mark.parametrize("n_groups", [12, 40])
+def test_arms_that_never_differ_are_not_known_to_be_equal_in_balanced_accuracy(n_groups):
+    a = items(np.random.default_rng(0).random(3 * n_groups) < 0.7)
     difference = compare(a, a, "balanced_accuracy")
     assert difference.mean == 0
-    assert difference.high == -difference.low == pytest.approx(1 - 0.025 ** (1 / 40))
+    assert difference.high == -difference.low == pytest.approx(1 - 0.025 ** (1 / n_groups))
 
 
 def test_every_metric_that_the_items_have_is_compared_and_judged():
@@ -86,3 +87,16 @@ def test_nothing_is_said_of_a_template_that_is_nowhere_better(results):
 
 def test_results_without_the_section_have_no_table():
     assert against_view({"arms": {}}) is None
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.2), (-0.2, 0.0)])
+def test_an_interval_that_ends_at_nothing_shows_no_difference(low, high):
+    assert verdict_on(Estimate((low + high) / 2, low, high, 9, 9, 0, "t"), "omissions") == "no difference shown"
+
+
+def test_a_template_that_omits_less_is_better_and_one_that_omits_more_is_not():
+    def arms(own, template):
+        return {name: {"omissions": {"mean": mean}} for name, mean in (("dpo", own), ("expert_only", template))}
+
+    assert template_sentence(arms(0.4, 0.6)) == []
+    assert "Omitted (40.0 against 60.0)" in template_sentence(arms(0.6, 0.4))[0]

@@ -17,6 +17,12 @@ def test_each_metric_is_averaged_over_the_items_that_have_it():
     assert found["answer_tokens"].n == 1
 
 
+def test_the_interval_of_a_share_ends_at_one_and_that_of_a_count_does_not():
+    for metric, ends_at_one in (("in_scope_accuracy", True), ("answer_tokens", False)):
+        found = aggregate([item(i, 0.9 if i else 0.1, metric=metric) for i in range(5)])[metric]
+        assert (found.high == 1.0) == ends_at_one and found.high >= 1
+
+
 def test_an_item_given_twice_is_refused():
     with pytest.raises(ValueError, match="twice"):
         aggregate([item(0, 1.0), item(0, 1.0)])

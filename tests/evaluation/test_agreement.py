@@ -101,3 +101,34 @@ def test_a_patient_whose_cases_come_five_times_makes_no_interval_narrower(figure
     assert one.value is not None and one.low is None  # one patient says nothing of others
     with pytest.raises(ValueError, match="3 clusters for 200 rows: give one each"):
         figure(five, clusters=[1, 2, 3])
+
+
+def build_judged(folder, said, state):
+    """`said`: judge -> what it says of the candidates 0, 1, 2, ..., of which two and two are of one case."""
+    with DatasetBuild(folder, "judgement", {}, data_use="open") as build:
+        for judge, row in said.items():
+            build.commit(judge, [
+                Judgement(id=f"{judge}{n}", case_id=str(n // 2), candidate_ids=state["ids"](n), criterion="c",
+                          judge=judge, **{state["field"]: value})
+                for n, value in enumerate(row)
+            ])  # fmt: skip
+    return folder
+
+
+@pytest.mark.parametrize("judges", [2, 3])
+def test_the_candidates_of_a_case_are_drawn_together(tmp_path, judges):
+    said = dict(list({"one": ["first", "second"] * 4, "two": ["first"] * 3 + ["second"] * 5,
+                      "three": ["first"] * 4 + ["second"] * 4}.items())[:judges])  # fmt: skip
+    state = {"field": "verdict", "ids": lambda n: (f"{n}/a", f"{n}/b")}
+    found = jury_agreement(build_judged(tmp_path / "j", said, state), "c")
+    assert [(each.n, each.clusters) for each in found] == [(8, 4), (8, 4)]
+
+
+def test_scores_are_compared_by_how_far_they_lie_apart(tmp_path):
+    said = {"one": [0.1, 0.5, 0.9, 0.3], "two": [0.2, 0.5, 0.8, 0.3]}
+    state = {"field": "score", "ids": lambda n: (f"{n}",)}
+    (alpha,) = jury_agreement(build_judged(tmp_path / "j", said, state), "c")
+    assert alpha.name == "Krippendorff's alpha (interval)" and alpha.clusters == 2
+    rows = list(zip(*said.values(), strict=True))
+    by_distance = krippendorff_alpha(rows, "interval", resamples=0).value
+    assert alpha.value == pytest.approx(by_distance) and by_distance > 0.9

@@ -38,7 +38,7 @@ def test_bins_of_equal_mass_see_what_one_wide_bin_hides():
 def test_calibrated_probabilities_have_a_small_error_and_sharpened_ones_a_large_one():
     right, sharp = calibration_figures(*drawn()), calibration_figures(*drawn(sharpen=3.0))
     assert right.ece.mean < 0.03 < 0.1 < sharp.ece.mean and sharp.ece.low > 0.05
-    assert right.brier.mean < sharp.brier.mean and right.ece.n_groups == 500
+    assert right.brier.mean < sharp.brier.mean and right.ece.n_groups == right.brier.n_groups == 500
     assert right.ece.low <= right.ece.mean <= right.ece.high
 
 
@@ -94,3 +94,10 @@ def test_figures_are_read_back_with_the_ends_of_their_bins_and_of_their_interval
     assert CalibrationFigures.from_dict(found.to_dict()) == found
     first = found.to_dict()["bins"][0]
     assert (first["bin_low"], first["bin_high"]) == (pytest.approx(0.1), pytest.approx(0.2))
+
+
+def test_the_interval_of_a_calibration_error_reaches_down_to_it():
+    p = np.repeat([0.1, 0.3, 0.5, 0.7, 0.9], 10)
+    labels = np.tile(np.arange(10), 5) < 10 * p  # exactly as many as promised: every resample is further off
+    found = calibration_figures(p, labels.astype(float), range(50)).ece
+    assert found.mean == pytest.approx(0) and found.low == pytest.approx(0) and found.high > 0.05

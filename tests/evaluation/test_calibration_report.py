@@ -86,3 +86,12 @@ def test_a_promise_is_checked_group_by_group_and_no_loss_still_has_an_interval()
     none = promised_loss(np.zeros(20), [f"g{i}" for i in range(20)])
     assert (none.mean, none.low) == (0, 0) and none.high == pytest.approx(1 - 0.025 ** (1 / 20))
     assert promised_loss(np.full(3, np.nan), list("abc")).mean is None
+    # of a half is kept, and wrong; of b all, and right: (1/2) / (1/2 + 1)
+    assert promised_loss(np.array([1.0, np.nan, 0, 0]), list("aabb")).mean == pytest.approx(1 / 3)
+
+
+def test_the_order_in_which_a_pair_stands_says_nothing_of_its_standard_deviation(report):
+    items = overconfident()
+    turned = ScoredItems.of("pair", -items.scores, 1 - items.labels, items.groups, stds=items.stds, judge="r@1")
+    found = report_calibration(turned, cross_fit(turned, **SETTINGS), has_rule=True, standing="held out")
+    assert found.std_gain == report.std_gain

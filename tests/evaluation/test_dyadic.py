@@ -125,3 +125,10 @@ def test_an_auroc_of_dyads_counts_groups_and_is_wider_than_that_of_separate_pair
 def test_dyads_of_a_single_cell_have_no_interval():
     assert mean_by_weights([1.0, 0.0], [Dyad("a", "b")] * 2).low is None
     assert dyadic_interval(lambda weights: weights[:, 0], np.array([[0, 0], [0, 0]])) is None
+
+
+def test_sums_that_cancel_leave_the_variance_of_independent_items():
+    groups = [Dyad("a", "b"), Dyad("b", "c"), Dyad("c", "d"), Dyad("d", "a")]
+    found = dyadic_mean(np.array([1.0, 0.0, 1.0, 0.0]), groups)  # each group's residuals add up to 0
+    assert found.high - 0.5 == pytest.approx(3.182446 * (1 / 16 * 4 / 3) ** 0.5, abs=1e-4)
+    assert dyadic_mean(np.array([1.0, 0.0, 1.0, 1.0]), groups, proportion=True).high == 1.0

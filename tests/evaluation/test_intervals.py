@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from vlmalign.evaluation.intervals import cluster_estimate, cluster_interval, paired_difference
+from vlmalign.records.preference import Dyad
 
 
 def test_few_equal_groups_give_the_t_interval_on_their_means():
@@ -108,7 +109,8 @@ def test_groups_that_recur_under_every_seed_widen_the_interval_when_called_cross
     nested = cluster_estimate(values, groups, seeds=seeds, proportion=False)
     crossed = cluster_estimate(values, groups, seeds=seeds, crossed=True, proportion=False)
     assert (nested.low, nested.high) == (0.5, 0.5)
-    assert crossed.high - crossed.low > 1
+    # without a, or b, 1 and 0: variance 0.25 of the groups alone; t(1) = 12.7062
+    assert crossed.high - crossed.mean == pytest.approx(12.7062 * 0.5, abs=1e-3)
     assert crossed.n_groups == 2
 
 
@@ -248,7 +250,8 @@ def test_every_resample_draws_as_many_groups_as_there_are():
 def test_a_difference_of_shares_ends_at_one():
     found = paired_difference([1, 0], [0, 0], "ab")
     assert (found.mean, found.low, found.high) == (0.5, -1, 1)
-    assert paired_difference([10, 0], [0, 0], "ab").high > 1  # not shares
+    for a, b in (([10, 0], [0, 0]), ([0, 0], [-10, 0])):  # not shares
+        assert paired_difference(a, b, "ab").high > 1
 
 
 def test_nothing_but_ties_is_no_certain_half():
@@ -256,3 +259,58 @@ def test_nothing_but_ties_is_no_certain_half():
     bound = 1 - 0.025 ** (1 / 10)
     assert found.mean == 0.5 and (found.low, found.high) == pytest.approx((0.5 - bound / 2, 0.5 + bound / 2))
     assert cluster_estimate([0.5] * 10, ["a"] * 10, proportion=True).low is None
+
+
+@pytest.mark.parametrize(
+    ("groups", "seeds"),
+    [
+        (list("zabbc"), None),
+        (list("zabab"), [9, 1, 1, 2, 2]),
+        ([Dyad("y", "z"), Dyad("a", "b"), Dyad("b", "c"), Dyad("d", "e"), Dyad("e", "a")], None),
+    ],
+)
+def test_a_value_that_is_left_out_takes_its_own_group_and_seed_along(groups, seeds):
+    found = cluster_estimate([None, 1, 2, 4, 7], groups, seeds=seeds, proportion=False)
+    left = cluster_estimate([1, 2, 4, 7], groups[1:], seeds=seeds and seeds[1:], proportion=False, excluded=1)
+    assert found == left
+
+
+DESIGNS = {  # every way in which an interval is made
+    "t": lambda level: cluster_estimate([0.1, 0.9, 0.4, 0.5], range(4), level=level),
+    "cluster bootstrap": lambda level: cluster_estimate([0.1, 0.9, 0.4, 0.5] * 10, range(40), level=level),
+    "Clopper-Pearson": lambda level: cluster_estimate([0] * 8, range(8), level=level),
+    "Clopper-Pearson, 9": lambda level: paired_difference([0] * 9, [1] * 9, range(9), level=level),
+    "cluster bootstrap, 36 groups, 2000 resamples, widened as only 3": lambda level: paired_difference(
+        [1] * 3 + [0] * 33, [0] * 36, range(36), level=level
+    ),
+    "t, 2 df, over 3 seeds": lambda level: cluster_estimate([1, 2, 4], "abc", seeds=[1, 2, 3], level=level),
+    "two-way": lambda level: cluster_estimate(
+        [0, 1, 1, 2], "abab", seeds=[1, 1, 2, 2], crossed=True, level=level
+    ),
+    "dyadic": lambda level: cluster_estimate(
+        [1, 5, 2], [Dyad("a", "b"), Dyad("b", "c"), Dyad("d", "e")], level=level
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", DESIGNS)
+def test_a_lower_level_gives_a_narrower_interval_however_it_is_made(method):
+    wide, narrow = DESIGNS[method](0.95), DESIGNS[method](0.5)
+    assert wide.method.startswith(method) and narrow.method.startswith(method)
+    assert narrow.high < wide.high and (wide.low < narrow.low or wide.low == wide.mean)
+
+
+def test_a_few_groups_that_differ_are_left_to_t_below_thirty_groups():
+    found = paired_difference([1, 1] + [0] * 18, [0] * 20, range(20))
+    assert found.method == "t, 19 df, over 20 groups"
+
+
+def test_a_group_of_another_seed_is_another_group_that_differs():
+    a = ([1] * 3 + [0] * 17) * 2  # three in each of two seeds: six, enough to tell the arms apart
+    found = paired_difference(a, [0] * 40, [*range(20)] * 2, [1] * 20 + [2] * 20)
+    assert found.n_groups == 40 and "widened" not in found.method
+
+
+def test_dyads_of_several_seeds_are_clustered_by_seed():
+    groups = [Dyad("a", "b"), Dyad("b", "c")] * 2
+    assert cluster_estimate([1, 0, 0, 0], groups, seeds=[1, 1, 2, 2]).method == "t, 1 df, over 2 seeds"

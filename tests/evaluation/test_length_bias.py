@@ -80,3 +80,9 @@ def test_means_of_two_subsets_are_resampled_together():
         estimate.mean == 0.5 and estimate.low < 0.5 < estimate.high
     )  # every group is the same: no false certainty
     assert difference_of_means([1.0], [None], ["g"]).mean is None
+
+
+def test_answers_of_equal_length_are_half_right_by_the_rule_and_neither_longer_nor_shorter(judged):
+    found = length_figures(judged({"a": (((4, 6.0), (4, 2.0)), {}), "b": (((6, 6.0), (2, 2.0)), {})}))
+    assert found["longer_wins"].mean == 0.75
+    assert (found["chosen_longer"].n, found["chosen_shorter"].n) == (1, 0)

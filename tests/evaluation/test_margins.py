@@ -73,3 +73,46 @@ def test_the_equivalence_test_keeps_its_level_at_the_margin():
         return judge_against_margin(d.tolist(), [0.0] * 60, range(60), "equivalence", margin=0.1).shown
 
     assert np.mean([shown(k) for k in range(200)]) <= 0.085
+
+
+@pytest.fixture
+def worse_by_four_points():
+    """The interval reaches from about -6 to -2 points: worse, and not by more than a margin of 5."""
+    return [1.0] * 288 + [0.0] * 12, [1.0] * 300, list(range(300))
+
+
+@pytest.mark.parametrize("question", ["non-inferiority", "equivalence"])
+def test_a_difference_within_the_margin_is_never_called_more_than_the_margin(worse_by_four_points, question):
+    for a, b in (worse_by_four_points[:2], worse_by_four_points[1::-1]):
+        found = judge_against_margin(a, b, range(300), question, margin=0.05)
+        assert "more than the margin" not in found.sentence
+    worse = judge_against_margin(*worse_by_four_points, question, margin=0.05)
+    assert worse.shown is False and worse.difference.low < -0.05 < worse.difference.high < 0
+
+
+def test_a_lower_mean_alone_is_not_called_worse(worse_by_a_point):
+    assert "worse" not in judge_against_margin(*worse_by_a_point, "superiority", margin=0.05).sentence
+
+
+def test_a_difference_above_the_margin_is_told_in_either_direction():
+    found = judge_against_margin([1.0] * 60, [0.0] * 60, range(60), "equivalence", margin=0.05)
+    assert found.shown is False and found.sentence.endswith("they differ by more than the margin.")
+
+
+@pytest.mark.parametrize("question", ["superiority", "non-inferiority"])
+def test_superiority_and_non_inferiority_go_by_the_two_sided_interval(worse_by_a_point, question):
+    found = judge_against_margin(*worse_by_a_point, question, margin=0.05, excluded=3)
+    assert found.level == 0.95 and found.difference == paired_difference(*worse_by_a_point, excluded=3)
+    assert "95% interval" in found.sentence and "3 excluded" in found.sentence
+
+
+def test_a_score_that_is_no_share_is_told_in_its_own_units():
+    ratings, lower = [3.0, 4.0, 5.0] * 20, [2.5, 3.5, 4.0] * 20
+    found = judge_against_margin(ratings, lower, range(60), "superiority", margin=0.5, share=False)
+    assert "better than the second: +0.667, 95% interval" in found.sentence and "points" not in found.sentence
+
+
+def test_an_interval_that_begins_at_nothing_shows_no_superiority():
+    a, b = [1] * 10 + [0] * 20, [0] * 10 + [1] * 3 + [0] * 17
+    found = judge_against_margin(a, b, range(30), "superiority", margin=0.05)
+    assert found.difference.low == 0 and found.shown is False

@@ -109,3 +109,14 @@ def test_thirty_clusters_that_differ_are_the_first_that_the_chi_square_decides()
 
 def test_a_p_that_is_drawn_is_never_nothing():
     assert flip_signs(np.full(40, 0.1)) == 1 / 10_000  # none of 9,999 draws is all of one sign
+
+
+def test_shares_of_one_cluster_are_flipped_together():
+    once = paired_p([0.5, 0.75, 1.0, 0.2], [0.25, 0.5, 0.5, 0.4], list("abcd"))
+    copied = paired_p(*(np.repeat(x, 3) for x in ([0.5, 0.75, 1.0, 0.2], [0.25, 0.5, 0.5, 0.4], list("abcd"))))
+    assert once == copied == 0.25  # .25 .25 .5 -.2: 0.8 and 1.2 of either sign
+
+
+@pytest.mark.parametrize("tenths", [[1, 2, 3, -3], [7, -1, -2, -3]])
+def test_a_total_is_reached_by_signs_that_rounding_leaves_a_little_below(tenths):
+    assert flip_signs(np.array(tenths) / 10) == flip_signs(np.array(tenths, dtype=float))

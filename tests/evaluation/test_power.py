@@ -73,3 +73,12 @@ def test_impossible_settings_are_refused():
         Differences(1.0, correlation=2)
     with pytest.raises(ValueError, match="differences that vary"):
         from_pilot([1, 1], list("ab"))
+
+
+def test_a_pilot_of_unequal_clusters_by_hand():
+    # means 2/3, 1, 0: MSB (3/36 + 1/4 + 2/4) / 2 = 5/12, MSW (2/3) / 3, m0 (6 - 14/6) / 2 = 11/6
+    found = from_pilot([1, 1, 0, 1, 0, 0], list("aaabcc"))
+    assert found.correlation == pytest.approx((5 / 12 - 2 / 9) / (5 / 12 + 5 / 6 * 2 / 9))
+    assert (found.std, found.items_per_group) == (pytest.approx(0.3**0.5), 2)
+    assert found.size_variation == pytest.approx((2 / 3) ** 0.5 / 2)  # of 3, 1, 2
+    assert from_pilot([1, 0, 1, 0], list("aabb")).correlation == 0  # less alike than chance

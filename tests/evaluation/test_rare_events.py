@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from vlmalign.evaluation.intervals import cluster_estimate, paired_difference
 from vlmalign.evaluation.rare_events import one_sided_bound, rare_interval
@@ -66,3 +67,9 @@ def test_from_ten_groups_with_an_event_their_share_of_a_group_is_trusted():
     few, enough = (rare_interval(0.1 * n / 72, n, 72) for n in (9, 10))  # an event takes a tenth of its group
     assert few is not None and few[1] == one_sided_bound(72)
     assert enough is not None and enough[1] < 0.03
+
+
+def test_the_level_is_that_of_the_exact_interval_and_of_its_floor():
+    low, high = rare_interval(18 / 72, 18, 72, 0.5)  # 18 of 72 groups, all of each: Clopper and Pearson's own
+    assert (low, high) == pytest.approx((stats.beta.ppf(0.25, 18, 55), stats.beta.ppf(0.75, 19, 54)))
+    assert rare_interval(1 / 288, 1, 72, 0.5)[1] == pytest.approx(1 - 0.25 ** (1 / 72))

@@ -136,3 +136,28 @@ def test_intervals_for_new_readers_cover_and_those_of_cases_alone_do_not(readers
 def test_intervals_cover_with_ties_and_a_strong_effect():
     found = simulate_coverage(4, 25, studies=150, world=ReaderWorld(effect=1.2, ties=0.2))
     assert found.new_readers >= 0.9
+
+
+def test_a_component_is_never_negative():
+    # a has 0 and 0, b 0 and 10 on a third case: half mean squares 25 within readers, 0 within a case, 100/3 else
+    found = variance_components(np.array([0.0, 0, 0, 10]), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 2]))
+    assert found == pytest.approx((25 / 3, 100 / 3, 0))
+
+
+def test_five_readers_are_a_sample_and_four_are_not():
+    table = np.tile([[1.0, 0, 1, 1], [0, 1, 1, 0]], (3, 1))
+    assert [reader_figure(*crossed(table[:n])).reported for n in (4, 5)] == ["these readers", "new readers"]
+
+
+def test_a_reader_who_answers_twice_counts_with_the_mean_of_both():
+    values, who, what = crossed([[1, 0, 1], [1, 1, 0]])
+    found = reader_figure([*values, 0], [*who, 0], [*what, 0])
+    assert found.new_readers.mean == pytest.approx(3.5 / 6) and found.repeats == 1
+
+
+def test_the_interval_of_a_share_is_made_for_its_log_odds():
+    table = crossed([[1, 1, 1, 0.5, 1, 1], [1, 0.5, 1, 0.5, 1, 0]])
+    share, plain = reader_figure(*table).new_readers, reader_figure(*table, proportion=False).new_readers
+    odds = [share.mean / (1 - share.mean), share.low / (1 - share.low)]  # 19 : 5, and the lower end's
+    half = (plain.high - plain.mean) / (share.mean * (1 - share.mean))
+    assert odds[1] == pytest.approx(odds[0] * np.exp(-half)) and share.high < 1

@@ -30,3 +30,10 @@ def test_a_falling_score_has_tau_minus_one_and_a_flat_one_none():
     found = monotonicity([[0.5, 0.4, 0.3], [0.3, 0.3, 0.3], [0.6, None, 0.2]])
     assert (found.mean, found.n, found.excluded) == (-1.0, 2, 1)
     assert monotonicity([[0.1]]).mean is None
+
+
+def test_ties_of_scores_are_those_of_tau_b_and_its_interval_ends_at_one():
+    # 0.1 0.1 0.2: two pairs rise, one is tied: 2 / sqrt(3 * 2)
+    assert monotonicity([[0.1, 0.1, 0.2]]).mean == pytest.approx(2 / 6**0.5)
+    found = monotonicity([[1, 2, 3], [1, 3, 2], [1, 2, 3]])
+    assert (found.mean, found.high) == (pytest.approx(7 / 9), 1.0)

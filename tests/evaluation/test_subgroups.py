@@ -60,3 +60,26 @@ def test_the_subgroup_of_a_case_is_read_from_its_attributes_and_images():
     assert [label_of(case, name) for name in ("sex", "age_band", "laterality")] == ["f", None, "several"]
     with pytest.raises(ValueError, match="choose from sex"):
         label_of(case, "height")
+
+
+@pytest.fixture
+def eyes():
+    """Labels and patients of the two eyes of 12 patients."""
+    return ["left"] * 12 + ["right"] * 12, [*range(12), *range(12)]
+
+
+def test_the_gap_within_patients_is_that_of_the_two_means_and_wrong_answers_count(eyes):
+    values = [1, 0, 0.8, None] * 3 + [0.2, 0.2, 0.6, 0.2] * 3
+    left = subgroup_table("laterality", values, *eyes).subgroups["left"]
+    assert left.figure.mean == pytest.approx(0.6) and left.gap.mean == pytest.approx(0.6 - 0.3)
+    assert (left.gap.n, left.gap.excluded) == (21, 3) and left.gap.method == "t, 11 df, over 12 groups"
+
+
+def test_eyes_that_are_all_right_are_not_known_to_be_equal(eyes):
+    gap = subgroup_table("laterality", [1] * 24, *eyes).subgroups["left"].gap
+    assert gap.mean == 0 and gap.high == -gap.low == pytest.approx(1 - 0.025 ** (1 / 12)) and gap.n_groups == 12
+
+
+def test_what_is_excluded_on_either_side_of_a_gap_is_counted():
+    gap = subgroup_table("sex", [1, None, 0, None, 1], list("ffmmm"), range(5)).subgroups["f"].gap
+    assert (gap.n, gap.excluded) == (3, 2)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from vlmalign.evaluation.win_tie_loss import PromptScores, TaskScores, best_prompt, win_tie_loss
+from vlmalign.evaluation.estimate import Estimate
+from vlmalign.evaluation.win_tie_loss import PromptScores, TaskScores, best_prompt, by_interval, win_tie_loss
 
 
 def scores(right, n=60, validation=0.5):
@@ -47,7 +48,7 @@ def test_chance_wins_among_many_tasks_do_not_survive_holm():
 
 def test_a_task_without_scores_is_not_compared_and_in_no_rate():
     found = win_tie_loss({"t": TaskScores({"p": PromptScores([], [None])}, {"p": PromptScores([], [1])}, ["g"])})
-    assert found.tested["not compared"] == 1 and found.win_rate is None
+    assert found.tested["not compared"] == 1 and found.win_rate is found.raw_win_rate is None
 
 
 def test_all_ties_are_ties_by_test_and_by_sign():
@@ -58,3 +59,21 @@ def test_all_ties_are_ties_by_test_and_by_sign():
 def test_items_that_cannot_be_paired_are_refused():
     with pytest.raises(ValueError, match="task 't' has 60 and 50 test scores"):
         win_tie_loss({"t": TaskScores({"p": scores(30)}, {"p": scores(30, n=50)}, range(60))})
+
+
+def test_a_validation_item_without_a_score_does_not_count_against_its_prompt():
+    assert best_prompt({"a": PromptScores([1, None, None], []), "b": PromptScores([1, 1, 0], [])}) == "a"
+    equal = {"z": PromptScores([1, 0], []), "a": PromptScores([0, 1], [])}
+    assert best_prompt(equal) == "z"  # the first of equals
+
+
+def test_with_one_prompt_the_same_one_is_tested_for_both():
+    first = {"long": scores(40)}
+    second = {"long": scores(39, validation=0.2), "short": scores(10, validation=0.8)}
+    task = win_tie_loss({"t": TaskScores(first, second, range(60))}).tasks["t"]
+    assert (task.prompts, task.outcome, task.one_prompt) == (("long", "short"), "win", "tie")
+
+
+def test_an_interval_that_ends_at_nothing_is_a_tie():
+    for low, high in ((0.0, 0.2), (-0.2, 0.0)):
+        assert by_interval(Estimate((low + high) / 2, low, high, 9, 9, 0, "t")) == "tie"

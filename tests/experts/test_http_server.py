@@ -40,7 +40,7 @@ class Server:
                 status, reply = outer.script.pop(0) if outer.script else (200, outer.answer(array))
                 if status == "hang":
                     time.sleep(1.0)
-                    status = 200
+                    return  # nobody waits for an answer any more
                 self.send_response(status)
                 if status == 302:
                     self.send_header("Location", "http://127.0.0.1:1/elsewhere")
@@ -129,10 +129,9 @@ def test_a_server_that_hangs_is_given_up(server, expert):
 
 def test_a_server_that_is_not_there_is_named(expert):
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with pytest.raises(ServerError, match="Connection refused"):
-        expert(url=f"http://127.0.0.1:{port}/x", retries=0).examine([picture(10)])
+        free.bind(("127.0.0.1", 0))  # held and not listened to: nobody else can take it meanwhile
+        with pytest.raises(ServerError, match="Connection refused"):
+            expert(url=f"http://127.0.0.1:{free.getsockname()[1]}/x", retries=0).examine([picture(10)])
 
 
 def test_a_redirect_is_not_followed(server, expert):

@@ -63,6 +63,10 @@ def test_a_missing_rating_has_neither_loss_nor_gradient():
     loss = rating_loss(rewards, numbers(3, math.nan))
     loss.sum().backward()
     assert loss.tolist() == [4, 0] and rewards.grad.tolist() == [-4, 0]
+    spread = numbers(0.5, 0.5).requires_grad_()
+    loss = rating_loss(numbers(1, 7), numbers(1, math.nan), spread)
+    loss.sum().backward()
+    assert loss.tolist() == [0.25, 0] and spread.grad.tolist() == [0.5, 0]
 
 
 def test_a_rating_is_likeliest_at_the_spread_that_was_seen():

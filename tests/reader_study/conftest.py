@@ -41,7 +41,7 @@ def make_inputs(root, n=6, secret_in_image="Patient^Mueller"):
             for i in range(n):
                 build.commit(f"c{i}", [Candidate(
                     id=f"{arm}/case-{i}", case_id=f"case-{i}", messages=(assistant(texts_of(arm, i)),),
-                    policy=f"{arm}@ab12", sampling=Sampling(max_new_tokens=64), seed=0,
+                    policy=f"{arm}@step-12", sampling=Sampling(max_new_tokens=64), seed=0,
                 )])  # fmt: skip
     return root
 

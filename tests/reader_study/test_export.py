@@ -13,7 +13,7 @@ from vlmalign.reader_study.pictures import plain_png
 from vlmalign.reader_study.redcap import DICTIONARY
 from vlmalign.records import DataError
 
-TELLING = (b"zebra", b"quagga", b"okapi", b"ab12", b"patient", b"case-", b"mueller", b"private", b"secret")
+TELLING = (b"zebra", b"quagga", b"okapi", b"step-12", b"patient", b"case-", b"mueller", b"private", b"secret")
 
 
 def everything(folder):

@@ -43,3 +43,7 @@ def test_no_judgements_give_no_picks():
 def test_judgements_that_cannot_be_compared_are_refused(second, message):
     with pytest.raises(ValueError, match=message):
         best_of_n([judged("a", 0, 0.1), second])
+
+
+def test_a_case_with_three_equal_answers_is_one_tied_case():
+    assert best_of_n([judged("a", n, 0.5) for n in range(3)]).counts["tied"] == 1

@@ -71,3 +71,8 @@ def test_what_cannot_be_compared_is_invalid_with_the_reason(make, reference, sai
     case = make.case(()).model_copy(update={"reference": Reference(text=reference) if reference else None})
     output = ReportAgreementReward("peripheral_smear").score([case], [make.candidate(said)])
     assert output.valid == (False,) and output.reasons == (reason,) and math.isnan(output.mean[0])
+
+
+def test_what_the_reference_alone_compares_or_contradicts_is_no_error_of_the_report():
+    assert tuple(compared(TOLD, f"{TOLD} Unchanged from the previous smear.")) == (3, 0, 0, 0, 0, 0)
+    assert tuple(compared(TOLD, f"{TOLD} A leukocyte is seen.")) == (2, 0, 0, 0, 0, 0)

@@ -88,7 +88,7 @@ def _hold(folder, taken, free):
     async def hold():
         async with AnswerCache(folder, run="other").claimed("f" * 64):
             taken.set()
-            free.wait(20)
+            free.wait(600)
 
     asyncio.run(hold())
 
@@ -98,7 +98,7 @@ def test_a_request_that_another_process_is_asking_is_waited_for(tmp_path):
     taken, free = spawn.Event(), spawn.Event()
     other = spawn.Process(target=_hold, args=(tmp_path, taken, free))
     other.start()
-    assert taken.wait(20)
+    assert taken.wait(240)
 
     async def claim(cache, key):
         async with cache.claimed(key):
@@ -106,12 +106,12 @@ def test_a_request_that_another_process_is_asking_is_waited_for(tmp_path):
 
     async def meanwhile():
         cache = AnswerCache(tmp_path, run="mine")
-        assert await asyncio.wait_for(claim(cache, "a" * 64), 5)  # another request is free
+        assert await asyncio.wait_for(claim(cache, "a" * 64), 60)  # another request is free
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(claim(cache, "f" * 64), 0.3)
         other.kill()  # the system frees what a killed process holds
         other.join()
-        assert await asyncio.wait_for(claim(cache, "f" * 64), 5)
+        assert await asyncio.wait_for(claim(cache, "f" * 64), 60)
 
     asyncio.run(meanwhile())
 

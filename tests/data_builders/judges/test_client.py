@@ -50,8 +50,8 @@ def test_what_may_pass_is_asked_again_until_it_is_answered(serve, ask, naps, fau
 
 def test_a_timeout_is_asked_again(serve, ask):
     server = serve(lambda prompt, attempt: SLOW if attempt == 1 else completion("9"))
-    (reply,), client = ask(server, ["a"], timeout=0.2)
-    assert reply.text == "9" and client.tally.repeated == 1
+    (reply,), client = ask(server, ["a"], timeout=0.5)
+    assert reply.text == "9" and client.tally.repeated == server.seen["a"] - 1 > 0  # on a busy machine more than 1
 
 
 def test_after_all_attempts_the_reply_is_failed_with_its_reason(serve, ask):
@@ -63,10 +63,10 @@ def test_after_all_attempts_the_reply_is_failed_with_its_reason(serve, ask):
 
 
 def test_retry_after_is_waited_for_by_everyone(serve, ask, naps):
-    server = serve(lambda p, attempt: error(429, Retry_After="7") if (p, attempt) == ("a", 1) else completion())
+    server = serve(lambda p, attempt: error(429, Retry_After="60") if (p, attempt) == ("a", 1) else completion())
     replies, _ = ask(server, ["a", "b"], concurrency=1)
     assert [r.state for r in replies] == ["answered"] * 2
-    assert naps.taken[0] == 7.0 and all(6 < nap <= 7 for nap in naps.taken)
+    assert naps.taken[0] == 60.0 and all(30 < nap <= 60 for nap in naps.taken)
     assert len(naps.taken) == 3  # by a after its attempt; then, as no time has passed, by a and by b before theirs
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from transformers.utils.import_utils import is_serve_available
 
 from data_builders.judges.running import run_judges
 from vlmalign.records import Judgement, read_manifest, read_records
@@ -68,8 +69,8 @@ def test_every_protocol_runs_on_a_real_server_and_again_without_it(server, confi
 @pytest.fixture
 def transformers_serve(tiny_seeing_judge):
     """`transformers serve` itself, where what it needs is installed."""
-    for needed in ("fastapi", "uvicorn"):
-        pytest.importorskip(needed, reason="transformers serve needs `pip install transformers[serving]`")
+    if not is_serve_available():
+        pytest.skip("transformers serve needs `pip install transformers[serving]`")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
