@@ -181,3 +181,11 @@ def test_half_a_character_does_not_break_the_files(serve):
 def test_openai_itself_is_not_asked_without_a_key():
     with pytest.raises(ValueError, match="api_key_env is not given"):
         OpenAIBackend("m")
+
+
+@pytest.mark.parametrize("field", [{"api_key": KEY}, {"router": [{"Authorization": KEY}]}, {"access_token": KEY}])
+def test_a_key_among_the_further_fields_is_refused_as_they_are_written_into_manifests(field):
+    with pytest.raises(ValueError, match="extra_body.*would be written into manifests") as refused:
+        OpenAIBackend("m", base_url="http://127.0.0.1:1/v1", extra_body=field)
+    assert KEY not in str(refused.value)
+    OpenAIBackend("m", base_url="http://127.0.0.1:1/v1", extra_body={"stop_token_ids": [1], "max_tokens": 9})
