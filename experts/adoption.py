@@ -159,6 +159,7 @@ def adopt(setting_file: str | Path, out: str | Path, *, overwrite: bool = False)
         card = _card(adoption, made, settings)
         _refuse_unknown_concepts(card, settings, file)
         write_expert(made, card, settings, files_of(adoption.architecture, made, settings))
+        _let_run(made, settings)
         if refuse_another(made, out, overwrite=overwrite):
             return out
         load_expert(made)
@@ -192,6 +193,15 @@ def _refuse_untrusted(settings: BaseModel, file: Path) -> None:
             file=file,
             field="settings.trust_bundle",
         )
+
+
+def _let_run(made: Path, settings: BaseModel) -> None:
+    from experts.monai_bundles import trust
+    from experts.monai_networks import BundleSettings
+    from experts.registry import read_card
+
+    if isinstance(settings, BundleSettings):
+        trust(read_card(made).version)
 
 
 def _gather(adoption: Adoption, settings: BaseModel, file: Path, made: Path) -> None:

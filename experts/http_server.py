@@ -138,8 +138,9 @@ class HttpExpert:
             return list(pool.map(self._ask, bodies, [image.size for image in images]))
 
     def _encode(self, image: Image.Image) -> bytes:
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
+        buffer, bare = io.BytesIO(), image.copy()
+        bare.info = {}  # PIL would write a colour profile again, which may name a person or a place
+        bare.save(buffer, "PNG")
         body = buffer.getvalue()
         if len(body) > self.settings.max_image_bytes:
             raise ValueError(

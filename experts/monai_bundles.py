@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,14 @@ WHY = (
     "as "
     "soon as it is read"
 )
+#: environment variable with the versions of the bundles that may run here: a folder can come from anybody
+TRUSTED = "VLMALIGN_TRUSTED_BUNDLES"
+_adopted: set[str] = set()
+
+
+def trust(version: str) -> None:
+    """Let this process run a bundle, as its user has just adopted it with `trust_bundle: true`."""
+    _adopted.add(version)
 
 
 def load_bundle(folder: Path) -> MonaiExpert:
@@ -27,7 +36,8 @@ def load_bundle(folder: Path) -> MonaiExpert:
     transforms read files by path and are not used.
 
     Raises:
-        DataError: the bundle is not trusted, a file is missing or damaged, or it is TorchScript without leave.
+        DataError: the bundle is not trusted by its settings and by `VLMALIGN_TRUSTED_BUNDLES`, a file is missing
+            or damaged, or it is TorchScript without leave.
     """
     card, settings = read_expert(folder, BundleSettings)
     if not settings.trust_bundle:
@@ -38,6 +48,14 @@ def load_bundle(folder: Path) -> MonaiExpert:
             field="settings.trust_bundle",
         )
     check_version(folder, card, settings, bundle_files(inside(folder, settings.bundle), settings))
+    if card.version not in {*_adopted, *os.environ.get(TRUSTED, "").replace(" ", "").split(",")}:
+        raise DataError(
+            f"the bundle says itself that it is trusted, and nobody on this machine has said so yet: {WHY}",
+            f"Read it, then set the environment variable {TRUSTED}={card.version} if you would run it; of "
+            "several, "
+            "with commas between.",
+            file=folder,
+        )
     bundle = inside(folder, settings.bundle)
     return MonaiExpert([_network(bundle, settings)], card, settings)
 

@@ -1,12 +1,16 @@
 """The MONAI expert: any of MONAI's 2-D networks, by name with our own weights or out of a bundle.
 
 A bundle's configuration is a program: `_target_` names any Python object to call and `$` starts an expression that
-is evaluated. Reading one is running it, so a bundle is loaded only where the settings say `trust_bundle: true`.
-A network by name is built from plain numbers and texts and needs no trust.
+is evaluated. Reading one is running it, so a bundle is loaded only where the settings say `trust_bundle: true`
+and, as settings come with the folder, whoever runs it says so too: by adopting it, or in
+`VLMALIGN_TRUSTED_BUNDLES`. A network by name is built from plain numbers and texts and needs no trust; arguments
+that fetch weights are refused.
 """
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +32,7 @@ from vlmalign.records import DataError
 from vlmalign.records.base import Part
 from vlmalign.records.image import RelativePath
 
+FETCHES = re.compile("pretrain|url|^checkpoint$|download")
 NAMED, BUNDLE = "monai_network", "monai_bundle"
 
 
@@ -126,6 +131,15 @@ def build_named(settings: NamedSettings) -> nn.Module:
             f"network is {settings.network!r}, which is no network of monai.networks.nets: use a class name such "
             "as UNet"
         )
+    fetching = [name for name, value in settings.arguments.items() if FETCHES.search(name) and value]
+    if fetching:
+        raise ValueError(
+            f"arguments.{fetching[0]} has {settings.network} fetch or unpickle weights of its own: leave it out, "
+            "or set "
+            "it to false; the expert's weights are its safetensors files"
+        )
+    if "pretrained" in inspect.signature(found).parameters:  # true by default in some networks
+        settings = settings.model_copy(update={"arguments": {**settings.arguments, "pretrained": False}})
     try:
         return found(**settings.arguments)
     except (TypeError, ValueError) as error:

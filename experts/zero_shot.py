@@ -7,6 +7,7 @@ embeddings, present and absent (Tiu et al. 2022, Nat Biomed Eng 6:1399).
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -205,7 +206,9 @@ def load_zero_shot(folder: Path) -> ZeroShotExpert:
         with _no_warnings():  # of weights that are not loaded: they are, below
             model: Any = open_clip.create_model(f"local-dir:{place}", load_weights=False, pretrained_text=False)
         preprocess = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
-        tokenizer = open_clip.get_tokenizer(f"local-dir:{place}")
+        config = json.loads((place / CONFIG).read_bytes())  # may ask for code to be run: never
+        theirs = {"trust_remote_code": False} if config["model_cfg"]["text_cfg"].get("hf_tokenizer_name") else {}
+        tokenizer = open_clip.get_tokenizer(f"local-dir:{place}", **theirs)
     except (RuntimeError, OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"open_clip cannot make the model ({type(error).__name__}: {error})",

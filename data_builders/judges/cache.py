@@ -64,7 +64,8 @@ class AnswerCache:
     """Replies by key, in a folder.
 
     Args:
-        folder: made if absent.
+        folder: made if absent, for its owner alone; one that is there keeps its rights, so that a group can share
+            it.
         run: names the build that pays: what it has spent in earlier starts is `spent_before`.
 
     Attributes:
@@ -89,7 +90,7 @@ class AnswerCache:
         self.spent_before = Spent()
         if self.folder.exists() and not self.folder.is_dir():
             raise DataError("the cache is a file", "Choose another cache folder.", file=self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # replies quote reports: not for every user
         self._file = open(self.folder / ANSWERS, "a+b", buffering=0)
         self._claims = open(self.folder / CLAIMS, "a+b", buffering=0)
         self._places: dict[str, tuple[int, int]] = {}

@@ -6,19 +6,16 @@ import base64
 import io
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from data_builders.judges.asking import JudgeImage
+from data_builders.judges.bare_files import is_bare
 from vlmalign.records import DataError
+from vlmalign.records.decoding import UndecodableError, decode
 from vlmalign.records.hashing import sha256_bytes
 
 FORMATS = ("PNG", "JPEG", "WEBP")  # what chat endpoints read
 MODES = ("L", "RGB")
-#: what PIL tells of a file that is about pixels; anything else may be about a person
-ABOUT_PIXELS = {
-    "aspect", "background", "dpi", "gamma", "icc_profile", "interlace", "jfif", "jfif_density", "jfif_unit",
-    "jfif_version", "progression", "progressive", "srgb",
-}  # fmt: skip
 
 
 def read_image(image: JudgeImage) -> tuple[bytes, Image.Image]:
@@ -35,9 +32,8 @@ def read_image(image: JudgeImage) -> tuple[bytes, Image.Image]:
         rule = "the file's SHA-256 differs from the record's"
         raise DataError(rule, "Restore the file or build the folder again.", file=image.path, field="sha256")
     try:
-        picture = Image.open(io.BytesIO(data))
-        picture.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        picture = decode(data)
+    except UndecodableError as error:
         rule = f"the image cannot be decoded ({error})"
         raise DataError(rule, "Fetch the file again or remove it.", file=image.path) from None
     return data, picture
@@ -46,12 +42,13 @@ def read_image(image: JudgeImage) -> tuple[bytes, Image.Image]:
 def data_url(image: JudgeImage) -> str:
     """An image as a `data:` URL.
 
-    A PNG, JPEG or WebP file in grey or RGB without any text inside is sent as it is. Of every other file the
-    pixels are written anew as PNG: comments, EXIF and the like may name a person, and stay here.
+    A PNG, JPEG or WebP file in grey or RGB that holds nothing but the picture (`is_bare`) is sent as it is. Of
+    every other file the pixels are written anew as PNG: comments, EXIF, profiles, thumbnails and what stands
+    behind the picture's end may name a person, and stay here.
     """
     data, picture = read_image(image)
     kind = picture.format or ""
-    if kind not in FORMATS or picture.mode not in MODES or not set(picture.info) <= ABOUT_PIXELS:
+    if kind not in FORMATS or picture.mode not in MODES or not is_bare(data):
         kind = "PNG"
         bare = picture if picture.mode in MODES else picture.convert("RGB")
         bare.info.clear()  # PIL writes some of it again

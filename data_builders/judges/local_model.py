@@ -32,22 +32,19 @@ class LocalModel:
         import torch
         import transformers as hf
 
-        more: dict[str, Any] = {} if gguf is None else {"gguf_file": gguf}
+        ours_only: dict[str, Any] = {"trust_remote_code": False}  # unset, the library asks whether to run it
+        more = ours_only if gguf is None else {**ours_only, "gguf_file": gguf}
         self.sees = gguf is None and (
-            type(hf.AutoConfig.from_pretrained(source)) in hf.AutoModelForImageTextToText._model_mapping
+            type(hf.AutoConfig.from_pretrained(source, **ours_only))
+            in hf.AutoModelForImageTextToText._model_mapping
         )
         kind = hf.AutoModelForImageTextToText if self.sees else hf.AutoModelForCausalLM
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        if gguf is None:
-            more["use_safetensors"] = True
-        model: Any = kind.from_pretrained(source, dtype=dtype, **more)
+        safe = {"use_safetensors": True} if gguf is None else {}
+        model: Any = kind.from_pretrained(source, dtype=dtype, **safe, **more)
         self.model = model.to(device).eval()
-        self.processor: Any = (
-            hf.AutoProcessor.from_pretrained(source)
-            if self.sees
-            else hf.AutoTokenizer.from_pretrained(source, **({} if gguf is None else {"gguf_file": gguf}))
-        )
+        self.processor: Any = (hf.AutoProcessor if self.sees else hf.AutoTokenizer).from_pretrained(source, **more)
         tokenizer: Any = getattr(self.processor, "tokenizer", self.processor)
         if getattr(self.processor, "chat_template", None) is None and tokenizer.chat_template is None:
             raise EndpointError(

@@ -19,6 +19,9 @@ from vlmalign.records.hashing import sha256_bytes
 
 INSTALL = "The openai client is not installed: pip install 'vlmalign[judge]'"
 NAME_OF_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
+SECRET = re.compile(
+    r"api[-_]?key|authori[sz]ation|passw|secret|credential|bearer|(access|auth)[-_]token", re.IGNORECASE
+)
 RETRIED = {408, 409, 425, 429}  # and all from 500
 REMEDIES = {
     400: "Correct the model's options (extra_body, temperature, max_tokens), or choose a model that sees images.",
@@ -51,7 +54,8 @@ class OpenAIBackend:
         send_temperature: False for models that refuse the field.
 
     Raises:
-        ValueError: a URL with a user, password or query, or the variable is not set.
+        ValueError: a URL with a user, password or query, an `extra_body` with a secret, or the variable is not
+            set.
         ImportError: the `openai` package is not installed.
     """
 
@@ -74,6 +78,7 @@ class OpenAIBackend:
         self.id = id or name.partition("@")[0]
         self.concurrency = concurrency
         self.extra_body = json.loads(json.dumps(extra_body or {}))
+        refuse_secrets(self.extra_body)
         self.identity: Mapping[str, Any] = {"backend": "openai", "model": name, "extra_body": self.extra_body}
         if not send_temperature:
             self.identity = {**self.identity, "send_temperature": False}
@@ -196,6 +201,31 @@ def check_url(url: str) -> str:
             "Keep keys in the environment variable that api_key_env names."
         )
     return url.rstrip("/")
+
+
+def refuse_secrets(fields: Any, place: str = "extra_body") -> None:
+    """Refuse fields that hold a secret by their name: they are part of what identifies a judge, and so of
+    manifests.
+
+    Raises:
+        ValueError: names the field, not its value.
+
+    Example:
+        >>> refuse_secrets({"top_k": 5, "max_tokens": 9, "user": {"api_key": "sk-1"}})
+        Traceback (most recent call last):
+        ...
+        ValueError: extra_body.user.api_key would be written into manifests and caches: name an environment
+            variable \
+in api_key_env instead
+    """
+    for name, value in fields.items() if isinstance(fields, dict) else enumerate(fields):
+        if SECRET.search(str(name)):
+            raise ValueError(
+                f"{place}.{name} would be written into manifests and caches: name an environment variable in "
+                "api_key_env instead"
+            )
+        if isinstance(value, (dict, list)):
+            refuse_secrets(value, f"{place}.{name}")
 
 
 def _key_from(variable: str | None) -> str:

@@ -56,6 +56,14 @@ def read_coco(file: Path, folder: Path, *, on_bad: str = "refuse") -> CocoFile:
     images = {
         entry["id"]: entry for entry in _entries(content, "images", ("id", "file_name", "width", "height"), file)
     }
+    for key, entry in images.items():
+        if not all(isinstance(entry[side], (int, float)) and entry[side] > 0 for side in ("width", "height")):
+            raise DataError(
+                f"the size {entry['width']!r} x {entry['height']!r} is not two positive numbers",
+                "Repair it.",
+                file=file,
+                field=f"images[id={key}]",
+            )
     boxes: dict[Any, list[tuple[str, tuple[float, float, float, float]]]] = {key: [] for key in images}
     crowds: dict[Any, list[str]] = {key: [] for key in images}
     bad = dict.fromkeys(images, 0)
@@ -63,7 +71,12 @@ def read_coco(file: Path, folder: Path, *, on_bad: str = "refuse") -> CocoFile:
         _entries(content, "annotations", ("id", "image_id", "category_id", "bbox"), file)
     ):
         place = f"annotations[{number}]"
-        if entry["image_id"] not in images or entry["category_id"] not in categories:
+        told = (entry["image_id"], entry["category_id"])
+        if (
+            not all(isinstance(one, (int, str)) for one in told)
+            or told[0] not in images
+            or told[1] not in categories
+        ):
             raise DataError(
                 f"image {entry['image_id']!r} or category {entry['category_id']!r} is not in the file",
                 "Fetch it again.",

@@ -62,7 +62,7 @@ def files_below(root: str | Path, suffixes: Iterable[str] = ()) -> list[Path]:
     """All files below a folder with one of the suffixes (all, if none are given), sorted by their path.
 
     Raises:
-        DataError: no such folder, or a link leads out of it.
+        DataError: no such folder, a link leads out of it, or something in it is no file.
     """
     root = Path(root)
     if not root.is_dir():
@@ -70,7 +70,11 @@ def files_below(root: str | Path, suffixes: Iterable[str] = ()) -> list[Path]:
     wanted = {suffix.lower() for suffix in suffixes}
     paths = [p for p in root.rglob("*") if not wanted or "".join(p.suffixes[-2:]).lower() in wanted
              or p.suffix.lower() in wanted]  # fmt: skip
-    return [contained(root, path.relative_to(root).as_posix()) for path in sorted(paths) if not path.is_dir()]
+    found = [contained(root, path.relative_to(root).as_posix()) for path in sorted(paths) if not path.is_dir()]
+    for path in found:
+        if path.exists() and not path.is_file():  # to read a pipe would wait for ever
+            raise DataError("this is a pipe, socket or device, no file", "Move it out of the folder.", file=path)
+    return found
 
 
 def listing_hash(root: Path, paths: Iterable[Path]) -> str:

@@ -72,13 +72,21 @@ class NpzFile:
         version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, by_column, dtype = read(file)  # type: ignore[no-untyped-call]
-        if dtype.hasobject:
+        if dtype.hasobject or dtype.kind not in "biuf":
             raise DataError(
-                f"array {name!r} holds objects, which only pickle could read",
+                f"array {name!r} holds {'objects, which only pickle could read' if dtype.hasobject else dtype}, "
+                "no "
+                "numbers",
                 "Save it as numbers.",
                 file=self.path,
             )
-        if by_column and len(shape) > 1 or not shape or int(np.prod(shape[1:], dtype=np.int64)) > LARGEST_ROW:
+        if (
+            by_column
+            and len(shape) > 1
+            or not shape
+            or min(shape) < 0
+            or int(np.prod(shape[1:], dtype=np.int64)) > LARGEST_ROW
+        ):
             raise DataError(
                 f"array {name!r} of shape {shape} cannot be read row by row", "Save it in C order.", file=self.path
             )

@@ -6,6 +6,7 @@ Folders built with one key give one patient one pseudonym: the leakage check can
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -57,9 +58,13 @@ class PatientKey:
         if self._kept:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        line = self._secret + b"\n"
         try:
-            with open(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(self._secret + b"\n")
+            with open(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0) as file:
+                if file.write(line) < len(line):  # a full disk: half a key would make other pseudonyms
+                    self.path.unlink()
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+                os.fsync(file.fileno())
         except FileExistsError:
             raise DataError(
                 "another process made a key here in the meantime", "Run the same command again.", file=self.path

@@ -125,6 +125,8 @@ def _photograph(path: Path, images: dict[str, Path], classes: Collection[str], o
         raise DataError(
             f"malformed XML ({error})", "Fetch the file again or repair it.", file=path, line=error.position[0]
         ) from None
+    except (LookupError, ValueError) as error:  # an encoding that does not exist, or is none
+        raise DataError(f"malformed XML ({error})", "Fetch the file again or repair it.", file=path) from None
     name = (root.findtext("filename") or "").strip()
     image = images.get(Path(name).stem)
     if image is None or image.name != name:

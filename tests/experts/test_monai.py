@@ -7,9 +7,11 @@ from monai.networks.nets import UNet
 from PIL import Image
 from safetensors.torch import save_file
 
-from experts import load_expert
+from experts import load_expert, monai_bundles
 from experts.monai_bundles import download_bundle
+from experts.monai_networks import NamedSettings, build_named
 from experts.protocol import ImageContext
+from experts.registry import read_card
 from vlmalign.records import DataError
 
 ARGUMENTS = {
@@ -185,3 +187,42 @@ def test_a_bundle_that_cannot_be_fetched_names_the_network(monkeypatch, tmp_path
     monkeypatch.setattr(monai.bundle, "download", unreachable)
     with pytest.raises(OSError, match="needs the network"):
         download_bundle("spleen_ct_segmentation", tmp_path)
+
+
+def test_a_bundle_that_somebody_else_adopted_runs_no_code_until_its_version_is_trusted_here(
+    adopt_from, networks, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(monai_bundles, "_adopted", set())
+    folder = adopt_from("monai_bundle", BUNDLE, {"bundle": str(make_bundle(tmp_path / "zoo", networks[0]))})
+    load_expert(folder)  # whoever adopts it says so
+    monkeypatch.setattr(monai_bundles, "_adopted", set())
+    monkeypatch.setattr(monai_bundles, "_network", lambda *_: pytest.fail("it ran"))
+    version = read_card(folder).version
+    for said in ("", "another"):
+        monkeypatch.setenv("VLMALIGN_TRUSTED_BUNDLES", said)
+        with pytest.raises(DataError, match=f"VLMALIGN_TRUSTED_BUNDLES={version}"):
+            load_expert(folder)
+    monkeypatch.undo()
+    monkeypatch.setenv("VLMALIGN_TRUSTED_BUNDLES", f"another, {version}")
+    monkeypatch.setattr(monai_bundles, "_adopted", set())
+    load_expert(folder)
+
+
+@pytest.mark.parametrize(
+    ("network", "argument"),
+    [("HoVerNet", {"pretrained_url": "http://127.0.0.1:1/x.pt"}), ("DenseNet121", {"pretrained": True})],
+)
+def test_a_network_by_name_fetches_and_unpickles_nothing(adopt_from, files, network, argument):
+    settings = {**NAMED, "network": network, "arguments": argument}
+    with pytest.raises((DataError, ValueError), match=rf"arguments.{next(iter(argument))} has {network} fetch"):
+        adopt_from("monai_network", settings, files)
+
+
+def test_a_network_that_fetches_weights_by_default_is_made_without(monkeypatch):
+    def refuse(*_, **__):
+        pytest.fail("weights were fetched")
+
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", refuse)
+    monkeypatch.setattr("torch.utils.model_zoo.load_url", refuse)
+    settings = {**COMMON, "network": "EfficientNetBN", "arguments": {"model_name": "efficientnet-b0"}}
+    build_named(NamedSettings(**settings, weights=("a.safetensors",)))

@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -97,3 +100,20 @@ def test_a_clip_with_pickled_weights_only_is_refused(adopt_from, clip_folder, tm
     torch.save({}, pickled / "open_clip_pytorch_model.bin")
     with pytest.raises(DataError, match="no safetensors weights"):
         adopt_from("zero_shot", SETTINGS, {"clip": str(pickled)})
+
+
+def test_code_that_lies_beside_a_tokenizer_is_not_run_though_its_configuration_asks_for_it(
+    adopt_from, clip_folder, tmp_path
+):
+    copied = shutil.copytree(clip_folder, tmp_path / "theirs")
+    config = json.loads((copied / "open_clip_config.json").read_text())
+    asks = {"hf_tokenizer_name": "x", "tokenizer_kwargs": {"trust_remote_code": True}}
+    config["model_cfg"]["text_cfg"] |= asks
+    (copied / "open_clip_config.json").write_text(json.dumps(config))
+    (copied / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    tokenizer = {"auto_map": {"AutoTokenizer": ["theirs.Theirs", None]}, "tokenizer_class": "Theirs"}
+    (copied / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    (copied / "theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    with pytest.raises(DataError, match="cannot make the model"):
+        load_expert(adopt_from("zero_shot", SETTINGS, {"clip": str(copied)}, name="asking"))
+    assert not (tmp_path / "ran").exists()

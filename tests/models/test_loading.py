@@ -1,3 +1,5 @@
+import builtins
+import json
 import shutil
 
 import pytest
@@ -139,3 +141,17 @@ def test_a_reward_model_is_not_loaded_as_a_language_model(vlm, tmp_path):
     RewardModel(vlm).save(tmp_path / "reward")
     with pytest.raises(ValueError, match="holds a reward model"):
         load_vlm(tmp_path / "reward")
+
+
+@pytest.mark.parametrize("part", ["config.json", "processor_config.json"])
+def test_code_that_lies_beside_a_model_is_neither_run_nor_asked_about(copied, tmp_path, monkeypatch, part):
+    ran = tmp_path / "ran"
+    (copied / "theirs.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    config = json.loads((copied / part).read_text())
+    names = ("AutoConfig", "AutoModelForImageTextToText", "AutoProcessor")
+    theirs = {"auto_map": {name: "theirs.Theirs" for name in names}, "model_type": "theirs"}
+    (copied / part).write_text(json.dumps({**config, **theirs, "processor_class": "Theirs"}))
+    monkeypatch.setattr(builtins, "input", lambda *_: pytest.fail("the user was asked whether to run it"))
+    with pytest.raises((ValueError, FileNotFoundError), match="custom code"):
+        load_vlm(copied)
+    assert not ran.exists()

@@ -1,3 +1,4 @@
+import stat
 from collections import Counter
 from itertools import combinations
 
@@ -237,3 +238,11 @@ def test_a_design_says_what_cannot_be_compared_within_a_case(design):
     told = limits(read_key(design("one", readers=("anna",), **alone)))
     assert len(told) == 1 and "can be compared within 0 of 6 cases" in told[0] and "at least 2 readers" in told[0]
     assert limits(read_key(design("pairs"))) == []
+
+
+def test_the_key_can_be_read_by_its_owner_alone_and_the_public_part_by_all(design):
+    study = design()
+    rights = {
+        name: stat.S_IMODE((study / name).stat().st_mode) for name in ("private", "private/key.json", "public")
+    }
+    assert rights["private"] == 0o700 and rights["private/key.json"] == 0o600 and rights["public"] & 0o500 == 0o500

@@ -72,7 +72,27 @@ def test_a_cell_that_looks_like_a_formula_is_defused_in_the_table(design, tmp_pa
     public.write_text(public.read_text().replace("Describe the film.", "=cmd()"))
     export_study(study, tmp_path / "out", formats=("csv",))
     table = (tmp_path / "out/reader-anna/study.csv").read_text("utf-8-sig")
-    assert ",'=cmd()," in table and ",=cmd()" not in table
+    assert ',"\'=cmd()",' in table and '"=cmd()' not in table
+
+
+@pytest.mark.parametrize("mark", ["=", "+", "-", "@", "＝"])
+@pytest.mark.parametrize("behind", ["", ";", "Clear;  ", "\t", "Clear.\n", "Clear.\r\n"])
+def test_no_spreadsheet_reads_a_formula_however_it_parts_cells(mark, behind):
+    import re
+
+    from vlmalign.reader_study.redcap import plain_table
+    from vlmalign.reader_study.study import PublicStudy, Questions, ReaderForm, Reading
+
+    asked = Questions(texts=1, preference=0, criteria=("correctness",), mark_errors=False, comment=True)
+    reading = Reading(id="r1", images=(), prompt="Describe.", texts=((f"{behind}{mark}HYPERLINK(A1)",),))
+    form = ReaderForm(reader="anna", readings=(reading,))
+    study = PublicStudy(
+        study="s1", title="t", instructions="", questions=asked, washout_days=0, forms=(form,), key_sha256="0"
+    )
+    table = plain_table(study, form, ["study", "reader", "version", "reading", "position", "session", "kind"])
+    cells = re.split(r'[,;\t\r\n]|"', table.removeprefix("\ufeff"))
+    assert not [cell for cell in cells if cell.strip()[:1] in set("=+-@＝")]
+    assert f"{mark}HYPERLINK(A1)" in table
 
 
 def test_the_export_refuses_the_study_folder_other_folders_and_unknown_readers(design, tmp_path):

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, and failures that name the file."""
 
+import multiprocessing
 import os
 import resource
 import signal
@@ -8,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 from PIL import Image
 
-from vlmalign.records import DatasetBuild
-from vlmalign.records.writing import link, put, replacing, write_atomic
+from vlmalign.records import DataError, DatasetBuild
+from vlmalign.records.writing import link, put, replacing, replacing_folder, write_atomic
 
 
 @contextmanager
@@ -64,3 +65,42 @@ def test_whatever_stops_a_writer_the_old_file_stays(tmp_path):
         partial.write_text("new")
         raise KeyboardInterrupt
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+def test_a_folder_is_replaced_whole_or_stays_as_it_was(tmp_path):
+    out = tmp_path / "out"
+    put(out / "a" / "old.txt", b"old")
+    put(tmp_path / "out.partial" / "a" / "left by a kill.txt", b"?")
+    (tmp_path / "out.partial" / "link").symlink_to(out)
+    with pytest.raises(KeyboardInterrupt), replacing_folder(out) as partial:
+        assert not list(partial.iterdir())
+        put(partial / "new.txt", b"new")
+        raise KeyboardInterrupt
+    assert [p.name for p in tmp_path.rglob("*")] == ["out", "a", "old.txt"]
+    with replacing_folder(out) as partial:
+        put(partial / "new.txt", b"new")
+    assert [p.name for p in tmp_path.rglob("*")] == ["out", "new.txt"]
+
+
+def _fill(out, begun, end):
+    with replacing_folder(out) as partial:
+        put(partial / "first.txt", b"first")
+        begun.set()
+        end.wait(60)
+        put(partial / "second.txt", b"second")
+
+
+def test_a_second_process_that_would_fill_the_same_folder_is_refused_and_harms_nothing(tmp_path):
+    context = multiprocessing.get_context("fork")
+    begun, end = context.Event(), context.Event()
+    other = context.Process(target=_fill, args=(tmp_path / "out", begun, end))
+    other.start()
+    try:
+        assert begun.wait(60)
+        with pytest.raises(DataError, match="another process is writing here"), replacing_folder(tmp_path / "out"):
+            pytest.fail("two processes fill one folder")
+    finally:
+        end.set()
+        other.join()
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["first.txt", "second.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]

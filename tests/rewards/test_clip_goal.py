@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -272,3 +273,19 @@ def test_a_models_own_tokenizer_is_asked_how_long_a_text_is_before_it_cuts(folde
     assert output.valid == (True, False, True, False)
     assert output.reasons[1].startswith("a text has 17 tokens and the model reads 16")
     assert output.reasons[3].startswith("a text spells a special token")
+
+
+def test_code_that_lies_beside_a_tokenizer_is_not_run_though_its_configuration_asks_for_it(
+    folder, architecture, tmp_path
+):
+    copied = shutil.copytree(folder, tmp_path / "clip")
+    text = {**architecture["text_cfg"], "hf_tokenizer_name": "x", "tokenizer_kwargs": {"trust_remote_code": True}}
+    config = {"model_cfg": {**architecture, "text_cfg": text}, "preprocess_cfg": {}}
+    (copied / "open_clip_config.json").write_text(json.dumps(config))
+    (copied / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    tokenizer = {"auto_map": {"AutoTokenizer": ["theirs.Theirs", None]}, "tokenizer_class": "Theirs"}
+    (copied / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    (copied / "theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    with pytest.raises(ValueError, match="no CLIP model can be made of it"):
+        ClipGoalReward(copied, baseline=FIELD)
+    assert not (tmp_path / "ran").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from vlmalign.cli.console import console
@@ -55,7 +56,7 @@ def clear(folder: Folder) -> None:
 def _show(model: str, what: str, groups: Mapping[str, tuple[int, int]]) -> None:
     table = Table(model, what, "MiB")
     for name, (number, size) in sorted(groups.items()):
-        table.add_row(name, str(number), f"{size / 2**20:.1f}")
+        table.add_row(escape(name), str(number), f"{size / 2**20:.1f}")
     table.add_section()
     numbers, sizes = zip(*groups.values(), strict=True) if groups else ((), ())
     table.add_row("all", str(sum(numbers)), f"{sum(sizes) / 2**20:.1f}")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from experts import ellipse_labels
 from vlmalign.evaluation import cluster_estimate
-from vlmalign.records import Case, Finding, RecordFolder
+from vlmalign.records import Case, Finding, RecordFolder, load_image
 
 SUFFIX = "_count"
 
@@ -94,6 +94,6 @@ def _region(folder: RecordFolder[Any], finding: Finding, size: tuple[int, int]) 
         return np.zeros((size[1], size[0]), dtype=bool)
     if region.mask is None:
         return ellipse_labels([region.boxes], size) > 0
-    with Image.open(folder.resolve(region.mask)) as image:
-        labels = np.asarray(image.convert("L").resize(size, Image.Resampling.NEAREST))
+    mask = load_image(folder.resolve(region.mask), record=finding.id).convert("L")
+    labels = np.asarray(mask.resize(size, Image.Resampling.NEAREST))
     return labels == region.label if region.label else labels > 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ import typer
 from vlmalign.cli.console import console
 from vlmalign.cli.failures import nothing_left_behind
 from vlmalign.cli.stages import as_path
+from vlmalign.records.writing import replacing_folder
 
 ADAPTER_CONFIG = "adapter_config.json"
 REWARD_HEAD, REWARD_CONFIG = "reward_head.safetensors", "reward_head.json"
@@ -43,30 +43,24 @@ def export(
     if not any(model.glob("*.safetensors")):
         raise FileNotFoundError(f"{model} holds no *.safetensors weights. Pass a run folder.")
     adapter = source / "adapter"
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    with nothing_left_behind(partial):
+    with replacing_folder(target) as partial, nothing_left_behind(partial):
         if adapter.is_dir() and not merge:
             base = _copy_adapter(adapter, model, partial)
             note = f"a LoRA adapter; it loads its base model from {base}"
-        else:
-            shutil.copytree(model, partial, copy_function=shutil.copyfile)  # safetensors writes for the owner only
+        else:  # by copyfile: safetensors writes for the owner only
+            shutil.copytree(model, partial, copy_function=shutil.copyfile, dirs_exist_ok=True)
             note = "whole weights"
     if (model / REWARD_HEAD).is_file():
         kind = json.loads((model / REWARD_CONFIG).read_text(encoding="utf-8")).get("kind")
         loader = "critique_model.CritiqueModel" if kind == "critique" else "RewardModel"
         note += f"; a reward model: load it with vlmalign.models.{loader}.load"
-    if target.exists():
-        target.rmdir()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(partial, target)
     console.print(f"wrote {target} ({note})", markup=False)
 
 
 def _copy_adapter(adapter: Path, model: Path, target: Path) -> str:
     """The adapter with its run's processor; a local base model is named by its absolute path."""
     empty_form = shutil.ignore_patterns("README.md")
-    shutil.copytree(adapter, target, ignore=empty_form, copy_function=shutil.copyfile)
+    shutil.copytree(adapter, target, ignore=empty_form, copy_function=shutil.copyfile, dirs_exist_ok=True)
     for file in model.iterdir():
         if file.is_file() and not file.name.endswith(WEIGHTS) and file.name not in OF_THE_MODEL:
             shutil.copyfile(file, target / file.name)

@@ -199,7 +199,7 @@ def _revision(model: str) -> str:
     from transformers import AutoConfig
 
     try:
-        return str(AutoConfig.from_pretrained(model)._commit_hash)
+        return str(AutoConfig.from_pretrained(model, trust_remote_code=False)._commit_hash)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise FileNotFoundError(f"{model} is no folder here and cannot be had from the Hub: {reason}") from None

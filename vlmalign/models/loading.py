@@ -160,6 +160,7 @@ def load_model(auto: Any, path: str | Path, dtype: str) -> Any:
                 path,
                 dtype=types[dtype],
                 use_safetensors=True,
+                trust_remote_code=False,  # unset, the library asks whoever sits there whether to run it
                 attn_implementation="sdpa",
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # reported below with the others
@@ -192,7 +193,7 @@ def load_processor(path: str | Path) -> Any:
         FileNotFoundError: the folder holds none.
     """
     try:
-        return AutoProcessor.from_pretrained(path)
+        return AutoProcessor.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
             f"{path} holds no loadable processor ({_first_line(error)}): copy tokenizer, image processor and chat "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from vlmalign.records.base import Part
 Guess = Literal["left", "right", "yes", "no", "cannot_tell"]
 GUESSES: dict[int, tuple[Guess, ...]] = {2: ("left", "right", "cannot_tell"), 1: ("yes", "no", "cannot_tell")}
 UNREADABLE = "unreadable"
+NO_FORMULA = re.compile(r"^'(?=\s*[=+\-@])")  # what the form writes before a comment that looks like one
 
 
 class Answer(Part):
@@ -208,7 +210,7 @@ def _answer_of_row(row: Mapping[str, str], name: str, q: Questions, reading: Rea
         reading=row[name].strip(),
         preference=cell("preference"),  # type: ignore[arg-type]  # pydantic reads numbers
         guess=guess,  # type: ignore[arg-type]
-        comment=row.get("comment") or "",
+        comment=NO_FORMULA.sub("", row.get("comment") or ""),
         checked=cell("checked") is not None,
         ratings={c: tuple(cell(f"{c}_{side}") for side in sides(q)) for c in q.criteria},  # type: ignore[misc]
         errors=tuple(errors),

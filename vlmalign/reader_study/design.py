@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import secrets
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,7 +39,7 @@ from vlmalign.reader_study.study import (
 from vlmalign.records import DataError, DatasetBuild, Message
 from vlmalign.records.hashing import sha256_bytes
 from vlmalign.records.manifest import strictest
-from vlmalign.records.writing import put
+from vlmalign.records.writing import put, replacing_folder
 
 BY_A_PERSON = "Which of the two texts was written by a person?"
 BY_THE_MODEL = "Which of the two texts comes from the model that was trained further?"
@@ -331,9 +329,7 @@ def _refuse_names(key: Key, plan: StudyPlan, chosen: Sequence[Material]) -> None
 
 def _write(out: Path, plan: StudyPlan, key: Key, public: PublicStudy, chosen: Sequence[Material]) -> None:
     """Write all of it beside `out`, then put it in place: a study is there whole or not at all."""
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with replacing_folder(out) as partial:
         for material in chosen:
             for ref in material.case.images:
                 target = partial / PUBLIC / IMAGES / _picture_name(key.secret, ref.sha256)
@@ -341,16 +337,12 @@ def _write(out: Path, plan: StudyPlan, key: Key, public: PublicStudy, chosen: Se
                     path = material.folder.resolve(ref)
                     put(target, plain_png(path, plan.max_pixels, record=material.case.id))
         put(partial / PUBLIC / STUDY_FILE, to_bytes(public))
+        (partial / PRIVATE).mkdir(mode=0o700)  # readers may share this machine
         put(partial / PRIVATE / KEY_FILE, to_bytes(key))
+        (partial / PRIVATE / KEY_FILE).chmod(0o600)  # wherever it is copied
         config = {"study": key.study, "key": public.key_sha256}
         with DatasetBuild(partial / PRIVATE / CASES, "case", config, data_use=key.data_use) as build:
             for material in chosen:
                 for ref in material.case.images:
                     build.adopt(ref, material.folder.path)
                 build.commit(material.case.id, [material.case])
-        shutil.rmtree(out, ignore_errors=True)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise

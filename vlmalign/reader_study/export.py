@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -22,7 +21,7 @@ from vlmalign.reader_study.study import (
 )
 from vlmalign.records import DataError
 from vlmalign.records.hashing import sha256_file
-from vlmalign.records.writing import put
+from vlmalign.records.writing import put, replacing_folder
 
 Format = Literal["form", "csv", "redcap"]
 SOME_DAY = 946684800  # 2000-01-01: the time of every file, as times could tell the order of the work
@@ -72,9 +71,7 @@ def export_study(
     _check(public, formats, readers)
     _check_out(study, out, overwrite)
     forms = [form for form in public.forms if not readers or form.reader in readers]
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with replacing_folder(out) as partial:
         put(partial / MARK, (sha256_file(study / PUBLIC / STUDY_FILE) + "\n").encode())
         for form in forms:
             _reader_folder(study, public, form, partial / f"reader-{form.reader}", formats, inline)
@@ -84,12 +81,6 @@ def export_study(
             _pictures(study, forms, partial / "redcap")
         for path in partial.rglob("*"):
             os.utime(path, (SOME_DAY, SOME_DAY))
-        shutil.rmtree(out, ignore_errors=True)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return sorted(path for path in out.iterdir() if path.is_dir())
 
 

@@ -11,6 +11,7 @@ import html
 import io
 import re
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from vlmalign.reader_study.answer_columns import WHO, sides
 from vlmalign.reader_study.study import PublicStudy, Questions, ReaderForm
@@ -31,6 +32,7 @@ PREFER = {
 }
 GUESS = {2: "1, The left one | 2, The right one | 3, I cannot tell", 1: "1, Yes | 2, No | 3, I cannot tell"}
 ASK = "Which text would you rather sign?"
+FORMULA = re.compile(r"(^|[;\t\r\n])(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 def data_dictionary(study: PublicStudy) -> str:
@@ -120,7 +122,8 @@ def import_records(study: PublicStudy, forms: Iterable[ReaderForm]) -> str:
 def plain_table(study: PublicStudy, form: ReaderForm, columns: Sequence[str]) -> str:
     """One reader's study as a table to be filled in: texts first, then the empty columns of the answers.
 
-    A cell that a spreadsheet would take for a formula gets an apostrophe before it.
+    What a spreadsheet would take for a formula gets an apostrophe before it, also behind a semicolon, tab or line
+    break: many spreadsheets part cells there as well.
     """
     texts = ["text"] if study.questions.texts == 1 else ["left_text", "right_text"]
     asked = columns[len(WHO) :]
@@ -132,7 +135,7 @@ def plain_table(study: PublicStudy, form: ReaderForm, columns: Sequence[str]) ->
         + [""] * len(asked)
         for place, r in enumerate(form.readings, start=1)
     ]
-    return "\ufeff" + _csv(header, rows)
+    return "\ufeff" + _csv(header, rows, quoting=csv.QUOTE_ALL)
 
 
 def _numbered(text: Sequence[str], number: bool) -> str:
@@ -140,12 +143,12 @@ def _numbered(text: Sequence[str], number: bool) -> str:
 
 
 def _no_formula(text: str) -> str:
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return FORMULA.sub(r"\1'", text)
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _csv(header: Sequence[str], rows: Iterable[Sequence[str]], quoting: Literal[0, 1] = csv.QUOTE_MINIMAL) -> str:
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer = csv.writer(buffer, lineterminator="\r\n", quoting=quoting)
     writer.writerow(header)
     writer.writerows(rows)
     return buffer.getvalue()

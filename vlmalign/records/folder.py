@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import ValidationError
 
 from vlmalign.records.base import Record
+from vlmalign.records.decoding import UndecodableError, decode
 from vlmalign.records.errors import DataError
 from vlmalign.records.hashing import sha256_file
 from vlmalign.records.id_set import IdSet
@@ -67,17 +68,16 @@ def load_image(path: str | Path, *, record: str | None = None) -> Image.Image:
         record: id of the record that refers to it, for the error.
 
     Raises:
-        DataError: the file is missing, truncated or not an image.
+        DataError: the file is missing, truncated or not an image of a common format.
     """
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image if image.mode in ("RGB", "L") else image.convert("RGB")
+        image = decode(path)
+        return image if image.mode in ("RGB", "L") else image.convert("RGB")
     except FileNotFoundError:
         raise DataError(
             "the image file is missing", "Restore the file or drop its record.", file=path, record=record
         ) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except UndecodableError as error:
         raise DataError(
             f"the image cannot be decoded ({error})",
             "Fetch the file again or remove it.",

@@ -16,11 +16,7 @@ from typing import Any, TextIO
 
 from vlmalign.records.errors import DataError
 from vlmalign.records.id_set import IdSet
-
-try:
-    import fcntl
-except ImportError:  # not a POSIX system: nothing to lock with
-    fcntl = None  # type: ignore[assignment]
+from vlmalign.records.locking import lock
 
 JOURNAL = "journal.jsonl"
 BLOCK = 1 << 16  # bytes read at a time from the end of a journal
@@ -30,8 +26,7 @@ REPLACES = "replaces"
 def open_locked(path: Path) -> TextIO:
     """Open a journal for appending, made if absent; it is ours until it is closed or the process ends.
 
-    The system frees the lock with the process, so a killed build continues. A file system without locks
-    (some network ones) is used without.
+    The system frees the lock with the process, so a killed build continues.
 
     Raises:
         DataError: another process holds it.
@@ -39,7 +34,7 @@ def open_locked(path: Path) -> TextIO:
     while True:
         file = open(path, "a", encoding="utf-8")
         try:
-            _lock(file, path)
+            lock(file, path.parent)
             ours = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
         except FileNotFoundError:  # its holder completed the folder between our two steps
             ours = False
@@ -49,21 +44,6 @@ def open_locked(path: Path) -> TextIO:
         if ours:
             return file
         file.close()
-
-
-def _lock(file: TextIO, path: Path) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise DataError(
-            "another process is writing here",
-            "Wait until it has ended or stop it, or choose another --out.",
-            file=path.parent,
-        ) from None
-    except OSError:
-        return
 
 
 def start(path: Path, journal: TextIO, header: dict[str, Any]) -> None:

@@ -19,6 +19,9 @@ from vlmalign.records.writing import link, put
 #: how files of common formats begin
 STARTS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp"}
 
+#: what a dataset folder keeps of itself, without suffixes
+OWN = ("", "records", "manifest", "skipped", "journal")
+
 
 class Files:
     """Places files below `images/` of one folder.
@@ -35,6 +38,9 @@ class Files:
         """Store an image under its own hash; see `DatasetBuild.add_image`."""
         if isinstance(image, Image.Image):
             buffer = io.BytesIO()
+            if image.info:  # of a file that was decoded: PIL would write its colour profile again
+                image = image.copy()
+                image.info = {}
             image.save(buffer, "PNG")
             image = buffer.getvalue()
         if isinstance(image, bytes):
@@ -57,11 +63,24 @@ class Files:
             path: its place, here and there.
             source: the other folder.
             sha256: its hash as the record says it; None where the record says none.
+
+        Raises:
+            DataError: it is missing or has other bytes, is a file that the folder keeps of itself, or lies outside
+                of the other folder, where a link leads.
         """
+        parts = [part for part in path.lower().split("/") if part not in ("", ".")]
+        if len(parts) < 2 and "".join(parts).split(".")[0] in OWN:
+            raise DataError(
+                f"{path!r} is a file that a dataset folder keeps of itself, no picture or mask",
+                "Correct the record.",
+                file=source,
+            )
         place = self.folder / check_relative(path)
         if place.exists() and (sha256 is None or f"{path} {sha256}" in self._checked):
             return
         origin = place if place.exists() else (source / path).resolve()
+        if origin != place and not origin.is_relative_to(source.resolve()):
+            raise DataError(f"{path!r} leads out of the dataset folder", "Remove the link.", file=source)
         if not origin.is_file():
             raise DataError(
                 "the file is missing, and a record names it",

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from vlmalign.records.hashing import config_hash, sha256_file
-from vlmalign.rewards.clip_files import CONFIG, find_clip
+from vlmalign.rewards.clip_files import CONFIG, find_clip, no_foreign_code
 from vlmalign.rewards.language_model import chosen_device
 
 
@@ -51,7 +51,7 @@ class ClipBackbone:
                 made: Any = open_clip.create_model(
                     files.name, load_weights=False, pretrained_text=False, force_preprocess_cfg=files.preprocess
                 )
-                self.tokenizer: Any = open_clip.get_tokenizer(files.tokenizer)
+                self.tokenizer: Any = open_clip.get_tokenizer(files.tokenizer, **no_foreign_code(files.name))
             except Exception as error:
                 raise ValueError(f"{model}: no CLIP model can be made of it ({_first_line(error)}).") from error
             try:

@@ -142,3 +142,21 @@ def _usual_preprocessing(name: str) -> dict[str, Any]:
             f"say in which: give a folder with its {CONFIG} instead."
         )
     return json.loads(kinds.pop()) if kinds else {}
+
+
+def no_foreign_code(name: str) -> dict[str, Any]:
+    """Options of `open_clip.get_tokenizer` under which no code that lies beside a tokenizer is run.
+
+    A folder's configuration may ask for it (`tokenizer_kwargs: {trust_remote_code: true}`), and open_clip obeys.
+
+    Args:
+        name: `ClipFiles.name`.
+    """
+    import open_clip
+
+    place = name.removeprefix("local-dir:")
+    if place == name:
+        text = open_clip.get_model_config(name)["text_cfg"]
+    else:
+        text = json.loads((Path(place) / CONFIG).read_text(encoding="utf-8"))["model_cfg"]["text_cfg"]
+    return {"trust_remote_code": False} if text.get("hf_tokenizer_name") else {}

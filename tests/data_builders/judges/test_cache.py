@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import stat
 from dataclasses import replace
 
 import pytest
@@ -120,3 +121,11 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "cache").write_text("")
     with pytest.raises(DataError, match="the cache is a file"):
         AnswerCache(tmp_path / "cache", run="r")
+
+
+def test_a_new_cache_is_its_owners_and_a_shared_one_stays_shared(tmp_path):
+    (tmp_path / "shared").mkdir(mode=0o770)
+    (tmp_path / "shared").chmod(0o770)
+    for name, rights in (("own", 0o700), ("shared", 0o770)):
+        AnswerCache(tmp_path / name, "r").close()
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == rights

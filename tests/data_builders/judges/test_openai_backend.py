@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import zlib
 
 import pytest
 from PIL import Image, PngImagePlugin
@@ -85,11 +86,33 @@ def test_text_inside_an_image_file_stays_here_and_bare_files_go_as_they_are(tmp_
         stored(tmp_path / "named.png", picture, pnginfo=comment),
         stored(tmp_path / "named.tiff", picture, description="Jane Roe"),
         stored(tmp_path / "named.jpg", picture, exif=exif),
+        stored(tmp_path / "profile.webp", picture, lossless=True, icc_profile=b"of Jane Roe's scanner"),
     ]
     for image in named:
         kind, data = sent(data_url(image))
         assert b"Jane" in image.path.read_bytes() and b"Jane" not in data and kind == "data:image/png;base64"
         assert Image.open(io.BytesIO(data)).tobytes() == Image.open(image.path).tobytes()
+    profile = stored(tmp_path / "profile.png", picture, icc_profile=b"of Jane Roe's scanner")
+    assert Image.open(io.BytesIO(sent(data_url(profile))[1])).info == {}
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+def test_a_name_in_a_part_that_no_reader_tells_of_stays_here(tmp_path, kind):
+    path = tmp_path / f"bare.{kind}"
+    bare = stored(path, Image.effect_noise((32, 24), 50).convert("RGB"))
+    whole = path.read_bytes()
+    assert sent(data_url(bare))[1] == whole
+    part = {
+        "png": b"\x00\x00\x00\x04prVtJane" + zlib.crc32(b"prVtJane").to_bytes(4, "big"),
+        "jpeg": b"\xff\xe4\x00\x06Jane",
+        "webp": b"",
+    }[kind]
+    start = {"png": 33, "jpeg": 2, "webp": len(whole)}[kind]
+    for named in {whole[:start] + part + whole[start:], whole + b"Jane"} - {whole}:
+        path.write_bytes(named)
+        image, data = JudgeImage(path, sha256_file(path)), sent(data_url(JudgeImage(path, sha256_file(path))))[1]
+        assert b"Jane" in image.path.read_bytes() and b"Jane" not in data
+        assert Image.open(io.BytesIO(data)).tobytes() == Image.open(path).tobytes()
 
 
 def test_a_damaged_image_is_named(tmp_path):
@@ -166,3 +189,11 @@ def test_half_a_character_does_not_break_the_files(serve):
 def test_openai_itself_is_not_asked_without_a_key():
     with pytest.raises(ValueError, match="api_key_env is not given"):
         OpenAIBackend("m")
+
+
+@pytest.mark.parametrize("field", [{"api_key": KEY}, {"router": [{"Authorization": KEY}]}, {"access_token": KEY}])
+def test_a_key_among_the_further_fields_is_refused_as_they_are_written_into_manifests(field):
+    with pytest.raises(ValueError, match="extra_body.*would be written into manifests") as refused:
+        OpenAIBackend("m", base_url="http://127.0.0.1:1/v1", extra_body=field)
+    assert KEY not in str(refused.value)
+    OpenAIBackend("m", base_url="http://127.0.0.1:1/v1", extra_body={"stop_token_ids": [1], "max_tokens": 9})

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ from vlmalign.data.formats.importing import CARRIED
 from vlmalign.data.formats.row import Format, Row, Unfit
 from vlmalign.records import DataError, ImageRef, RecordFolder
 from vlmalign.records.manifest import KINDS
-from vlmalign.records.writing import link
+from vlmalign.records.writing import link, replacing_folder
 
 REPORT = "conversion.json"
 SAID = ("id", "images", "prompt", "chosen", "rejected", "response", "extra")
@@ -78,12 +76,9 @@ def export_rows(
     out = Path(out)
     if out.exists():
         raise FileExistsError(f"{out} is there already. Delete it or name another folder.")
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     report = ExportReport(form.name, carried=carry)
-    writer = _Writer(form, opened, partial, carry, on_unfit)
-    try:
-        partial.mkdir(parents=True)
+    with replacing_folder(out) as partial:
+        writer = _Writer(form, opened, partial, carry, on_unfit)
         schema = None
         if form.container == "parquet":
             schema = parquet_schema(writer.rows(report=None), form.image_fields)
@@ -92,10 +87,6 @@ def export_rows(
         )  # fmt: skip
         for name, content in {**form.beside, REPORT: report.told()}.items():
             (partial / name).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return report
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from PIL import Image, UnidentifiedImageError
-
 from vlmalign.data.formats.row import Spot
 from vlmalign.records import DataError, load_image
+from vlmalign.records.decoding import UndecodableError
+from vlmalign.records.decoding import decode as decode_image
 from vlmalign.records.hashing import sha256_bytes, sha256_file
 
 LONGEST_PATH = 1024
@@ -69,13 +68,12 @@ class Pictures:
         found = self.find(value, spot, field)
         try:
             if decode and isinstance(found, bytes):
-                with Image.open(io.BytesIO(found)) as image:
-                    image.load()
+                decode_image(found)
             elif decode and isinstance(found, Path):
                 load_image(found)
         except DataError as error:
             raise spot.error(field, f"{error.file}: {error.rule}", error.remedy) from None
-        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        except UndecodableError as error:
             raise spot.error(field, f"the image's bytes cannot be decoded ({error})") from None
         return sha256_bytes(found) if isinstance(found, bytes) else sha256_file(found)
 

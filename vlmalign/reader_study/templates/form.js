@@ -375,6 +375,7 @@ function table() {
       for (const [level, name] of [[1, "minor"], [2, "major"]])
         cell[`${name}_${side}`] = a.errors[s].map((v, i) => v === level ? i + 1 : 0).filter(Boolean).join(" ");
     });
+    if (/^\s*[=+\-@]/.test(cell.comment)) cell.comment = `'${cell.comment}`; // no formula for a spreadsheet
     rows.push(DATA.columns.map(name => cell[name] ?? ""));
   });
   return rows.map(row => row.map(v => /[",;\r\n]/.test(v) ? `"${String(v).replaceAll('"', '""')}"` : v).join(",")).join("\r\n") + "\r\n";
