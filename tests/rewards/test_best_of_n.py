@@ -43,3 +43,9 @@ def test_no_judgements_give_no_picks():
 def test_judgements_that_cannot_be_compared_are_refused(second, message):
     with pytest.raises(ValueError, match=message):
         best_of_n([judged("a", 0, 0.1), second])
+
+
+@pytest.mark.parametrize("pessimism", [-1.0, float("nan"), float("inf")])
+def test_a_pessimism_that_no_score_can_be_lowered_by_is_refused(pessimism):
+    with pytest.raises(ValueError, match="give 0"):
+        best_of_n([], pessimism=pessimism)
