@@ -101,6 +101,17 @@ def test_what_cannot_be_calibrated_is_refused_in_one_sentence(refused, data, ext
     refused(*arguments(data), "--out", "c.json", *extra, says=says)
 
 
+@pytest.mark.parametrize("method", ["temperature", "isotonic"])
+def test_a_reward_that_orders_no_better_than_a_coin_is_said_to(vlmalign, tmp_path, method):
+    pairs = write_pairs(tmp_path / "pairs", 8)
+    for name, shift in (("good", 0.6), ("upside_down", -0.9)):
+        judged = write_judged(tmp_path / name, pairs, shift=shift)
+        out = vlmalign(
+            "calibrate", "--pairs", pairs, "--judged", judged, "--out", f"{name}.json", "--method", method
+        ).out
+        assert ("no better than a coin" in out) == (name == "upside_down")
+
+
 def test_pairs_that_the_reward_may_have_learnt_from_are_pointed_out(vlmalign, tmp_path):
     pairs = write_pairs(tmp_path / "pairs", 8, split="train")
     judged = write_judged(tmp_path / "judged", pairs)

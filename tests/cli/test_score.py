@@ -30,7 +30,8 @@ def command(cases, tmp_path):
 def test_clip_scores_answers_and_says_which_it_could_not(vlmalign, refused, command, clip_folder, tmp_path):
     model = f"model={clip_folder}"
     refused(*command("clip", model, "alpha=0.5"), says=["alpha is 0.5 and baseline is not given"])
-    assert vlmalign(*command("clip", model, "alpha=0.5", "baseline=[A blood smear field.]")).code == 0
+    result = vlmalign(*command("clip", model, "alpha=0.5", "baseline=[A blood smear field.]"))
+    assert result.code == 0 and "12 records: invalid 6" in result.out
     judged = read_records(tmp_path / "judged", Judgement)
     good, silent = judged[::2], judged[1::2]
     assert all(j.valid and j.criterion == "clip" and "goal_similarity" in j.components for j in good)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from vlmalign.evaluation import cluster_estimate, paired_difference
-from vlmalign.evaluation.dyadic import dyadic_mean
+from vlmalign.evaluation.dyadic import dyadic_interval, dyadic_mean
 from vlmalign.evaluation.error_detection import error_auroc
-from vlmalign.evaluation.intervals import dyadic_interval, estimate_statistic, number_cells, ratio_statistic
+from vlmalign.evaluation.intervals import estimate_statistic, number_cells, ratio_statistic
 from vlmalign.records.preference import Dyad
 
 

@@ -47,3 +47,9 @@ def test_judgements_that_cannot_be_compared_are_refused(second, message):
 
 def test_a_case_with_three_equal_answers_is_one_tied_case():
     assert best_of_n([judged("a", n, 0.5) for n in range(3)]).counts["tied"] == 1
+
+
+@pytest.mark.parametrize("pessimism", [-1.0, float("nan"), float("inf")])
+def test_a_pessimism_that_no_score_can_be_lowered_by_is_refused(pessimism):
+    with pytest.raises(ValueError, match="give 0"):
+        best_of_n([], pessimism=pessimism)

@@ -83,8 +83,9 @@ def test_another_setting_is_another_judge():
 def test_bad_weights_are_refused():
     with pytest.raises(ValueError, match="weights has no 'rong'"):
         SymbolicReward("peripheral_smear", weights={"rong": 1.0})
-    with pytest.raises(ValueError, match="a penalty is subtracted"):
-        ClaimWeights(wrong=-1.0)
+    for value in (-1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="a penalty is subtracted"):
+            ClaimWeights(wrong=value)
 
 
 def test_the_sentences_scores_add_up_to_the_answers_score(make, known):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vlmalign.cli.console import console
-from vlmalign.cli.figures import check_out
+from vlmalign.cli.outputs import check_out
 from vlmalign.cli.stages import stage
 
 if TYPE_CHECKING:

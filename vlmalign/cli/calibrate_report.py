@@ -11,6 +11,8 @@ from vlmalign.evaluation.estimate import Estimate
 from vlmalign.records.writing import put
 from vlmalign.rewards.calibration_file import Calibration
 
+FAR = (-1e9, -1.0, 0.0, 1.0, 1e9)  # scores that any calibration tells apart, unless it tells nothing
+
 
 def print_report(calibration: Calibration, reports: Mapping[str, CalibrationReport]) -> None:
     """A small table per set of items, and the promises."""
@@ -20,6 +22,8 @@ def print_report(calibration: Calibration, reports: Mapping[str, CalibrationRepo
     ]
     for name, report in reports.items():
         lines += ["", *_table(name, report, calibration)]
+    if len(set(calibration.calibrator.predict(FAR, [0.0] * len(FAR)).p.tolist())) == 1:
+        lines += ["", "the reward orders these items no better than a coin: all have the same probability"]
     lines += ["", "promised, on data drawn like the calibration data:"]
     lines += [f"  {told}" for told in calibration.guarantees]
     if any(report.standing != reports["held out"].standing for report in reports.values()):

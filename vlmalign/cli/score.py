@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
+from vlmalign.cli.outcome import stamp, tell_outcome
 from vlmalign.cli.stages import parse_settings, stage
 
 
@@ -54,8 +55,9 @@ def score(
     the findings are known: vlmalign score symbolic --set logic=peripheral_smear --cases cases --candidates
     candidates --out judged
     """
+    before = stamp(out)
     run_score(reward, out, cases, candidates, pairs, parse_settings(set_), overwrite, steps, demonstrations)
-    console.print(f"wrote {out}", markup=False)
+    tell_outcome(out, before)
 
 
 @stage("score")

@@ -1,15 +1,16 @@
-"""Means of items that belong to two groups each, of which other items belong to one or the other."""
+"""Means, and other statistics, of items of two groups each, of which other items belong to one or the other."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from vlmalign.evaluation.estimate import Estimate
+from vlmalign.evaluation.jackknife import Array, jackknife_variance, members_of
 from vlmalign.evaluation.rare_events import FEW_GROUPS, rare_interval, unvaried_estimate
 from vlmalign.records.preference import Dyad
 
@@ -116,3 +117,39 @@ def _widened(
             below, above = (1 - rare[1], 1 - rare[0]) if turned else rare
             low, high = min(low, below), max(high, above)
     return low, high
+
+
+def dyadic_interval(
+    statistic: Callable[[Array], Array], cell_groups: NDArray[np.int64], *, level: float = 0.95
+) -> tuple[float, float, str] | None:
+    """Interval of a statistic over items of two clusters each, of which other items belong to one or the other.
+
+    The form of `dyadic_mean` for any statistic: the variance when each cluster is left out with all its items,
+    less that when each pair of clusters is, which the first counts once for either cluster; not below that of
+    independent pairs. t with G - 1 degrees of freedom.
+
+    Args:
+        statistic: function of the weights (R, C) of the cells, one for each pair of clusters.
+        cell_groups: the two cluster numbers of each cell (C, 2); twice the same for a cluster alone.
+        level: coverage aimed at.
+
+    Returns:
+        As `cluster_interval`; None for fewer than two cells or clusters.
+
+    Example:
+        >>> from vlmalign.evaluation.intervals import ratio_statistic
+        >>> pairs = np.array([[0, 1], [0, 2], [3, 4]])
+        >>> low, high, method = dyadic_interval(ratio_statistic(np.array([1.0, 1.0, 0.0]), np.ones(3)), pairs)
+        >>> method
+        'dyadic jackknife, t with 4 df'
+    """
+    members, cells = members_of(cell_groups), np.eye(len(cell_groups))
+    if len(members) < 2 or len(cells) < 2:
+        return None
+    of_cells, twice = (
+        jackknife_variance(statistic, rows) for rows in (cells, cells[cell_groups[:, 0] != cell_groups[:, 1]])
+    )
+    variance = max(jackknife_variance(statistic, members) - twice, of_cells)
+    centre = float(statistic(np.ones((1, len(cells))))[0])
+    half = float(stats.t.ppf((1 + level) / 2, len(members) - 1)) * variance**0.5
+    return centre - half, centre + half, f"dyadic jackknife, t with {len(members) - 1} df"

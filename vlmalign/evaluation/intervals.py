@@ -25,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from vlmalign.evaluation.dyadic import disjoint, dyadic_mean, independent_units
+from vlmalign.evaluation.dyadic import disjoint, dyadic_interval, dyadic_mean, independent_units
 from vlmalign.evaluation.estimate import Estimate
+from vlmalign.evaluation.jackknife import jackknife_variance, members_of
 from vlmalign.evaluation.rare_events import one_sided_bound, unvaried_estimate, widen_if_rare
 from vlmalign.records.preference import Dyad
 
@@ -80,57 +81,8 @@ def cluster_interval(
         low, high = np.nanquantile(statistic(weights), [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high), f"cluster bootstrap, {n_groups} groups, {RESAMPLES} resamples"
     centre = float(statistic(np.ones((1, n_groups)))[0])
-    half = stats.t.ppf((1 + level) / 2, n_groups - 1) * np.sqrt(_jackknife_variance(statistic, np.eye(n_groups)))
+    half = stats.t.ppf((1 + level) / 2, n_groups - 1) * np.sqrt(jackknife_variance(statistic, np.eye(n_groups)))
     return float(centre - half), float(centre + half), f"t, {n_groups - 1} df, over {n_groups} groups"
-
-
-def _jackknife_variance(statistic: Statistic, members: Array) -> float:
-    """Delete-one variance; members (M, G) marks with 1 the clusters that are left out together."""
-    left_out = statistic(1.0 - members)
-    left_out = left_out[~np.isnan(left_out)]
-    m = len(left_out)
-    return float((m - 1) / m * np.sum((left_out - left_out.mean()) ** 2)) if m > 1 else 0.0
-
-
-def dyadic_interval(
-    statistic: Statistic, cell_groups: NDArray[np.int64], *, level: float = 0.95
-) -> tuple[float, float, str] | None:
-    """Interval of a statistic over items of two clusters each, of which other items belong to one or the other.
-
-    The form of `dyadic_mean` for any statistic: the variance when each cluster is left out with all its items,
-    less that when each pair of clusters is, which the first counts once for either cluster; not below that of
-    independent pairs. t with G - 1 degrees of freedom.
-
-    Args:
-        statistic: function of the weights (R, C) of the cells, one for each pair of clusters.
-        cell_groups: the two cluster numbers of each cell (C, 2); twice the same for a cluster alone.
-        level: coverage aimed at.
-
-    Returns:
-        As `cluster_interval`; None for fewer than two cells or clusters.
-
-    Example:
-        >>> pairs = np.array([[0, 1], [0, 2], [3, 4]])
-        >>> low, high, method = dyadic_interval(ratio_statistic(np.array([1.0, 1.0, 0.0]), np.ones(3)), pairs)
-        >>> method
-        'dyadic jackknife, t with 4 df'
-    """
-    members, cells = _members(cell_groups), np.eye(len(cell_groups))
-    if len(members) < 2 or len(cells) < 2:
-        return None
-    of_cells, twice = (
-        _jackknife_variance(statistic, rows) for rows in (cells, cells[cell_groups[:, 0] != cell_groups[:, 1]])
-    )
-    variance = max(_jackknife_variance(statistic, members) - twice, of_cells)
-    centre = float(statistic(np.ones((1, len(cells))))[0])
-    half = float(stats.t.ppf((1 + level) / 2, len(members) - 1)) * variance**0.5
-    return centre - half, centre + half, f"dyadic jackknife, t with {len(members) - 1} df"
-
-
-def _members(cell_groups: NDArray[np.int64]) -> Array:
-    """Which cells (C) each group (G) has, (G, C) of 0 and 1; a cell has one group, (C,), or two, (C, 2)."""
-    of_cells = cell_groups.reshape(len(cell_groups), -1)
-    return np.array([(of_cells == group).any(1) for group in np.unique(cell_groups)], dtype=float)
 
 
 def seed_interval(
@@ -172,9 +124,9 @@ def seed_interval(
         def over_seeds(weights: Array) -> Array:
             return np.asarray(np.nanmean([statistic(weights * row[None, :]) for row in in_seed], axis=0))
 
-        in_group = _members(cell_groups)
-        of_groups = _jackknife_variance(over_seeds, in_group)
-        of_cells = _jackknife_variance(over_seeds, np.eye(len(cell_seeds)))
+        in_group = members_of(cell_groups)
+        of_groups = jackknife_variance(over_seeds, in_group)
+        of_cells = jackknife_variance(over_seeds, np.eye(len(cell_seeds)))
         variance = max(variance, of_groups, variance + of_groups - of_cells)
         df = min(n_seeds, len(in_group)) - 1
         method = f"two-way over {n_seeds} seeds and {len(in_group)} groups, t with {df} df"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ def best_of_n(judgements: Iterable[Judgement], *, pessimism: float = 0.0) -> Bes
         >>> best_of_n([one, two]).picks
         {'c': 'b'}
     """
-    if not pessimism >= 0:
+    if not 0 <= pessimism < math.inf:
         raise ValueError(f"pessimism is {pessimism}: give 0 (none) or more")
     of_case: dict[str, dict[str, Judgement]] = defaultdict(dict)
     sources = set()
