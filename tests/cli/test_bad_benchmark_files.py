@@ -30,6 +30,9 @@ FILES = [
     ("mmbench", "x.tsv", MM.replace("A", "index").encode() + b"1\t2\ty\tB\tA\n", "the heading names index more "
     "than"),
     ("mmbench", "x.tsv", MM.encode() + b'1\tx\ty\tA\t"open\n2\tx\ty\tA\tB\n', "a quote may be left open"),
+    ("mmbench", "x.jsonl", [{"index": "1e999", "A": "x", "B": "y", "answer": "A", "prediction": "A"}],
+     "the index is '1e999', expected a whole number"),
+    ("mmbench", "x.jsonl", [{"index": 1.5, "A": "x", "B": "y", "answer": "A", "prediction": "A"}], "whole number"),
     ("mm-vet", "x.jsonl", [{"index": 1, "category": 5, "score": 1}], "its capabilities are 5"),
     ("mediconfusion", "x.jsonl", [{"id": 1, "im_1_correct": "A", "im_2_correct": "B", "prediction": "A"}],
      "expected one to each image"),

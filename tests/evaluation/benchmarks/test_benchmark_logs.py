@@ -1,6 +1,6 @@
 import pytest
 
-from vlmalign.evaluation.benchmarks.logs import read_log
+from vlmalign.evaluation.benchmarks.logs import number, read_log
 from vlmalign.evaluation.benchmarks.refusals import state_of_reply
 from vlmalign.records import DataError
 
@@ -67,6 +67,10 @@ def test_a_broken_file_is_named_with_its_line(tmp_path, data, told):
 )
 def test_a_refusal_is_told_from_an_answer_by_how_it_begins(text, state):
     assert state_of_reply(text) == state
+
+
+def test_a_number_too_large_for_a_float_is_none():
+    assert number(10**400) is None and number("1e999") is None
 
 
 def test_only_a_line_feed_ends_a_line_of_json(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
 from vlmalign.evaluation.benchmarks.answer_words import normalise, word_f1, word_recall
-from vlmalign.records import Case, DatasetBuild, ImageRef, Reference, assistant, user
+from vlmalign.records import Case, DataError, DatasetBuild, ImageRef, Reference, assistant, user
 from vlmalign.records.candidate import Candidate, Sampling
 
 
@@ -80,3 +80,8 @@ def test_our_folders_of_cases_and_candidates_are_read_and_clustered_by_group(tmp
     assert result.counts == {"scored": 2, "missing": 1}
     assert means(result, "answers")["closed_exact"] == 0.5
     assert result.table("answers").rows["all"]["closed_exact_all"].n_groups == 2
+
+
+def test_a_kind_of_question_outside_the_set_is_refused(write_log, run):
+    with pytest.raises(DataError, match="answer_type is 'CLOSE', expected CLOSED or OPEN"):
+        run("vqa-rad", write_log("rad.json", [row(1, "Yes", "yes", "OPEN"), row(2, "No", "no", "CLOSE")]))

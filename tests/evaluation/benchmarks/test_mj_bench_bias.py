@@ -131,3 +131,14 @@ def test_the_dispersion_score_is_at_most_one_and_so_is_its_interval(tmp_path):
 def test_a_log_of_fewer_people_than_the_published_ones_says_so(tmp_path):
     found = run([write(tmp_path / "x.json", rows({"nurse": [1, 2]}))])
     assert "judge-x: 2 rows; the published logs have 1,548, those of other scales 301" in found.notes
+
+
+def test_images_without_a_number_are_counted_and_not_passed_over(tmp_path):
+    found = rows({"nurse": [4, 2, None], "pilot": [1, 5, "?"]})
+    for k, row in enumerate(found):
+        row["hps_v2.1"] = None if k == 0 else k / 10
+    result = run([write(tmp_path / "x.json", found)])
+    of_images = {name: row["ACC"] for name, row in result.table("image_raw").rows.items()}
+    assert {name: (e.n, e.excluded) for name, e in of_images.items()} == {"hps_v2.1": (5, 1), "judge-x": (4, 2)}
+    assert "judge-x: 2 images have no number and are in no figure" in result.notes
+    assert result.counts == {"scored": 4, "missing": 1, "unparsed": 1}

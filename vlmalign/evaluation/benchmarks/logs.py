@@ -226,7 +226,7 @@ def number(value: Any) -> float | None:
         return None
     try:
         found = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # an integer of hundreds of digits
         return None
     return found if math.isfinite(found) else None
 

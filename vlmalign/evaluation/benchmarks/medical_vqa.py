@@ -23,6 +23,7 @@ from vlmalign.evaluation.benchmarks.protocol import (
 from vlmalign.evaluation.benchmarks.unread import why_unread
 from vlmalign.evaluation.benchmarks.yes_no import read_yes_no
 from vlmalign.evaluation.intervals import cluster_estimate
+from vlmalign.records import DataError
 
 NOTE = (
     "closed exact: equal after normalisation (lower case, no punctuation or articles); closed read: yes or no "
@@ -55,6 +56,10 @@ def read(files: Sequence[Path], language: str = "en") -> list[ShortItem]:
 def _item(row: Answered) -> ShortItem:
     truth = str(row.need("answer", "gt_ans", "reference")).strip()
     kind = str(row.get("answer_type") or "").strip().upper()
+    if kind not in ("CLOSED", "OPEN", ""):
+        raise DataError(f"the answer_type is {row.get('answer_type')!r}, expected CLOSED or OPEN",
+                        "Correct it, or leave the column out: then yes and no are closed.",
+                        file=row.file, record=row.id, field="answer_type")  # fmt: skip
     closed = kind == "CLOSED" or (kind != "OPEN" and normalise(truth) in YES_NO)
     said = row.text()
     readable = said is not None and normalise(said) != "" and why_unread(said) not in ("failed", "refused")

@@ -125,12 +125,14 @@ def score(
         for name in names:
             for label, found in _variants(used, name).items():
                 row = _figures(found, name, threshold, *key)
-                left = sum(i.judge == name for i in used) - len(found) if label.endswith(LEFT_OUT) else 0
+                left = len(_rows_of(used, name)) - len(found)
                 if key[0] == "image":  # the unit of n there is an image
                     row = {m: e and replace(e, excluded=e.excluded + left) for m, e in row.items()}
                 rows[label] = row
         tables.append(Table("_".join(key), title[0].upper() + title[1:], rows))
     notes += _constants(used, names)
+    lacking = {name: sum(name not in item.scores for item in _rows_of(used, name)) for name in names}
+    notes += [f"{name}: {n} images have no number and are in no figure" for name, n in lacking.items() if n]
     for judge in dict.fromkeys(item.judge for item in used if item.judge):
         states = count_states([item for item in used if item.judge == judge])
         told = ", ".join(f"{n} {state}" for state, n in states.items() if state != SCORED)
@@ -156,14 +158,17 @@ def _first_of_each(items: Sequence[PersonItem], first: int) -> list[PersonItem]:
     return [item for found in by_file.values() for item in (found[:first] if first else found)]
 
 
+def _rows_of(items: Sequence[PersonItem], name: str) -> list[PersonItem]:
+    """The rows of this judge's log, or of the first that has this scorer, as every log repeats the scorers."""
+    judged = [item for item in items if item.judge == name]
+    first = next(item.judge for item in items if name in item.scores)
+    return judged or [item for item in items if item.judge == first]
+
+
 def _variants(items: Sequence[PersonItem], name: str) -> dict[str, list[PersonItem]]:
     """The rows that have a score of this name; of a judge also without what it did not rate."""
-    judged = [item for item in items if item.judge == name]
-    if not judged:  # a scorer, which every judge's log repeats
-        judge = next(item.judge for item in items if name in item.scores)
-        return {name: [item for item in items if item.judge == judge and name in item.scores]}
-    kept = [item for item in judged if name in item.scores]
-    if all(item.state == SCORED for item in kept):
+    kept = [item for item in _rows_of(items, name) if name in item.scores]
+    if all(item.judge != name or item.state == SCORED for item in kept):
         return {name: kept}
     return {f"{name}, {KEPT}": kept, f"{name}, {LEFT_OUT}": [item for item in kept if item.state == SCORED]}
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlmalign.evaluation.benchmarks.answer_files import read_answered
+from vlmalign.evaluation.benchmarks.logs import number
 from vlmalign.evaluation.benchmarks.marks import ACCURACY_NOTE, ClosedItem, Figures, accuracy_of, unread_note
 from vlmalign.evaluation.benchmarks.option_letters import ladder, read_letter
 from vlmalign.evaluation.benchmarks.protocol import (
@@ -53,11 +54,11 @@ def read(files: Sequence[Path], extraction: str = "ladder") -> list[RotatedItem]
     for row in read_answered(files, truth=("answer",), ids=("index", "id")):
         options = {letter: str(text) for letter in LETTERS if (text := row.get(letter)) not in (None, "nan")}
         truth = str(row.need("answer")).strip()
-        try:
-            index = int(float(row.id))
-        except ValueError:
-            raise DataError(f"the index is {row.id!r}, expected a number", "Give the published index.",
-                            file=row.file, record=row.id, field="index") from None  # fmt: skip
+        place = number(row.id)
+        if place is None or place < 0 or not place.is_integer():
+            raise DataError(f"the index is {row.id!r}, expected a whole number", "Give the published index.",
+                            file=row.file, record=row.id, field="index")  # fmt: skip
+        index = int(place)
         if truth not in options:
             raise DataError(f"the answer is {truth!r}, the options are {', '.join(options) or 'none'}",
                             "Correct the row.", file=row.file, record=row.id, field="answer")  # fmt: skip
