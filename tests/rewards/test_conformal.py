@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vlmalign.rewards.calibration_items import ScoredItems
-from vlmalign.rewards.conformal import Abstention
+from vlmalign.rewards.conformal import Abstention, is_wrong
 
 
 def answers(labels, groups=None):
@@ -104,3 +104,7 @@ def test_a_selective_promise_out_of_reach_is_refused_with_the_smallest_one():
 def test_an_alpha_outside_0_and_1_is_refused(alpha):
     with pytest.raises(ValueError, match="give numbers between 0 and 1"):
         Abstention.fit("risk", [0.9], answers([1]), alpha=alpha)
+
+
+def test_at_one_half_no_label_is_likelier_which_is_wrong_whatever_is_true():
+    assert is_wrong([0.5, 0.5, 0.6, 0.6], [0, 1, 0, 1]).tolist() == [True, True, True, False]
