@@ -78,7 +78,7 @@ def test_a_folder_without_weights_is_refused(refused, cases):
 
 def test_an_export_that_fails_leaves_no_folder_behind(refused, runs, tmp_path, monkeypatch):
     def full(source, target, **options):
-        target.mkdir()
+        target.mkdir(exist_ok=True)
         (target / "half").write_text("x")
         raise OSError(errno.ENOSPC, "No space left on device", str(target))
 

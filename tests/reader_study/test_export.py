@@ -129,3 +129,9 @@ def test_answers_that_were_saved_into_the_folder_are_not_lost_with_it(design, tm
     with pytest.raises(DataError, match="e.g. answers.json"):
         design(n_cases=3, overwrite=True)
     assert (study / "answers.json").exists() and read_key(study).counts["cases"] == 6
+
+
+def test_a_damaged_exif_is_an_error_that_names_the_picture(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "x.png", exif=b"MM1*\0\0\0\x08")
+    with pytest.raises(DataError, match="x.png.*its EXIF, which says what is up, is damaged"):
+        plain_png(tmp_path / "x.png", 64)

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from vlmalign.records import DataError, load_image
+from vlmalign.records.decoding import FAILURES
 
 
 def plain_png(path: str | Path, max_pixels: int, *, record: str | None = None) -> bytes:
@@ -18,8 +19,8 @@ def plain_png(path: str | Path, max_pixels: int, *, record: str | None = None) -
     away.
 
     Raises:
-        DataError: the picture is missing, cannot be decoded, or has more than 8 bits a channel, of which nobody
-            but its owner knows the window; names `record`.
+        DataError: the picture is missing, cannot be decoded, has a damaged EXIF, or has more than 8 bits a
+            channel, of which nobody but its owner knows the window; names `record`.
     """
     image = load_image(path, record=record)
     with Image.open(path) as original:
@@ -31,7 +32,15 @@ def plain_png(path: str | Path, max_pixels: int, *, record: str | None = None) -
                 file=path,
                 record=record,
             )
-    image = ImageOps.exif_transpose(image)
+    try:
+        image = ImageOps.exif_transpose(image)
+    except FAILURES as error:
+        raise DataError(
+            f"its EXIF, which says what is up, is damaged ({error})",
+            "Remove the EXIF, or turn the picture upright and write it anew.",
+            file=path,
+            record=record,
+        ) from None
     if max(image.size) > max_pixels:
         image.thumbnail((max_pixels, max_pixels), Image.Resampling.LANCZOS)
     bare = Image.frombytes(image.mode, image.size, image.tobytes())
