@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from vlmalign.clinical.checks import check_logic, check_policies, check_rules
-from vlmalign.clinical.policies import resolve
+from vlmalign.clinical.resolving import resolve
 from vlmalign.clinical.schema import Logic
 from vlmalign.records.errors import DataError
 
