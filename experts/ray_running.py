@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from experts.examining import examine_cases
 from experts.protocol import Examination
 from experts.registry import load_expert
-from experts.running import examine_cases
 from vlmalign.records import Case, RecordFolder
 
 AHEAD = 16  # batches of each worker in one round

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from experts.protocol import CERTAIN, Examination, Expert, ImageContext, Measured, Presence, examine
+from experts.examining import examine_cases
+from experts.protocol import CERTAIN, Examination, Expert, Measured, Presence
+from experts.ray_running import examine_on_ray, import_ray
 from experts.registry import load_expert
 from vlmalign.records import Case, DatasetBuild, Finding, ImageRef, RecordFolder, Region
 from vlmalign.records.finding import Status
@@ -61,8 +63,6 @@ def run_expert(
     if workers is not None and (workers < 1 or backend == "serial"):
         raise ValueError(f"workers is {workers} with backend {backend!r}: 1 or more are for backend 'ray'")
     if backend == "ray":
-        from experts.ray_running import import_ray
-
         import_ray()  # refused before anything is written
     expert = load_expert(expert_folder)
     source = RecordFolder(cases_folder, Case)
@@ -79,8 +79,6 @@ def run_expert(
             if number in mine and not build.has(f"cases-{number * batch_size}")
         )
         if backend == "ray":
-            from experts.ray_running import examine_on_ray
-
             done = examine_on_ray(expert_folder, source, todo, workers)
         else:
             done = ((number, cases, examine_cases(expert, source, cases)) for number, cases in todo)
@@ -89,14 +87,6 @@ def run_expert(
                 _commit(build, f"cases-{number * batch_size}", expert, source, cases, examinations)
                 show(number + 1 - mine.start, "")
     return build.path
-
-
-def examine_cases(expert: Expert, source: RecordFolder[Case], cases: Sequence[Case]) -> list[Examination]:
-    """What an expert says of every image of some cases, in order."""
-    shown = [(case, ref) for case in cases for ref in case.images]
-    data_use = source.manifest.data_use
-    contexts = [ImageContext(ref.spacing_mm, ref.laterality, data_use) for _, ref in shown]
-    return list(examine(expert, [source.image(ref, record=case.id) for case, ref in shown], contexts))
 
 
 def batches(cases: Iterable[Case], size: int) -> Iterator[list[Case]]:

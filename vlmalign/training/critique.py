@@ -18,8 +18,7 @@ from vlmalign.data.critique import REQUEST_VERSION, encode_critiques
 from vlmalign.losses import sft_loss
 from vlmalign.models import VLM
 from vlmalign.models.critique_model import CritiqueModel, is_critique_model
-from vlmalign.models.loading import CRITIQUE
-from vlmalign.models.reward_model import read_head_config
+from vlmalign.models.loading import CRITIQUE, model_folder
 from vlmalign.records import Preference
 from vlmalign.training.budget import steps_of
 from vlmalign.training.critique_config import CritiqueConfig
@@ -28,6 +27,7 @@ from vlmalign.training.examples import (
     evaluation_examples,
     training_examples,
 )
+from vlmalign.training.known_head import with_known_head
 from vlmalign.training.order import EpochOrder
 from vlmalign.training.policy import (
     feature_cache_of,
@@ -38,9 +38,8 @@ from vlmalign.training.policy import (
     weights_type,
 )
 from vlmalign.training.processes import is_sharded
-from vlmalign.training.reward_config import Head
 from vlmalign.training.reward_loss import PairOutputs, losses_of_pairs
-from vlmalign.training.runs import RunFolder, model_folder
+from vlmalign.training.runs import RunFolder
 from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
 
 
@@ -73,7 +72,7 @@ def train_critique(config: CritiqueConfig, *, overwrite: bool = False) -> Path:
             model.
     """
     # 1. The run folder: a complete run is not repeated.
-    config = with_known_head(config)
+    config = with_known_head(config, CRITIQUE)
     run = RunFolder("critique", config, overwrite=overwrite)
     if run.finished:
         return run.path
@@ -130,21 +129,6 @@ def starting_model(config: CritiqueConfig) -> CritiqueModel:
         )
     prepare(critic.model, config)
     return critic
-
-
-def with_known_head(config: CritiqueConfig) -> CritiqueConfig:
-    """The settings with the head of the critique model that they start from, if they start from one.
-
-    Raises:
-        ValueError: they ask for another head.
-    """
-    folder = model_folder(config.model)
-    if not is_critique_model(folder):
-        return config
-    known = {name: value for name, value in read_head_config(folder, CRITIQUE)["head"].items() if name != "seed"}
-    if "head" in config.model_fields_set and config.head != Head(**known):
-        raise ValueError(f"head is {config.head.model_dump()} and that of {folder} is {known}: drop head.")
-    return CritiqueConfig.model_validate({**config.model_dump(exclude_unset=True), "head": known})
 
 
 class CritiqueData(Dataset[tuple[Example, bool]]):

@@ -14,8 +14,9 @@ from vlmalign.data import collate, pad_token
 from vlmalign.data.nuisance import perturb_pixels
 from vlmalign.losses.reward import disagreement_weighted, verdict_disagreement
 from vlmalign.models import VLM, RewardModel
+from vlmalign.models.loading import SCALAR, model_folder
 from vlmalign.models.member_lora import MemberLora
-from vlmalign.models.reward_model import is_reward_model, read_head_config
+from vlmalign.models.reward_model import is_reward_model
 from vlmalign.records import Preference
 from vlmalign.records.hashing import derive_seed
 from vlmalign.training.budget import steps_of
@@ -24,6 +25,7 @@ from vlmalign.training.examples import (
     evaluation_examples,
     training_examples,
 )
+from vlmalign.training.known_head import with_known_head
 from vlmalign.training.laplace import fit_laplace
 from vlmalign.training.order import EpochOrder
 from vlmalign.training.policy import (
@@ -35,9 +37,9 @@ from vlmalign.training.policy import (
     weights_type,
 )
 from vlmalign.training.resampling import GroupResampling
-from vlmalign.training.reward_config import Head, Nuisance, RewardConfig
+from vlmalign.training.reward_config import Nuisance, RewardConfig
 from vlmalign.training.reward_loss import PairOutputs, losses_of_pairs
-from vlmalign.training.runs import RunFolder, model_folder
+from vlmalign.training.runs import RunFolder
 from vlmalign.training.trainer import Batch, BatchLoss, StageTrainer
 
 
@@ -62,7 +64,7 @@ def train_reward(config: RewardConfig, *, overwrite: bool = False) -> Path:
             model.
     """
     # 1. The run folder: a complete run is not repeated.
-    config = with_known_head(config)
+    config = with_known_head(config, SCALAR)
     run = RunFolder("reward", config, overwrite=overwrite)
     if run.finished:
         return run.path
@@ -105,39 +107,28 @@ def train_reward(config: RewardConfig, *, overwrite: bool = False) -> Path:
 
 
 def starting_model(config: RewardConfig) -> RewardModel:
-    """A new head on a vision-language model, or a reward model that was trained before."""
-    if not is_reward_model(model_folder(config.model)):
+    """A new head on a vision-language model, or a reward model that was trained before.
+
+    Raises:
+        ValueError: adapters of members are asked for on such a one.
+    """
+    folder = model_folder(config.model)
+    if not is_reward_model(folder):
         head, adapters = config.head.settings(config.seed), None
         if config.member_lora is not None:
             settings = config.member_lora.model_dump()
             adapters = MemberLora(members=head.members, **settings, seed=config.seed)
         return RewardModel(load_policy(config), head, member_lora=adapters)
-    set_seed(config.seed)
-    device = str(stage_device(config))
-    reward = RewardModel.load(
-        model_folder(config.model), lora=lora_settings(config), dtype=weights_type(config), device=device
-    )
-    prepare(reward.backbone, config)
-    return reward
-
-
-def with_known_head(config: RewardConfig) -> RewardConfig:
-    """The settings with the head of the reward model that they start from, if they start from one.
-
-    Raises:
-        ValueError: they ask for another head, for adapters of members, or for a loss that the head cannot have.
-    """
-    folder = model_folder(config.model)
-    if not is_reward_model(folder):
-        return config
-    known = {name: value for name, value in read_head_config(folder)["head"].items() if name != "seed"}
-    if "head" in config.model_fields_set and config.head != Head(**known):
-        raise ValueError(f"head is {config.head.model_dump()} and that of {folder} is {known}: drop head.")
     if config.member_lora is not None:
         raise ValueError(
             f"member_lora is set and {folder} is a reward model already: start from a language model."
         )
-    return RewardConfig.model_validate({**config.model_dump(exclude_unset=True), "head": known})
+    set_seed(config.seed)
+    reward = RewardModel.load(
+        folder, lora=lora_settings(config), dtype=weights_type(config), device=str(stage_device(config))
+    )
+    prepare(reward.backbone, config)
+    return reward
 
 
 class RewardTrainer(StageTrainer):
