@@ -9,6 +9,7 @@ from typing import Any
 
 from data_builders import HIDDEN_STATEMENTS
 from vlmalign.cli.given_truth import GivenCases
+from vlmalign.cli.short_names import distinct_ends
 from vlmalign.clinical import Logic, parse_text
 from vlmalign.evaluation import (
     ItemScore,
@@ -69,8 +70,17 @@ def write_answers_report(
         wanted: examples to show.
         seed: of which are shown.
     """
-    confusion = {name: confusion_tables(items_of_scores(scored, {})) for name, scored in items.items()}
-    return render_answers(results, confusion, _examples(items, given, logic, wanted, seed), out)
+    called = dict(zip(items, distinct_ends(list(items)), strict=True))
+    shown = {
+        **results,
+        **{
+            key: {called[name]: value for name, value in of.items()}
+            for key, of in results.items()
+            if key != "baselines"
+        },
+    }
+    confusion = {called[name]: confusion_tables(items_of_scores(scored, {})) for name, scored in items.items()}
+    return render_answers(shown, confusion, _examples(items, called, given, logic, wanted, seed), out)
 
 
 def _texts(folder: Path) -> list[str]:
@@ -84,7 +94,9 @@ def _texts(folder: Path) -> list[str]:
     return [turn.text for messages in turns for turn in messages if turn.role == "assistant"]
 
 
-def _examples(items: Items, given: GivenCases, logic: Logic, wanted: int, seed: int) -> list[ChangedExample]:
+def _examples(
+    items: Items, called: Mapping[str, str], given: GivenCases, logic: Logic, wanted: int, seed: int
+) -> list[ChangedExample]:
     """Cases drawn at random, with what every folder says of them; first those of which the verdicts differ."""
     by_case: dict[str, dict[str, ItemScore]] = {}
     for name, scored in items.items():
@@ -105,7 +117,7 @@ def _examples(items: Items, given: GivenCases, logic: Logic, wanted: int, seed: 
     sources = {case.id: folder for folder in opened for case in folder if case.id in notes}
     said = {name: _said(Path(name), set(notes)) for name in items}
     return [
-        _example(given.cases[case], note, by_case[case], sources[case], said, logic)
+        _example(given.cases[case], note, by_case[case], sources[case], said, called, logic)
         for case, note in notes.items()
     ]
 
@@ -129,6 +141,7 @@ def _example(
     scored: Mapping[str, ItemScore],
     source: RecordFolder[Case],
     said: Mapping[str, Mapping[tuple[str, int, str], Candidate]],
+    called: Mapping[str, str],
     logic: Logic,
 ) -> ChangedExample:
     answers = []
@@ -139,7 +152,7 @@ def _example(
             if len(candidate.messages) > 1
             else mark_report(logic, candidate.text, item.truth, HIDDEN_STATEMENTS)
         )
-        answers.append(ExampleAnswer(name, spans))
+        answers.append(ExampleAnswer(called[name], spans))
     images = [small_png(source.image(ref, record=case.id)) for ref in case.images]
     truth = next(iter(scored.values())).truth
     return ChangedExample(case.id, note, case.messages[-1].text, images, answers, truth)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from vlmalign.records.suggestions import hint
+
 __all__ = ["launch_names", "read_launch", "read_recipe", "recipe_names"]
 
 
@@ -58,5 +60,5 @@ def read_recipe(name: str | Path) -> str:
         except UnicodeDecodeError as error:
             raise ValueError(f"{name}: not a text file ({error}). Pass a recipe, a YAML file.") from None
     raise FileNotFoundError(
-        f"no recipe and no file is called {str(name)!r}. Shipped recipes: {', '.join(recipe_names())}"
+        f"no recipe and no file is called {str(name)!r}. {hint(str(name), recipe_names(), 'Shipped recipes')}"
     )
