@@ -175,6 +175,12 @@ def test_a_copied_recipe_is_the_shipped_one_and_never_replaces_a_file(vlmalign, 
     refused("recipes", "copy", "smear-dpo", "no/such/folder.yaml", says="no such folder. Make it first")
 
 
+def test_a_folder_or_a_misspelt_name_in_the_place_of_a_recipe_is_told_what_is_meant(refused, tmp_path):
+    (tmp_path / "pairs").mkdir()
+    refused("dpo", "pairs", says=["pairs is a folder, expected a recipe", "--set data=[FOLDER]"])
+    refused("recipes", "copy", "smear-dop", says="Did you mean 'smear-dpo'?")
+
+
 def test_a_recipe_runs_with_variables_and_settings(vlmalign, tmp_path):
     sizes = ["--set", "options.n_groups=1", "--set", "options.fields_per_group=1", "--set", "options.size=32"]
     result = vlmalign("recipes", "run", "smear-source", "--var", "root=mine", *sizes)
