@@ -10,6 +10,10 @@ def test_the_figure_is_of_a_metric_of_which_something_was_scored(tmp_path):
         "whole_report_accuracy": Estimate(None, None, None, 0, 0, 12, "none").to_dict(),
         "in_scope_accuracy": Estimate(0.5, 0.4, 0.6, 12, 3, 0, "t").to_dict(),
     }
-    results = {"answers": {"mine": figures}, "baselines": {}, "counts": {"mine": {"scored": 12}}}
+    results = {
+        "answers": {"mine": figures},
+        "baselines": {"first_value": figures},
+        "counts": {"mine": {"scored": 12}},
+    }
     page = render_answers(results, {}, [], tmp_path / "page.html").read_text()
     assert '<figcaption class="title">In-scope claims right</figcaption>' in page

@@ -15,6 +15,8 @@ from vlmalign.cli.settings import make_settings, settings_table
 from vlmalign.cli.stages import in_shard, parse_settings, stage
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from experts import ExpertCard
 
 Trainable = Literal["segmentation", "classification"]
@@ -26,7 +28,8 @@ def _list_settings(value: bool) -> None:
     from experts.classifier_config import ClassifierConfig
     from experts.config import ExpertConfig
 
-    for architecture, settings in {"segmentation": ExpertConfig, "classification": ClassifierConfig}.items():
+    both: dict[str, type[BaseModel]] = {"segmentation": ExpertConfig, "classification": ClassifierConfig}
+    for architecture, settings in both.items():
         console.print(f"[bold]{architecture}[/]")
         for name, default, about in settings_table(settings):
             console.print(f"  {name:26} {default:10} {about}", markup=False)
