@@ -16,14 +16,14 @@ from vlmalign.records.manifest import write_atomic
 CONFIG = "config.json"
 
 
-def claim_folder(folder: Path, config: dict[str, Any], *, done: str, overwrite: bool) -> bool:
-    """Take a run folder for these settings; whether it already is complete with them.
+def is_complete(folder: Path, config: dict[str, Any], *, done: str, overwrite: bool) -> bool:
+    """Whether a run of these settings is complete there. Nothing is written or removed: that is `take_folder`'s.
 
     Args:
-        folder: created if absent.
-        config: everything that decides the result; kept in `config.json`.
+        folder: may be absent.
+        config: everything that decides the result.
         done: name of the file whose presence marks the run as complete.
-        overwrite: discard what is there, if it is a run.
+        overwrite: the run that is there will be discarded.
 
     Raises:
         DataError: the folder is of other settings, or not a run folder.
@@ -37,20 +37,32 @@ def claim_folder(folder: Path, config: dict[str, Any], *, done: str, overwrite: 
                 "the folder is not empty and holds no training run", "Choose another --out.", file=folder
             )
         if overwrite:
-            for old in [folder / done, *epoch_files(folder), file]:
-                old.unlink(missing_ok=True)
-        elif config_hash(there := json.loads(file.read_bytes())) != config_hash(config):
+            return False
+        if config_hash(there := json.loads(file.read_bytes())) != config_hash(config):
             here = json.loads(json.dumps(config))
             raise DataError(
                 f"a run with other settings or other data is here ({'; '.join(_differences(there, here)[:4])})",
                 "Choose another --out, or pass --overwrite to replace it.",
                 file=file,
             )
-        elif (folder / done).is_file():
-            return True
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(file, (json.dumps(config, sort_keys=True, indent=2) + "\n").encode())
+        return (folder / done).is_file()
     return False
+
+
+def take_folder(folder: Path, config: dict[str, Any], *, done: str, overwrite: bool) -> None:
+    """Make the folder that of a run of these settings; call it when all that may be refused has been checked.
+
+    Args:
+        folder: `is_complete` has allowed it; created if absent.
+        config: everything that decides the result; kept in `config.json`.
+        done: name of the file whose presence marks the run as complete.
+        overwrite: discard the run that is there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if overwrite:
+        for old in [folder / done, *epoch_files(folder), folder / CONFIG]:
+            old.unlink(missing_ok=True)
+    write_atomic(folder / CONFIG, (json.dumps(config, sort_keys=True, indent=2) + "\n").encode())
 
 
 def _differences(there: Any, here: Any, name: str = "") -> list[str]:

@@ -16,7 +16,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional
 
-from experts.checkpoints import claim_folder, load_newest, save_epoch
+from experts.checkpoints import is_complete, load_newest, save_epoch, take_folder
 from experts.classification import ARCHITECTURE, ClassificationExpert, ClassifierSettings, build_classifier
 from experts.classifier_config import ClassifierConfig
 from experts.classifier_metrics import classifier_metrics
@@ -82,13 +82,14 @@ def train_classifier(
         "config": config.model_dump(mode="json"),
         "cases_sha256": RecordFolder(cases_folder, Case).sha256,
     }
-    if claim_folder(out, run, done=CARD, overwrite=overwrite):
+    if is_complete(out, run, done=CARD, overwrite=overwrite):
         return out
     data = load_labelled(cases_folder, config.concepts)
     shares = (config.choice_share, config.held_out_share)
     groups = split_groups(data.groups, shares, derive_seed(config.seed, "split"))
     parts: Parts = tuple(data.of_groups(part) for part in groups)  # type: ignore[assignment]  # three of them
     _check_parts(data, parts)
+    take_folder(out, run, done=CARD, overwrite=overwrite)
     fit = _fit(config, data, parts, out)
     for number, weights in enumerate(fit.done):
         fit.network.load_state_dict(weights)
@@ -117,18 +118,23 @@ def _settings(
 
 
 def _check_parts(data: LabelledImages, parts: Parts) -> None:
-    for k, concept in enumerate(data.concepts):
-        for name, part in zip(("training", "choice", "held-out"), parts, strict=True):
-            known = set(data.truth[part, k].tolist()) - {UNKNOWN}
-            if known != {0, 1}:
-                have = {0: "absent", 1: "present"}
-                raise DataError(
-                    f"in the {name} groups {concept!r} is {' and '.join(have[i] for i in known) or 'unknown'} "
-                    "only",
-                    "Give more groups, leave the concept out by `concepts`, or choose another seed.",
-                    file=data.folder.path,
-                    field="reference.findings",
-                )
+    """Each concept has both statuses in each part; where one has not, those that have are named."""
+    found = {
+        (concept, name): set(data.truth[part, k].tolist()) - {UNKNOWN}
+        for k, concept in enumerate(data.concepts)
+        for name, part in zip(("training", "choice", "held-out"), parts, strict=True)
+    }
+    lacking = {place: known for place, known in found.items() if known != {0, 1}}
+    for (concept, name), known in lacking.items():
+        have = {0: "absent", 1: "present"}
+        usable = [c for c in data.concepts if all(c != of for of, _ in lacking)]
+        rest = f"leave it out (concepts=[{','.join(usable)}] all have both), " if usable else ""
+        raise DataError(
+            f"in the {name} groups {concept!r} is {' and '.join(have[i] for i in known) or 'unknown'} only",
+            f"Give more groups, {rest}or choose another seed.",
+            file=data.folder.path,
+            field="reference.findings",
+        )
 
 
 def _load(data: LabelledImages, places: Sequence[int], preparation: Preparation) -> Tensor:

@@ -84,7 +84,8 @@ def load_labelled(folder: str | Path, concepts: Sequence[str] | None = None) -> 
         if not seen[name]:
             raise DataError(
                 f"no image has a finding {name!r} that is present or absent",
-                f"Known are {', '.join(sorted(seen)[:8]) or 'none'}.",
+                f"Known are {', '.join(sorted(seen)[:8]) or 'none'}. Of a split, train on role train or labelled: "
+                "expert keeps only what has a unit, unlabelled nothing.",
                 file=opened.path,
                 field="reference.findings",
             )

@@ -153,7 +153,8 @@ def load_targets(folder: str | Path, *, limit: int) -> TargetSet:
 def _error(folder: Path, case: Case, rule: str, field: str) -> DataError:
     return DataError(
         rule,
-        "Train on cases whose reference holds <structure>_count with value and region for every structure.",
+        "Train on cases whose reference holds <structure>_count with value and region for every structure; from "
+        "findings without regions train a classifier: --architecture classification.",
         file=folder,
         record=case.id,
         field=field,

@@ -15,7 +15,7 @@ from monai.losses import DiceCELoss
 from torch import Tensor
 
 from experts.augmentation import augment
-from experts.checkpoints import claim_folder, load_newest, save_epoch
+from experts.checkpoints import is_complete, load_newest, save_epoch, take_folder
 from experts.config import ExpertConfig
 from experts.measurement import Scale, fit_scale
 from experts.performance import examine_fields, metrics_of
@@ -77,13 +77,14 @@ def train_expert(
     out = Path(out)
     data_sha256 = RecordFolder(cases_folder, Case).sha256
     settings = {"config": config.model_dump(mode="json"), "cases_sha256": data_sha256}
-    if claim_folder(out, settings, done=CARD, overwrite=overwrite):
+    if is_complete(out, settings, done=CARD, overwrite=overwrite):
         return out
     data = load_targets(cases_folder, limit=config.size)
     shares = (config.choice_share, config.held_out_share)
     parts = split_groups([f.group for f in data.fields], shares, derive_seed(config.seed, "split"))
     learn, choose, held_out = ([f for f in data.fields if f.group in part] for part in parts)
     scales = _fit_scales(data, learn, cases_folder)
+    take_folder(out, settings, done=CARD, overwrite=overwrite)
     state = _fit_network(config, data, learn, choose, out)
     state.network.load_state_dict(state.best)
     expert = SegmentationExpert(

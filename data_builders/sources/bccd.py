@@ -77,7 +77,7 @@ def build_bccd(
     limit: int | None = None,
     on_bad: OnBad = "refuse",
 ) -> Path:
-    """Write a Case folder of real blood-smear fields with what their boxes say.
+    """BCCD: real blood smear photographs, tiled into fields, with what their boxes say.
 
     Everything is checked before anything is written. A build that is killed continues and ends with the
     same bytes. Photographs or annotations that changed since are other settings: the folder is refused.

@@ -66,7 +66,7 @@ def build_cxr(
     overwrite: bool = False,
     first_group: int = 0,
 ) -> Path:
-    """Write a Case folder of phantom chest films, one record per film.
+    """Phantom: frontal chest films with exact masks and ratios, a case per film.
 
     Person g of seed s is the same whatever `n_groups` is.
 

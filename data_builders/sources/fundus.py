@@ -53,7 +53,7 @@ def build_fundus(
     overwrite: bool = False,
     first_group: int = 0,
 ) -> Path:
-    """Write a Case folder of phantom fundus photographs, a record per eye or per pair of eyes.
+    """Phantom: fundus photographs with exact truth, a case per eye or per pair of eyes.
 
     Person g of seed s is the same whatever `n_groups` and `eyes` are.
 

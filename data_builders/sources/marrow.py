@@ -46,7 +46,7 @@ def build_marrow(
     overwrite: bool = False,
     first_group: int = 0,
 ) -> Path:
-    """Write a Case folder of phantom bone marrow fields, one record per field.
+    """Phantom: bone marrow fields with exact masks and counts, a case per field.
 
     Aspirate g of seed s is the same whatever `n_groups` is. Every nucleated cell of a field has its centre in
     the field and is counted; none touches another, so that the parts of the mask are the cells.

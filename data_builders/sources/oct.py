@@ -47,7 +47,7 @@ def build_oct(
     overwrite: bool = False,
     first_group: int = 0,
 ) -> Path:
-    """Write a Case folder of phantom OCT scans of the macula, one record per scan.
+    """Phantom: OCT scans of the macula with exact masks and sizes, a case per scan.
 
     Patient g of seed s is the same whatever `n_groups` is.
 

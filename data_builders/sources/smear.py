@@ -40,7 +40,7 @@ def build_smear(
     overwrite: bool = False,
     first_group: int = 0,
 ) -> Path:
-    """Write a Case folder of phantom blood-smear fields, one record per field.
+    """Phantom: blood smear fields with exact masks and counts, a case per field.
 
     Slide g of seed s is the same whatever `n_groups` is. A cell of which less than 35 % lies inside the
     field is drawn and labelled but not counted, and does not decide the leukocyte's kind.

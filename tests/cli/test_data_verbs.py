@@ -118,6 +118,41 @@ def test_a_table_with_pictures_is_built_by_its_columns_and_a_bad_picture_is_name
     assert vlmalign("source", "build", "table", "--data", data, "--out", "x", "--set", "tabel=t.csv").code != 0
 
 
+def test_pictures_whose_patients_are_not_named_are_warned_of(vlmalign, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for k in range(2):
+        Image.new("L", (8, 8), k).save(data / f"{k}.png")
+    (data / "t.csv").write_text("path,who,sign\n0.png,Jane,1\n1.png,Jane,0\n")
+    build = ["source", "build", "table", "--data", data, "--out", "cases"]
+    for setting in ("table=t.csv", "domain=chest_xray", "image=path", "findings.pneumonia=sign"):
+        build += ["--set", setting]
+    forgotten = vlmalign(*build)
+    assert (
+        forgotten.code == 0 and "the patients are not known" in forgotten.err and "--set group=" in forgotten.err
+    )
+    named = vlmalign(*build, "--set", "group=who", "--overwrite")
+    assert (named.code, named.err) == (0, "")
+    assert "cases.key, beside it, is the secret of the pseudonyms" in named.out
+
+
+def test_the_example_that_a_source_shows_names_all_that_it_requires(vlmalign):
+    for name, words in {
+        "table": ("--set table=", "--set group="),
+        "smear": ("--set n_groups=20",),
+        "openi": (),
+    }.items():
+        (line,) = [line for line in vlmalign("source", "show", name).out.splitlines() if "For example" in line]
+        assert all(word in line for word in (f"vlmalign source build {name} ", "--out cases", *words)), line
+
+
+def test_what_is_no_dataset_folder_is_refused_with_those_that_lie_in_it(vlmalign, refused, cases, tmp_path):
+    roles = ["--role", "train=0.67", "--role", "test=0.33"]
+    refused("data", "stats", tmp_path, says="manifest.json is missing. Name a folder of records that a vlmalign")
+    vlmalign("data", "split", cases, "roles", *roles)
+    refused("data", "stats", "roles", says="Name one of the dataset folders in it: test, train.")
+
+
 def test_experts_are_listed_with_their_origin(vlmalign, tmp_path):
     assert "segmentation     built in: counts and areas of structures" in vlmalign("experts", "list").out
     assert "segmentation" in vlmalign("experts", "list", tmp_path).out
@@ -140,12 +175,18 @@ def test_a_copied_recipe_is_the_shipped_one_and_never_replaces_a_file(vlmalign, 
     refused("recipes", "copy", "smear-dpo", "no/such/folder.yaml", says="no such folder. Make it first")
 
 
+def test_a_folder_or_a_misspelt_name_in_the_place_of_a_recipe_is_told_what_is_meant(refused, tmp_path):
+    (tmp_path / "pairs").mkdir()
+    refused("dpo", "pairs", says=["pairs is a folder, expected a recipe", "--set data=[FOLDER]"])
+    refused("recipes", "copy", "smear-dop", says="Did you mean 'smear-dpo'?")
+
+
 def test_a_recipe_runs_with_variables_and_settings(vlmalign, tmp_path):
     sizes = ["--set", "options.n_groups=1", "--set", "options.fields_per_group=1", "--set", "options.size=32"]
     result = vlmalign("recipes", "run", "smear-source", "--var", "root=mine", *sizes)
     assert result.code == 0, result.err
     (written,) = tmp_path.glob("mine/*/manifest.json")
-    assert result.out == f"wrote mine/{written.parent.name}\n"
+    assert result.out == f"wrote mine/{written.parent.name}\n1 record: images 2\n"
     assert json.loads(written.read_text())["counts"]["records"] == 1
 
 

@@ -116,6 +116,7 @@ def test_null_baselines_are_told_by_default_and_the_page_shows_confusion_and_pic
     assert "question_accuracy" not in found["baselines"]["first_value"]  # reports were asked for, no conversation
     page = (tmp_path / "r.html").read_text()
     assert "Null baselines" in page and "against what is true" in page
+    assert "<b>a</b>" in page and str(tmp_path) not in page  # folders by the ends of their paths
     assert page.count('<article class="example">') == 2 and "data:image/png" in page and "<script" not in page
     learnt = vlmalign("evaluate", "answers", folder, "--cases", cases, "--learnt-from", demos,
                       "--allow-self-grading", "smear_phantom@1", "--json", tmp_path / "s.json")  # fmt: skip

@@ -1,5 +1,6 @@
 """--help answers at once, and teaches."""
 
+import re
 import resource
 import subprocess
 import sys
@@ -116,6 +117,18 @@ def _misspelt(verb):
     path = Path("misspelt.yaml")
     path.write_text(f"{{stage: {verb}, config: {{learning_rat: 1}}}}")
     return path
+
+
+def test_paragraphs_of_a_help_text_are_broken_by_the_terminal_alone():
+    broken = [" ".join(path) for path, command in COMMANDS.items() if re.search(r"\S\n\S", command.help)]
+    assert broken == []
+
+
+def test_the_settings_of_both_trained_experts_are_listed(vlmalign):
+    out = vlmalign("experts", "train", "--settings").out
+    segmentation, classification = out.split("classification\n")
+    assert "  size                       256 " in segmentation and "network.channels" in segmentation
+    assert "  size                       96 " in classification and "threshold_rule" in classification
 
 
 def test_an_unknown_command_and_a_missing_option_are_usage_errors(vlmalign):

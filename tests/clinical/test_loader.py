@@ -174,7 +174,7 @@ def test_yes_and_no_are_words_not_booleans(tmp_path, smear_yaml, write_logic):
 
 
 def test_missing_logics_name_what_there_is(tmp_path):
-    with pytest.raises(DataError, match="no clinical logic is named 'heart'.*peripheral_smear"):
+    with pytest.raises(DataError, match="no clinical logic is named 'heart'. Known: .*peripheral_smear"):
         load_logic("heart")
     with pytest.raises(DataError, match="no such file"):
         load_logic(tmp_path / "none.yaml")

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -55,6 +57,19 @@ def test_a_folder_of_something_else_is_never_overwritten(discs, tmp_path):
     with pytest.raises(DataError, match="holds no training run"):
         train_expert(discs, tmp_path, overwrite=True)
     assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_cases_that_cannot_be_learnt_from_leave_no_folder_and_keep_the_expert_that_is_there(
+    make_discs, quick_config, trained, tmp_path
+):
+    few = make_discs(tmp_path / "few", groups=2)
+    with pytest.raises(ValueError, match="at least 3 are required"):
+        train_expert(few, tmp_path / "x", config=quick_config)
+    assert not (tmp_path / "x").exists()
+    mine = shutil.copytree(trained, tmp_path / "mine")
+    with pytest.raises(ValueError, match="at least 3 are required"):
+        train_expert(few, mine, config=quick_config, overwrite=True)
+    assert read_card(mine) == read_card(trained)
 
 
 def test_a_time_budget_ends_training_early(discs, quick_config, tmp_path):

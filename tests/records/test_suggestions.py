@@ -62,6 +62,16 @@ def test_the_first_thing_that_is_wrong_is_one_sentence(given, message):
     assert explain(error_of(given), "key", known_at) == message
 
 
+def test_a_word_where_a_list_belongs_is_told_how_to_write_it():
+    class Listed(BaseModel):
+        concepts: tuple[str, ...]
+
+    with pytest.raises(ValidationError) as error:
+        Listed.model_validate({"concepts": "focus"})
+    said = explain(error.value, "setting", lambda place: ())
+    assert said == "setting 'concepts' is 'focus': a list is required. Write concepts=[focus]."
+
+
 def test_where_the_known_keys_are_not_known_none_are_listed():
     assert explain(error_of({"name": "x", "q": 1}), "key", lambda place: ()) == (
         "unknown key 'q'. Correct or drop it."

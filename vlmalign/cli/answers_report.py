@@ -9,6 +9,7 @@ from typing import Any
 
 from vlmalign.cli.given_truth import GivenCases, task_of
 from vlmalign.cli.run_folders import spans_of
+from vlmalign.cli.short_names import distinct_ends
 from vlmalign.clinical import Logic, parse_text
 from vlmalign.evaluation import (
     ItemScore,
@@ -65,8 +66,17 @@ def write_answers_report(
         wanted: examples to show.
         seed: of which are shown.
     """
-    confusion = {name: confusion_tables(items_of_scores(scored, {})) for name, scored in items.items()}
-    return render_answers(results, confusion, _examples(items, given, logic, wanted, seed), out)
+    called = dict(zip(items, distinct_ends(list(items)), strict=True))
+    shown = {
+        **results,
+        **{
+            key: {called[name]: value for name, value in of.items()}
+            for key, of in results.items()
+            if key != "baselines"
+        },
+    }
+    confusion = {called[name]: confusion_tables(items_of_scores(scored, {})) for name, scored in items.items()}
+    return render_answers(shown, confusion, _examples(items, called, given, logic, wanted, seed), out)
 
 
 def _texts(folder: Path) -> list[str]:
@@ -80,7 +90,9 @@ def _texts(folder: Path) -> list[str]:
     return [turn.text for messages in turns for turn in messages if turn.role == "assistant"]
 
 
-def _examples(items: Items, given: GivenCases, logic: Logic, wanted: int, seed: int) -> list[Example]:
+def _examples(
+    items: Items, called: Mapping[str, str], given: GivenCases, logic: Logic, wanted: int, seed: int
+) -> list[Example]:
     """Cases drawn at random, with what every folder says of them; first those of which the verdicts differ."""
     by_case: dict[str, dict[str, ItemScore]] = {}
     for name, scored in items.items():
@@ -101,7 +113,7 @@ def _examples(items: Items, given: GivenCases, logic: Logic, wanted: int, seed: 
     sources = {case.id: folder for folder in opened for case in folder if case.id in notes}
     said = {name: _said(Path(name), set(notes)) for name in items}
     return [
-        _example(given.cases[case], note, by_case[case], sources[case], said, logic)
+        _example(given.cases[case], note, by_case[case], sources[case], said, called, logic)
         for case, note in notes.items()
     ]
 
@@ -124,12 +136,13 @@ def _example(
     scored: Mapping[str, ItemScore],
     source: RecordFolder[Case],
     said: Mapping[str, Mapping[tuple[str, int, str], Candidate]],
+    called: Mapping[str, str],
     logic: Logic,
 ) -> Example:
     answers = []
     for name, item in scored.items():
         candidate = said[name][item.case_id, item.sample, item.task]
-        answers.append(ExampleAnswer(name, spans_of(candidate, logic, item.truth)))
+        answers.append(ExampleAnswer(called[name], spans_of(candidate, logic, item.truth)))
     images = [small_png(source.image(ref, record=case.id)) for ref in case.images]
     truth = next(iter(scored.values())).truth
     return Example(case.id, images, case.messages[-1].text, answers, truth, note)

@@ -19,7 +19,9 @@ HELP = "/image PATH  look at another image (starts anew)   /again  forget what w
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="a model folder, a run folder, builtin:NAME, or a name on the Hub")],
+    model: Annotated[
+        str, typer.Argument(help="a model folder, a run folder, builtin:smear-base, or a name on the Hub")
+    ],
     image: Annotated[Path, typer.Argument(help="the image to talk about")],
     expert: Annotated[
         Path | None, typer.Option(help="an expert's folder: whom the model may call; default: nobody")

@@ -19,6 +19,7 @@ from vlmalign.cli.run_folders import (
     split_names,
     subgroup_labels,
 )
+from vlmalign.cli.short_names import distinct_ends
 from vlmalign.clinical import load_logic
 from vlmalign.evaluation.calibration import CalibrationFigures, calibration_figures
 from vlmalign.evaluation.page_parts import Example, ExampleAnswer, small_png
@@ -39,8 +40,7 @@ class Compared:
 
 
 def named(names: str | None, *runs: Path) -> tuple[str, ...]:
-    """What the runs are called: as given, or their folders' names; the whole paths where two of these are the
-    same.
+    """What the runs are called: as given, or as much of the ends of their paths as tells them apart.
 
     Raises:
         ValueError: not a name for each, or twice the same; twice the same folder.
@@ -54,8 +54,7 @@ def named(names: str | None, *runs: Path) -> tuple[str, ...]:
         if places.count(place) > 1:
             raise ValueError(f"{run} is given twice: name different runs")
     if names is None:
-        short = tuple(run.name for run in runs)
-        return short if len(set(short)) == len(short) else tuple(map(str, runs))
+        return distinct_ends(runs)
     found = tuple(part.strip() for part in names.split(","))
     if len(found) != len(runs) or not all(found) or len(set(found)) < len(found):
         raise ValueError(f"--names is {names!r}: expected {len(runs)} different ones, NAME_A,NAME_B")

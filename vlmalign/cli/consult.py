@@ -70,7 +70,7 @@ def consult(
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="a model folder, a run folder, or builtin:NAME")],
+    model: Annotated[str, typer.Argument(help="a model folder, a run folder, or builtin:smear-base")],
     cases: Annotated[Path, typer.Argument(help="folder of cases, one image each")],
     out: Annotated[Path, typer.Argument(help="folder of candidates to write")],
     expert: Annotated[

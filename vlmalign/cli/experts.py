@@ -11,35 +11,64 @@ from rich.markup import escape
 from vlmalign.cli.commands import SHARD_HELP
 from vlmalign.cli.console import console
 from vlmalign.cli.outcome import stamp, tell_outcome
-from vlmalign.cli.settings import make_settings
+from vlmalign.cli.settings import make_settings, settings_table
 from vlmalign.cli.stages import in_shard, parse_settings, stage
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from experts import ExpertCard
 
 Trainable = Literal["segmentation", "classification"]
+
+
+def _list_settings(value: bool) -> None:
+    if not value:
+        return
+    from experts.classifier_config import ClassifierConfig
+    from experts.config import ExpertConfig
+
+    both: dict[str, type[BaseModel]] = {"segmentation": ExpertConfig, "classification": ClassifierConfig}
+    for architecture, settings in both.items():
+        console.print(f"[bold]{architecture}[/]")
+        for name, default, about in settings_table(settings):
+            console.print(f"  {name:26} {default:10} {about}", markup=False)
+    raise typer.Exit
+
+
+ListSettings = Annotated[
+    bool,
+    typer.Option(
+        "--settings", callback=_list_settings, is_eager=True, help="list every setting with its default, and stop"
+    ),
+]
 app = typer.Typer(no_args_is_help=True, help="Experts: train, adopt, measure, run, list.")
 
 
 @app.command("train")
 def train_command(
-    cases: Annotated[Path, typer.Argument(help="cases whose findings carry masks or boxes")],
+    cases: Annotated[
+        Path, typer.Argument(help="cases whose findings carry masks or boxes, or are present or absent")
+    ],
     out: Annotated[Path, typer.Argument(help="the expert's folder to write")],
     set_: Annotated[list[str], typer.Option("--set", help="a setting, e.g. --set epochs=20")] = [],  # noqa: B006
     overwrite: Annotated[bool, typer.Option("--overwrite", help="discard an expert of other settings")] = False,
     architecture: Annotated[Trainable, typer.Option(help="what to train")] = "segmentation",
+    settings: ListSettings = False,
 ) -> None:
     """Train an expert on a folder of cases; one part of the groups is held out to test it.
 
     A segmentation expert learns from masks or boxes of counted structures, a classification expert from findings
     that are present or absent.
 
-    For example: vlmalign experts train roles/expert runs/expert --set epochs=20 --set size=96
+    For example: vlmalign experts train roles/expert runs/expert --set epochs=20 --set size=96, or from a table of
+    findings: vlmalign experts train roles/train runs/expert --architecture classification
 
     A stopped training continues with the same command. Next: vlmalign experts run OUT CASES FINDINGS.
     """
+    before = stamp(out)
     train(cases, out, parse_settings(set_), overwrite, architecture)
-    console.print(f"wrote {out}", markup=False)
+    tell_outcome(out, before)
 
 
 @stage("expert-train")
@@ -183,7 +212,7 @@ def _interval(low: float | None, high: float | None) -> str:
 
 @app.command("run")
 def run_command(
-    expert: Annotated[Path, typer.Argument(help="what `vlmalign experts train` wrote")],
+    expert: Annotated[Path, typer.Argument(help="an expert's folder: of experts train, adopt or measure")],
     cases: Annotated[Path, typer.Argument(help="folder of cases; what is known of them is not looked at")],
     out: Annotated[Path, typer.Argument(help="folder of findings to write")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a folder of other settings")] = False,

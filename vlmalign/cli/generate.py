@@ -81,7 +81,8 @@ def _batches(folder: Iterable[Any], total: int, size: int) -> Iterator[list[Any]
 
 def command(
     model: Annotated[
-        str, typer.Argument(help="a model folder, a run folder, builtin:NAME, or a name on the Hugging Face hub")
+        str,
+        typer.Argument(help="a model folder, a run folder, builtin:smear-base, or a name on the Hugging Face hub"),
     ],
     cases: Annotated[Path, typer.Argument(help="folder of cases")],
     out: Annotated[Path, typer.Argument(help="folder of candidates to write")],

@@ -39,6 +39,7 @@ from vlmalign.cli import (  # noqa: F401  - they add to `vlmalign build`
 from vlmalign.cli import build as build_verbs
 from vlmalign.cli.console import console, errors
 from vlmalign.cli.failures import describe
+from vlmalign.cli.help_texts import reflow_help
 
 STOPPED = 130  # exit code after Ctrl-C
 
@@ -95,6 +96,7 @@ app.add_typer(cache.app, name="cache")
 app.command("models")(models.models)
 app.command("preview")(preview.preview)
 app.command("export")(export.export)
+reflow_help(app)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ def models() -> None:
 
     For example: vlmalign models
     """
+    from vlmalign.models.builtin import PREFIX, builtin_checkpoints
     from vlmalign.models.family import PROVED
 
     table = Table("family", "model_type in config.json", "for example", "refuses")
@@ -28,3 +29,4 @@ def models() -> None:
         "where even that differs, the model is refused.",
         markup=False,
     )
+    console.print(f"With the package: {', '.join(PREFIX + name for name in builtin_checkpoints())}.", markup=False)

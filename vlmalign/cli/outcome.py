@@ -9,17 +9,27 @@ from typing import Any
 from vlmalign.cli.console import console, errors
 
 Stamp = tuple[int, int] | None
+MANIFEST = "manifest.json"
+INVALID = "invalid:"
+REASONS = {
+    "unfinished": "most answers were cut off: raise --max-new-tokens of vlmalign generate",
+    "nothing_parsed": "the clinical logic can read nothing in most answers: look at them, and teach the model to "
+    "report first, vlmalign sft",
+    "nothing_checkable": "most answers claim nothing that the findings tell: look at them, and at what is known",
+    "nothing_known": "of most cases nothing is known: give findings of these cases",
+}  # of scores that data_builders could not give
+LAST_WRITTEN = (MANIFEST, "summary.json", "expert.json")  # of a folder of records, of a run, of an expert
 
 
 def stamp(out: str | Path) -> Stamp:
-    """What tells one complete state of a dataset folder from another; None where it is not complete."""
-    from vlmalign.records.manifest import MANIFEST
-
-    try:
-        status = (Path(out) / MANIFEST).stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
+    """What tells one complete state of a folder of records, of a run or expert from another; None: incomplete."""
+    for name in LAST_WRITTEN:
+        try:
+            status = (Path(out) / name).stat()
+        except OSError:
+            continue
+        return status.st_ino, status.st_mtime_ns
+    return None
 
 
 def another_domain(settings: Mapping[str, Any]) -> str:
@@ -37,22 +47,36 @@ def another_domain(settings: Mapping[str, Any]) -> str:
 
 
 def tell_outcome(out: str | Path, before: Stamp, why_none: Callable[[], str] = str) -> None:
-    """Print the counts of the folder's manifest; a folder without any record is said on standard error.
+    """Print whether the folder was written now, and the counts of records; none at all is said on standard error.
 
     Args:
-        out: the dataset folder, complete.
+        out: what a stage wrote.
         before: its stamp before the work began.
         why_none: says why there is no record, if that is known; called where there is none.
     """
     from vlmalign.records import read_manifest
 
-    counts = read_manifest(out).counts
     same = before is not None and stamp(out) == before
     console.print(f"{out} was complete already: nothing was done" if same else f"wrote {out}", markup=False)
+    if not (Path(out) / MANIFEST).is_file():
+        return
+    counts = read_manifest(out).counts
     if counts["records"]:
         console.print(told(counts), markup=False)
     else:
-        errors.print(f"warning: {told(counts)}" + (f" ({why})" if (why := why_none()) else ""), markup=False)
+        why = why_none() or commonest_reason(counts)
+        errors.print(f"warning: {told(counts)}" + (f" ({why})" if why else ""), markup=False)
+
+
+def commonest_reason(counts: Mapping[str, int]) -> str:
+    """Why most answers could not be scored, in words, with what to do; '' where the counts do not say.
+
+    Example:
+        >>> commonest_reason({"records": 0, "invalid": 9, "invalid:unfinished": 8, "invalid:nothing_parsed": 1})
+        'most answers were cut off: raise --max-new-tokens of vlmalign generate'
+    """
+    given = {name.removeprefix(INVALID): n for name, n in counts.items() if name.startswith(INVALID) and n}
+    return REASONS.get(max(given, key=lambda name: given[name]), "") if given else ""
 
 
 def told(counts: Mapping[str, int]) -> str:

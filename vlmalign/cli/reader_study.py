@@ -136,7 +136,8 @@ def design(
     for limit in limits(key):
         errors.print(f"note: {limit}", markup=False)
     console.print(f"key committed to: SHA-256 {public.key_sha256}", markup=False)
-    console.print(f"Keep {out / 'private'} from readers. Next: vlmalign reader-study export {out}", markup=False)
+    console.print(f"Keep {out / 'private'} from readers.", markup=False)
+    console.print(f"Next: vlmalign reader-study export {out} --out for-readers", markup=False)
 
 
 def _lines(file: Path) -> list[str]:

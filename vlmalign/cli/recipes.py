@@ -9,20 +9,34 @@ import typer
 
 from vlmalign.cli.console import console
 from vlmalign.cli.failures import nothing_left_behind
+from vlmalign.cli.outcome import stamp, tell_outcome
 from vlmalign.cli.stages import merge, open_recipe, parse_settings, run_recipe_stage
 from vlmalign.recipes import launch_names, read_launch, read_recipe, recipe_names
 
 LAUNCH = "accelerate launch --config_file {} -m vlmalign.cli.main dpo CONFIG.yaml"
+
+#: the demo's way from pictures to a tuned policy
+IN_ORDER = [
+    f"smear-{name}"
+    for name in (
+        "source", "split", "labels", "sft-data", "sft", "prompts", "candidates", "expert", "findings",
+        "known-findings", "pairs", "dpo",
+    )
+]  # fmt: skip
 
 app = typer.Typer(no_args_is_help=True, help="Ready settings for every stage: list, copy, change, run.")
 
 
 @app.command("list")
 def list_recipes() -> None:
-    """List the shipped recipes with what each does, and the configurations for several GPUs or machines."""
+    """List the shipped recipes with stage and purpose, and the configurations for several GPUs or machines.
+
+    Next: vlmalign recipes run NAME, or vlmalign recipes copy NAME and change the file.
+    """
     for name in recipe_names():
         recipe = open_recipe(name)
         console.print(f"[bold]{name:28}[/] {recipe.stage:18} {recipe.about}")
+    console.print(f"\nthe way from pictures to DPO, each with the same --var root=DIR: {', '.join(IN_ORDER)}")
     console.print(f"\nlaunch configurations, once copied, for: {LAUNCH.format('FILE')}")
     for name in launch_names():
         console.print(f"[bold]{name:28}[/] {read_launch(name).splitlines()[0].lstrip('# ')}")
@@ -36,6 +50,9 @@ def copy_recipe(
     """Copy a recipe or a launch configuration to a file of your own, to change and run.
 
     For example: vlmalign recipes copy smear-dpo my-dpo.yaml
+
+    In it `vars` are what --var changes, ${name} stands for their values, and `config` holds the stage's settings,
+    which --set changes.
     """
     launch = name in launch_names()
     target = to or Path(f"{name}.yaml")
@@ -76,6 +93,7 @@ def run_recipe(
     recipe = open_recipe(name, parse_settings(var))
     given = {"out": out, "source": source, "data": data, "overwrite": True if overwrite else None}
     config = merge(recipe.config, parse_settings(set_)) | {k: v for k, v in given.items() if v is not None}
+    before = stamp(str(config.get("out", "")))
     run_recipe_stage(recipe.stage, config, name=name)
     if "out" in config:
-        console.print(f"wrote {config['out']}", markup=False)
+        tell_outcome(config["out"], before)

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from vlmalign.cli.commands import SHARD_HELP
-from vlmalign.cli.console import console
+from vlmalign.cli.console import console, errors
 from vlmalign.cli.failures import describe
 from vlmalign.cli.outcome import stamp, tell_outcome
 from vlmalign.cli.settings import call_with_settings
@@ -20,6 +20,12 @@ from vlmalign.cli.stages import in_shard, parse_settings, stage
 from vlmalign.records.errors import ended
 
 ROLE_NAMES = "train, expert, labelled, unlabelled, validation, test"  # --help does not import the builders
+
+SAMPLES = {
+    "n_groups": "20", "domain": "chest_xray", "table": "cases.csv", "image": "file", "annotations": "boxes.json",
+    "concepts": "'{CLASS: CONCEPT}'", "layout": "chase_db1",
+}  # fmt: skip
+USEFUL = {"table": "--set group=patient --set findings.pneumonia=pneumonia --set text=report"}
 
 app = typer.Typer(no_args_is_help=True, help="Sources of images: list, build, split by group.")
 
@@ -49,11 +55,22 @@ def show(name: Annotated[str, typer.Argument(help="a name of `vlmalign source li
     function = get_source(name)
     console.print(f"{name} ({origin_of(name)})\n", markup=False)
     console.print(inspect.getdoc(function) or "It is not documented.", markup=False)
+    console.print(f"\nFor example: {_example(name, function)}", markup=False)
     console.print("\nSettings and defaults:", markup=False)
     for setting, parameter in inspect.signature(function).parameters.items():
         default = "required" if parameter.default is parameter.empty else repr(parameter.default)
         if setting not in ("out", "overwrite"):
             console.print(f"  {setting}: {default}", markup=False, highlight=False)
+
+
+def _example(name: str, function: Callable[..., Any]) -> str:
+    """The shortest command that is whole, with what a table needs to be of use."""
+    parameters = inspect.signature(function).parameters
+    words = ["vlmalign source build", name, "--data DIR" if "data" in parameters else "", "--out cases"]
+    for key, parameter in parameters.items():
+        if parameter.default is parameter.empty and key not in ("data", "out"):
+            words.append(f"--set {key}={SAMPLES.get(key, key.upper())}")
+    return " ".join(filter(None, [*words, USEFUL.get(name, "")]))
 
 
 @app.command("build")
@@ -83,6 +100,37 @@ def build(
     with in_shard("source", shard):
         source(name=name, out=out, data=data, overwrite=overwrite, options=options)
     tell_outcome(out, before)
+    _tell_of_key(out)
+    _warn_of_unknown_patients(name, out)
+
+
+def _tell_of_key(out: Path) -> None:
+    """Name the secret that lies beside the folder, where it does."""
+    from data_builders.sources.patient_key import SUFFIX
+
+    folder = out.resolve()
+    key = folder.with_name(folder.name + SUFFIX)
+    if key.is_file():
+        told = "is the secret of the pseudonyms: keep it, and never give it away with the folder"
+        console.print(f"{key.name}, beside it, {told}", markup=False)
+
+
+def _warn_of_unknown_patients(name: str, out: Path) -> None:
+    """Say that nothing keeps the pictures of one patient together, where that is so."""
+    from data_builders.sources import get_source
+    from vlmalign.records import Case, RecordFolder
+
+    first = next(iter(RecordFolder(out, Case)), None)
+    if first is None or first.group_kind != "image":
+        return
+    remedy = ""
+    if "group" in inspect.signature(get_source(name)).parameters:
+        remedy = f" If your data tell them, give --set group=... (vlmalign source show {name}) and --overwrite."
+    errors.print(
+        "warning: the patients are not known, so every picture is a group of its own: a split can put pictures of "
+        f"one patient on both sides, and intervals are too narrow.{remedy}",
+        markup=False,
+    )
 
 
 @stage("source", shards=True)
@@ -157,7 +205,13 @@ def split_command(
     """Divide a folder of cases by group: patients, slides or blocks of photographs are never parted.
 
     For example: vlmalign source split cases roles --role expert=0.4 --role labelled=0.2 --role test=0.4
-    The same as vlmalign data split. With --stratify finding.pneumothorax each role gets its share of both.
+
+    What each role keeps of what is known: train all; labelled, validation and test texts and findings, no
+    regions; expert measurements (findings with a unit) with their masks or boxes, nothing else; unlabelled
+    nothing. A classifier of findings is trained on role train or labelled.
+
+    With --stratify finding.pneumothorax each role gets its share of both. vlmalign source split and vlmalign data
+    split are one command.
     """
     shares = parse_settings(role)
     for name, share in shares.items():

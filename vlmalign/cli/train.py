@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vlmalign.cli.console import console
+from vlmalign.cli.outcome import stamp, tell_outcome
 from vlmalign.cli.settings import make_settings, settings_table
 from vlmalign.cli.stages import merge, open_recipe, parse_settings, run_recipe_stage, stage
 from vlmalign.records.suggestions import UnknownKeyError
@@ -137,8 +138,9 @@ def _budget(like: Path, plus: Sequence[Path]) -> float:
 def _train(verb: str, config: Path, settings: list[str], variables: list[str], overwrite: bool) -> None:
     recipe = open_recipe(config, parse_settings(variables), stage=verb)
     merged = merge(recipe.config, parse_settings(settings))
+    before = stamp(str(merged.get("out", "")))
     run_recipe_stage(verb, merged | ({"overwrite": True} if overwrite else {}), name=str(config))
-    console.print(f"wrote {merged['out']}", markup=False)
+    tell_outcome(merged["out"], before)
 
 
 def _command(verb: str, about: str) -> Callable[..., None]:

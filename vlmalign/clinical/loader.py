@@ -14,6 +14,7 @@ from vlmalign.clinical.checks import check_logic, check_policies, check_rules
 from vlmalign.clinical.resolving import resolve
 from vlmalign.clinical.schema import Logic
 from vlmalign.records.errors import DataError
+from vlmalign.records.suggestions import hint
 
 _FOLDER = Path(__file__).parent / "logic"
 _ENDINGS = (".yaml", ".yml")
@@ -56,7 +57,7 @@ def load_logic(name_or_path: str | Path) -> Logic:
     else:
         raise DataError(
             f"no clinical logic is named {text!r}",
-            f"Choose one of {list_logics()}, or give the path of a .yaml file.",
+            f"{hint(text, list_logics())} Choose one, or give the path of a .yaml file.",
         )
     if not path.is_file():
         raise DataError("no such file", "Check the path.", file=path)

@@ -50,8 +50,13 @@ def render_answers(
 
 
 def _forest(results: Mapping[str, Any]) -> Figure | None:
-    """The first metric that the answers have in per cent, with the same of baselines below."""
-    names = dict.fromkeys(name for metrics in results["answers"].values() for name in metrics)
+    """The first metric in per cent of which something was scored, with the same of baselines below."""
+    names = dict.fromkeys(
+        name
+        for metrics in results["answers"].values()
+        for name, figure in metrics.items()
+        if figure["mean"] is not None
+    )
     metric = MAIN if MAIN in names else next((name for name in METRIC_TITLES if name in names), None)
     if metric is None:
         return None

@@ -232,7 +232,10 @@ def check_folder(path: str | Path) -> None:
                 f"{folder} has no config.json, expected a model folder: give the one that holds the weights."
             )
     elif looks_local:
-        raise FileNotFoundError(f"{folder} is no folder, expected one with a model: check the path.")
+        raise FileNotFoundError(
+            f"{folder} is no folder, expected one with a model: check the path. A model of the package is named "
+            "builtin:smear-base, one of the Hub owner/name."
+        )
     else:
         check_on_hub(text)
 

@@ -75,7 +75,7 @@ def select(
         found_ = f"{len(order)} of the {wanted} wanted cases" if order else "none of the cases"
         raise DataError(
             f"{found_} can be used ({left_out})",
-            "Lower n_cases, raise per_group, or add cases."
+            "Lower n_cases (--n), raise per_group (--per-group), or add cases."
             if order
             else "Add cases that none of this leaves out.",
         )

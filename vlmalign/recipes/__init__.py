@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from vlmalign.records.suggestions import hint
+
 __all__ = ["launch_names", "read_launch", "read_recipe", "recipe_names"]
 
 
@@ -47,7 +49,8 @@ def read_recipe(name: str | Path) -> str:
     """Text of a shipped recipe, or of a YAML file of one's own.
 
     Raises:
-        FileNotFoundError: naming the recipes there are.
+        FileNotFoundError: naming the nearest recipe, or all there are.
+        IsADirectoryError: a folder.
         ValueError: a file that is no text.
     """
     if str(name) in recipe_names():
@@ -57,6 +60,11 @@ def read_recipe(name: str | Path) -> str:
             return Path(name).read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise ValueError(f"{name}: not a text file ({error}). Pass a recipe, a YAML file.") from None
+    if Path(name).is_dir():
+        raise IsADirectoryError(
+            f"{name} is a folder, expected a recipe: a shipped one (vlmalign recipes list) or a YAML file of your "
+            "own (vlmalign recipes copy NAME). Folders are named in it, or by --set, e.g. --set data=[FOLDER]."
+        )
     raise FileNotFoundError(
-        f"no recipe and no file is called {str(name)!r}. Shipped recipes: {', '.join(recipe_names())}"
+        f"no recipe and no file is called {str(name)!r}. {hint(str(name), recipe_names(), 'Shipped recipes')}"
     )

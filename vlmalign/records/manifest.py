@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,6 +15,7 @@ from vlmalign.records.candidate import Candidate
 from vlmalign.records.case import Case
 from vlmalign.records.errors import DataError
 from vlmalign.records.finding import Finding
+from vlmalign.records.journal import JOURNAL
 from vlmalign.records.judgement import Judgement, Ranking
 from vlmalign.records.preference import Demonstration, Preference
 from vlmalign.records.writing import write_atomic as write_atomic
@@ -23,6 +25,8 @@ MANIFEST = "manifest.json"
 RECORDS = "records.jsonl"
 SKIPPED = "skipped.jsonl"  # only where something could not be read
 DIFFERENCES, LONGEST_VALUE = 4, 60  # how much of two configs an error tells
+BEFORE = 12  # characters that a shortened value shows of what is the same in both
+NAMED = 8  # folders that an error names
 
 Kind = Literal["case", "finding", "candidate", "judgement", "ranking", "preference", "demonstration"]
 KINDS: dict[str, type[Record]] = {
@@ -74,11 +78,7 @@ def read_manifest(folder: str | Path) -> Manifest:
         raise DataError("no such folder", "Check the path.", file=folder)
     path = folder / MANIFEST
     if not path.is_file():
-        raise DataError(
-            "not a complete dataset folder: manifest.json is missing",
-            "Run the command that builds it again: it continues where it stopped.",
-            file=folder,
-        )
+        raise _no_manifest(folder)
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
@@ -91,6 +91,25 @@ def read_manifest(folder: str | Path) -> Manifest:
         ) from None
 
 
+def _no_manifest(folder: Path) -> DataError:
+    """Of a build that was stopped, of a folder that holds dataset folders, or of something else."""
+    if (folder / JOURNAL).is_file() or (folder / RECORDS).is_file():
+        return DataError(
+            f"not a complete dataset folder: {MANIFEST} is missing",
+            "Run the command that builds it again: it continues where it stopped.",
+            file=folder,
+        )
+    inside = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
+    more = ", ..." if len(inside) > NAMED else ""
+    remedy = (
+        f"Name one of the dataset folders in it: {', '.join(inside[:NAMED])}{more}."
+        if inside
+        else "Name a folder of records that a vlmalign command wrote; of pictures and tables `vlmalign source "
+        "build` makes one."
+    )
+    return DataError(f"not a dataset folder: {MANIFEST} is missing", remedy, file=folder)
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest.json` atomically, keys sorted."""
     text = json.dumps(manifest.model_dump(mode="json"), sort_keys=True, indent=2, ensure_ascii=False)
@@ -98,18 +117,25 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def config_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """The first few settings that differ, long values shortened.
+    """The first few settings that differ; of long values the part from where they differ.
 
     Example:
         >>> config_difference({"n": 4, "cases": "ab"}, {"n": 5, "cases": "ab"})
         'n: 4 there, 5 here'
+        >>> config_difference({"x": "a" * 80 + "b"}, {"x": "a" * 80 + "c"})
+        "x: ... aaaaaaaaaaaab' there, ... aaaaaaaaaaaac' here"
     """
     keys = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
-    told = [f"{k}: {_short(old.get(k))} there, {_short(new.get(k))} here" for k in keys[:DIFFERENCES]]
+    told = [f"{k}: {_short(old.get(k), new.get(k))} there, {_short(new.get(k), old.get(k))} here" for k in keys]
+    told = told[:DIFFERENCES]
     more = [f"and {len(keys) - DIFFERENCES} more"] if len(keys) > DIFFERENCES else []
     return ", ".join(told + more) or "kind"
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, other: Any) -> str:
     text = repr(value)
-    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 4] + " ..."
+    if len(text) <= LONGEST_VALUE:
+        return text
+    start = max(0, len(os.path.commonprefix([text, repr(other)])) - BEFORE)
+    shown = text[start : start + LONGEST_VALUE - 8]
+    return "... " * (start > 0) + shown + " ..." * (start + len(shown) < len(text))

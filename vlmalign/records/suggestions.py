@@ -81,6 +81,8 @@ def explain(error: ValidationError, kind: str, known_at: Callable[[Place], Colle
         name = str(context["discriminator"]).strip("'")
         said = hint(str(context["tag"]), choices, "Known")
         return f"{kind} {f'{key}.{name}'!r} is {context['tag']!r}. {said}"
+    if first["type"] in ("list_type", "tuple_type") and isinstance(first["input"], (str, int, float)):
+        return f"{kind} {key!r} is {first['input']!r}: a list is required. Write {key}=[{first['input']}]."
     message = first["msg"].removeprefix("Value error, ")
     if place and message.startswith(f"{place[-1]} is "):
         return f"{ended(message)} Correct it."  # the rule says already what it is
