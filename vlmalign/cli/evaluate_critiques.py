@@ -10,7 +10,7 @@ import typer
 from vlmalign.cli.console import console
 from vlmalign.cli.figures import figure, show_rows
 from vlmalign.cli.outputs import JsonFile, check_outs, write_figures
-from vlmalign.cli.scoring_options import LOGIC, MARGIN, LogicName
+from vlmalign.cli.scoring_options import LOGIC, MARGIN, AllowSelfGrading, LogicName, OwnLabels
 
 
 def evaluate_critiques(
@@ -26,6 +26,8 @@ def evaluate_critiques(
         list[Path] | None, typer.Option(help="cases whose findings are known, to check critiques; repeat it")
     ] = None,
     logic: LogicName = LOGIC,
+    own_labels: OwnLabels = None,
+    allow_self_grading: AllowSelfGrading = None,
     margin: Annotated[float, typer.Option(help="differences below it are of no interest")] = MARGIN,
     json_file: JsonFile = None,
 ) -> None:
@@ -44,10 +46,12 @@ def evaluate_critiques(
     judged = [own, plain] if given is None else [own, plain, given]
     check_outs({"--json": json_file}, [pairs, *judged, *(cases or ())])
     folder = RecordFolder(pairs, Preference)
-    after_own, without = (read_judged_pairs(folder, path) for path in (own, plain))
-    after_given = None if given is None else read_judged_pairs(folder, given)
+    after_own, without, *bound = (
+        read_judged_pairs(folder, path, own_labels=own_labels or (), allow_self_grading=allow_self_grading or ())
+        for path in judged
+    )
     agreement = None if not cases else _agreement(after_own, own, cases, logic)
-    gate = critique_gate(after_own, without, after_given, agreement=agreement, margin=margin)
+    gate = critique_gate(after_own, without, *bound, agreement=agreement, margin=margin)
     results = gate.to_dict()
     console.print("\n".join(gate.sentences), markup=False)
     _show(results)

@@ -12,7 +12,7 @@ from vlmalign.cli.console import console
 from vlmalign.cli.figures import figure, show_rows
 from vlmalign.cli.named_values import named_folders
 from vlmalign.cli.outputs import JsonFile, ReportFile, check_outs, write_figures
-from vlmalign.cli.scoring_options import MARGIN
+from vlmalign.cli.scoring_options import MARGIN, AllowSelfGrading, OwnLabels
 
 
 def evaluate_reward(
@@ -27,12 +27,8 @@ def evaluate_reward(
     logic: Annotated[
         str | None, typer.Option(help="clinical logic that recognises questions: a name or a YAML file")
     ] = None,
-    own_labels: Annotated[
-        list[str] | None, typer.Option(help="a reward that may be measured on pairs that it decided itself")
-    ] = None,
-    allow_self_grading: Annotated[
-        list[str] | None, typer.Option(help="an expert whose findings may be behind both pairs and judgements")
-    ] = None,
+    own_labels: OwnLabels = None,
+    allow_self_grading: AllowSelfGrading = None,
     margin: Annotated[float, typer.Option(help="differences of two rewards below it are of no interest")] = MARGIN,
     mistakes: Annotated[int, typer.Option(min=0, help="pairs to show of each reward in the report")] = 8,
     json_file: JsonFile = None,

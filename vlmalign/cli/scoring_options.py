@@ -25,3 +25,9 @@ Subgroups = Annotated[
 CommonOnly = Annotated[
     bool, typer.Option("--common-only", help="compare items that both have; the others are counted")
 ]
+OwnLabels = Annotated[
+    list[str] | None, typer.Option(help="a reward that may be measured on pairs that it decided itself")
+]
+AllowSelfGrading = Annotated[
+    list[str] | None, typer.Option(help="an expert whose findings may be behind both pairs and judgements")
+]
