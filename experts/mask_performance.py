@@ -15,10 +15,10 @@ from experts.mask_measures import MaskMeasure, measure_masks
 from experts.mask_references import Compared, ImageReference, aliases, names_of, read_reference
 from experts.measurement import Mask
 from experts.performance import ratio_interval
-from experts.progress import progress_bar
 from experts.protocol import Examination, Expert, ImageContext, Metric, examine
 from vlmalign.records import Case, DataError, ImageRef, RecordFolder
 from vlmalign.records.hashing import derive_seed
+from vlmalign.records.progress import progress_bar
 
 BATCH = 8  # images at their own size, with their masks
 

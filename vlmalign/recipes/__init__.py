@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from importlib import resources
 from pathlib import Path
-
-from vlmalign.records.suggestions import hint
 
 __all__ = ["launch_names", "read_launch", "read_recipe", "recipe_names"]
 
@@ -65,6 +64,6 @@ def read_recipe(name: str | Path) -> str:
             f"{name} is a folder, expected a recipe: a shipped one (vlmalign recipes list) or a YAML file of your "
             "own (vlmalign recipes copy NAME). Folders are named in it, or by --set, e.g. --set data=[FOLDER]."
         )
-    raise FileNotFoundError(
-        f"no recipe and no file is called {str(name)!r}. {hint(str(name), recipe_names(), 'Shipped recipes')}"
-    )
+    near = difflib.get_close_matches(str(name), recipe_names(), n=1)
+    told = f"Did you mean {near[0]!r}?" if near else f"Shipped recipes: {', '.join(recipe_names())}."
+    raise FileNotFoundError(f"no recipe and no file is called {str(name)!r}. {told}")
