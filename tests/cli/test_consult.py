@@ -183,7 +183,7 @@ def test_chat_loads_no_expert_for_a_model_that_is_not_there(refused, loads_nothi
         (["--choose", "best"], "expected youden, f1 or sensitivity>=X"),
         (["--choice-share", 0.3], "choice_share is 0.3 and choose is not given"),
         (["--choose", "f1", "--choice-share", 1], "choice_share is 1.0"),
-        ([], "segmentation has no thresholds"),
+        (["--choose", "f1"], "thresholds are for presences"),
     ],
 )
 def test_measuring_loads_no_expert_before_its_options_are_found_good(
