@@ -90,7 +90,7 @@ def test_a_model_of_the_hub_is_named_by_its_revision(monkeypatch):
     class Config:
         _commit_hash = "0123456789abcdef0123"
 
-    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", lambda name: Config())
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", lambda name, **_: Config())
     assert policy_id("owner/model") == "model@0123456789ab"
 
 
