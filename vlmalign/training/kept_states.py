@@ -44,7 +44,7 @@ class KeptStates:
         found = _read(file)
         if found is None:
             found = self._encoder.encode(cases, candidates, images)
-            rest = {"questions": json.dumps(found.questions), "flops": repr(found.flops)}
+            rest = {"rest": json.dumps([found.questions, found.flops])}  # one entry: several are in no order
             self._folder.mkdir(parents=True, exist_ok=True)
             write_atomic(file, save({"answers": found.answers, "prompts": found.prompts}, rest))
         return found
@@ -60,10 +60,7 @@ def _read(file: Path) -> EncodedAnswers | None:
         return None
     try:
         with safe_open(file, "pt") as kept:
-            rest = kept.metadata()
-            return EncodedAnswers(
-                kept.get_tensor("answers"), kept.get_tensor("prompts"),
-                tuple(json.loads(rest["questions"])), float(rest["flops"]),
-            )  # fmt: skip
+            questions, flops = json.loads(kept.metadata()["rest"])
+            return EncodedAnswers(kept.get_tensor("answers"), kept.get_tensor("prompts"), tuple(questions), flops)
     except SafetensorError:
         return None
