@@ -314,3 +314,8 @@ def test_a_group_of_another_seed_is_another_group_that_differs():
 def test_dyads_of_several_seeds_are_clustered_by_seed():
     groups = [Dyad("a", "b"), Dyad("b", "c")] * 2
     assert cluster_estimate([1, 0, 0, 0], groups, seeds=[1, 1, 2, 2]).method == "t, 1 df, over 2 seeds"
+
+
+def test_seeds_of_one_mean_and_varying_items_have_no_interval_of_no_width():
+    found = cluster_estimate([1, 0, 0, 1, 1, 0], list("abcdef"), seeds=[1, 1, 2, 2, 3, 3])
+    assert (found.mean, found.low, found.method) == (0.5, None, "no interval: all seeds alike")
