@@ -24,8 +24,8 @@ Question = Literal["proportion", "superiority", "non-inferiority", "equivalence"
 MULTIPLES = (0.5, 0.75, 1.0, 1.5, 2.0)
 #: see `power_for_equivalence`, which has the figures
 STEPS = (
-    "the power is of normal differences; of right and wrong answers it was up to 5 points lower in simulations of 130 "
-    "patients, 10 of 60, as such differences move in whole items: plan for more"
+    "the power is of normal differences; of right and wrong answers it was up to 5 points lower in simulations of "
+    "130 patients, 10 of 60, as such differences move in whole items: plan for more"
 )
 
 
