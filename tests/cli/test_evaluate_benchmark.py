@@ -1,5 +1,6 @@
 """`vlmalign evaluate benchmark`, `list` and `lint`."""
 
+import hashlib
 import json
 
 
@@ -69,6 +70,9 @@ def test_the_page_holds_tables_null_baselines_and_what_was_said_against_what_is_
     page = (tmp_path / "r" / "page.html").read_text()
     assert "always yes" in page and "<script" not in page and "data:image/svg" in page
     confusion = page[page.index('id="confusion"') : page.index('id="notes"')]
+    setup = page[page.index('id="setup"') :]
+    assert ">p.jsonl<" in setup and "<td>8</td>" in setup and str(tmp_path) not in page
+    assert hashlib.sha256((tmp_path / "p.jsonl").read_bytes()).hexdigest() in setup
     cells = [int(cell.split(">")[1].split("<")[0]) for cell in confusion.split("<td")[1:]]
     assert cells == [2, 1, 1, 1, 3, 0]  # true no: said no, yes, not read; true yes: the same
 

@@ -69,6 +69,7 @@ def test_tasks_are_matched_by_name_and_the_rest_is_named(taxed, given, tmp_path)
     leukocyte = found["findings"]["other"]["findings"]["leukocyte"]
     assert leukocyte["missing"]["before"]["mean"] == 0.0 and leukocyte["missing"]["after"]["mean"] == 1.0
     assert found["subgroups"]["other"]["sex"]["not told"]["items"] == 1
+    assert (found["setup"]["before"], found["setup"]["after"]) == ("sft", "dpo") and str(tmp_path) not in page
     assert "Gains and taxes" in page and "<script" not in page and "small: " in page
 
 

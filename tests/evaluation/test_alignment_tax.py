@@ -1,7 +1,7 @@
 import pytest
 
 from vlmalign.evaluation.alignment_tax import Task, alignment_tax, macro_gain
-from vlmalign.evaluation.run_items import RunItem, pair_runs
+from vlmalign.evaluation.run_items import PairedRuns, RunItem, pair_runs
 
 
 def runs(after, before, metric="right", groups=None):
@@ -95,3 +95,10 @@ def test_names_that_are_no_task_and_metrics_that_no_item_has_are_refused():
     with pytest.raises(ValueError, match="each with a name of its own"):
         alignment_tax([Task("a", lost()), Task("a", lost())])
     assert alignment_tax([Task("a", lost(), target=True)])["verdict"] == "no other task"
+
+
+@pytest.mark.parametrize("given", [{"margin": float("nan")}, {"margins": {"chat": float("nan")}}, {"margin": 0}])
+def test_a_margin_that_is_no_positive_number_is_refused_also_where_no_task_needs_it(given):
+    task = Task("chat", PairedRuns([], 0, 0))
+    with pytest.raises(ValueError, match="margin is (nan|0)"):
+        alignment_tax([task], **given)

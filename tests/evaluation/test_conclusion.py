@@ -2,6 +2,7 @@ import pytest
 
 from vlmalign.evaluation.conclusion import conclude, explain, smallest_detectable
 from vlmalign.evaluation.estimate import Estimate
+from vlmalign.evaluation.reward_metrics import compare_rewards
 
 
 def difference(mean, low, high):
@@ -61,3 +62,12 @@ def test_an_undecided_sentence_tells_what_would_have_shown_and_how_surely():
     # half-width 0.196: 28 points
     sentence = explain(difference(0.0, -0.196, 0.196), 0.02)
     assert sentence.endswith("An effect of 28 points would have shown with 80% power.")
+
+
+@pytest.mark.parametrize("margin", [float("nan"), float("inf"), 0, -0.02])
+def test_a_margin_that_is_no_positive_number_is_refused_also_where_nothing_was_compared(margin):
+    for tell in (conclude, explain):
+        with pytest.raises(ValueError, match="margin is"):
+            tell(Estimate.nothing(), margin)
+    with pytest.raises(ValueError, match="margin is"):
+        compare_rewards({}, margin=margin)

@@ -108,7 +108,7 @@ def test_groups_that_recur_under_every_seed_widen_the_interval_when_called_cross
     values, groups, seeds = [0.0, 1.0] * 3, list("ab") * 3, [1, 1, 2, 2, 3, 3]
     nested = cluster_estimate(values, groups, seeds=seeds, proportion=False)
     crossed = cluster_estimate(values, groups, seeds=seeds, crossed=True, proportion=False)
-    assert (nested.low, nested.high) == (0.5, 0.5)
+    assert (nested.low, nested.method) == (None, "no interval: all seeds alike")
     # without a, or b, 1 and 0: variance 0.25 of the groups alone; t(1) = 12.7062
     assert crossed.high - crossed.mean == pytest.approx(12.7062 * 0.5, abs=1e-3)
     assert crossed.n_groups == 2
@@ -314,3 +314,8 @@ def test_a_group_of_another_seed_is_another_group_that_differs():
 def test_dyads_of_several_seeds_are_clustered_by_seed():
     groups = [Dyad("a", "b"), Dyad("b", "c")] * 2
     assert cluster_estimate([1, 0, 0, 0], groups, seeds=[1, 1, 2, 2]).method == "t, 1 df, over 2 seeds"
+
+
+def test_seeds_of_one_mean_and_varying_items_have_no_interval_of_no_width():
+    found = cluster_estimate([1, 0, 0, 1, 1, 0], list("abcdef"), seeds=[1, 1, 2, 2, 3, 3])
+    assert (found.mean, found.low, found.method) == (0.5, None, "no interval: all seeds alike")

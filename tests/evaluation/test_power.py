@@ -82,3 +82,25 @@ def test_a_pilot_of_unequal_clusters_by_hand():
     assert (found.std, found.items_per_group) == (pytest.approx(0.3**0.5), 2)
     assert found.size_variation == pytest.approx((2 / 3) ** 0.5 / 2)  # of 3, 1, 2
     assert from_pilot([1, 0, 1, 0], list("aabb")).correlation == 0  # less alike than chance
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        lambda: power_for(50, NAN, Differences(0.4)),
+        lambda: power_for(50, 0.1, Differences(0.4), margin=NAN),
+        lambda: power_for(50, 0.1, Differences(0.4), alpha=NAN),
+        lambda: power_for_equivalence(50, Differences(0.4), margin=NAN),
+        lambda: power_for_equivalence(50, Differences(0.4), margin=-0.1),
+        lambda: power_for_equivalence(1, Differences(0.4), margin=0.1),
+        lambda: groups_for(0.0, Differences(0.4), margin=NAN),
+        lambda: Differences(NAN),
+        lambda: Differences(0.4, size_variation=NAN),
+    ],
+)
+def test_what_is_no_number_has_no_power_rather_than_none(plan):
+    with pytest.raises(ValueError, match="expected|give two|state the largest"):
+        plan()

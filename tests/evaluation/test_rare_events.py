@@ -24,7 +24,7 @@ def test_another_event_never_lowers_an_end(n_groups, whole_groups):
 def test_one_event_of_288_is_no_surer_than_none():
     none, one = cluster_estimate(*fields(0)), cluster_estimate(*fields(1))
     assert none.high == one.high == pytest.approx(1 - 0.025 ** (1 / 72))
-    assert one.method.endswith("widened for rare events")
+    assert one.method.endswith("widened by the exact interval of groups with an event")
 
 
 def test_where_the_items_of_a_group_agree_the_upper_end_is_the_exact_one():
@@ -73,3 +73,8 @@ def test_the_level_is_that_of_the_exact_interval_and_of_its_floor():
     low, high = rare_interval(18 / 72, 18, 72, 0.5)  # 18 of 72 groups, all of each: Clopper and Pearson's own
     assert (low, high) == pytest.approx((stats.beta.ppf(0.25, 18, 55), stats.beta.ppf(0.75, 19, 54)))
     assert rare_interval(1 / 288, 1, 72, 0.5)[1] == pytest.approx(1 - 0.25 ** (1 / 72))
+
+
+def test_no_method_calls_two_events_of_five_rare():
+    values, groups = fields(28, 70, size=1)  # 40 % of the groups have an event
+    assert "rare" not in cluster_estimate(values, groups).method

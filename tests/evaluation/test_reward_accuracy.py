@@ -55,3 +55,26 @@ def test_what_the_picture_is_worth_is_paired_by_item():
 def test_seen_and_blanked_on_different_items_are_refused():
     with pytest.raises(ValueError, match="different items"):
         seen_minus_blanked(pair_accuracy([1], [0], ["a"]), pair_accuracy([1, 1], [0, 0], ["a", "b"]))
+
+
+SWAPPED = [1, 0] * 12, [0, 1] * 12, [k // 2 for k in range(24)]
+
+
+def test_one_half_by_construction_has_no_interval_and_says_why():
+    accuracy = role_swapped_accuracy(*SWAPPED, SWAPPED[2], blanked=True).accuracy
+    assert (accuracy.mean, accuracy.low, accuracy.high, accuracy.n) == (0.5, None, None, 12)
+    assert "by construction" in accuracy.method
+
+
+def test_one_half_on_every_item_with_the_picture_in_sight_keeps_its_bound():
+    accuracy = role_swapped_accuracy(*SWAPPED, SWAPPED[2]).accuracy
+    assert accuracy.low == pytest.approx(0.5 * 0.025 ** (1 / 12)) and accuracy.high > 0.5
+    ties = pair_accuracy([1] * 12, [1] * 12, range(12)).accuracy
+    assert (ties.mean, ties.low) == (0.5, accuracy.low)
+
+
+def test_a_blanked_reward_that_is_not_at_one_half_has_its_interval():
+    right, wrong, items = [list(values) for values in SWAPPED]
+    right[1] = 2  # some trace of the picture is left
+    accuracy = role_swapped_accuracy(right, wrong, items, items, blanked=True).accuracy
+    assert accuracy.mean > 0.5 and accuracy.low is not None

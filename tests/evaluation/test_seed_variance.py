@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vlmalign.evaluation.seed_variance import monotonicity, seed_variance
+from vlmalign.evaluation.seed_variance import monotonicity, over_seeds, seed_variance
 
 
 def test_seeds_by_hand():
@@ -37,3 +37,12 @@ def test_ties_of_scores_are_those_of_tau_b_and_its_interval_ends_at_one():
     assert monotonicity([[0.1, 0.1, 0.2]]).mean == pytest.approx(2 / 6**0.5)
     found = monotonicity([[1, 2, 3], [1, 3, 2], [1, 2, 3]])
     assert (found.mean, found.high) == (pytest.approx(7 / 9), 1.0)
+
+
+def test_seeds_that_score_alike_have_no_interval_of_no_width():
+    found = seed_variance([0.1 + 0.2, 0.3, 0.3])  # alike but for rounding
+    assert (found.mean.low, found.mean.high, found.std_low, found.std_high) == (None,) * 4
+    assert found.mean.method == "no interval: all 3 seeds alike"
+    rises = monotonicity([[1, 2, 3]] * 4)
+    assert (rises.mean, rises.low, rises.method) == (1.0, None, "no interval: all 4 seeds alike")
+    assert over_seeds([0.3, 0.3, 0.301]).low is not None

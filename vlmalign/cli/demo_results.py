@@ -109,7 +109,7 @@ def _role_swapped(seeds: Sequence[Seed], name: str) -> PairAccuracy:
             items.append(pair.provenance["item"])
             groups.append(pair.cluster)
             numbers.append(seed.number)
-    return role_swapped_accuracy(right, wrong, items, groups, numbers)
+    return role_swapped_accuracy(right, wrong, items, groups, numbers, blanked=name == "score_blank")
 
 
 def _best_of_n(seeds: Sequence[Seed], answered: Sequence[AnsweredSeed], logic: Logic) -> Any:

@@ -76,6 +76,8 @@ def _chances(given: list[str]) -> dict[str, float]:
 def _spread(each: dict[str, float | None]) -> str:
     if each["std"] is None:
         return "–"
+    if each["std_low"] is None:
+        return "0 (all alike)"
     return f"{each['std']:.3g} ({each['std_low']:.3g} to {each['std_high']:.3g})"
 
 

@@ -92,7 +92,7 @@ def _figures(demo: Demo, name: str, blankable: bool) -> dict[str, Any]:
     seen = _by_item(judged(demo, name, "role_swapped"))
     found["role_swapped"] = seen.to_dict()
     if blankable:
-        blanked = _by_item(judged(demo, name, "blanked"))
+        blanked = _by_item(judged(demo, name, "blanked"), blanked=True)
         found["role_swapped_blanked"] = blanked.to_dict()
         found["seen_minus_blanked"] = seen_minus_blanked(seen, blanked).to_dict()
     for place in POLICIES:
@@ -103,10 +103,11 @@ def _figures(demo: Demo, name: str, blankable: bool) -> dict[str, Any]:
     return found
 
 
-def _by_item(scored: JudgedPairs) -> PairAccuracy:
+def _by_item(scored: JudgedPairs, *, blanked: bool = False) -> PairAccuracy:
     pairs = scored.pairs
     items = [pair.pair.provenance["item"] for pair in pairs]
-    return role_swapped_accuracy([p.chosen for p in pairs], [p.rejected for p in pairs], items, scored.groups)
+    chosen, rejected = [p.chosen for p in pairs], [p.rejected for p in pairs]
+    return role_swapped_accuracy(chosen, rejected, items, scored.groups, blanked=blanked)
 
 
 def _on_pairs(scored: JudgedPairs) -> dict[str, Any]:

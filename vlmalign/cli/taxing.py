@@ -18,6 +18,7 @@ from vlmalign.cli.run_folders import (
     split_names,
     subgroup_labels,
 )
+from vlmalign.cli.short_names import distinct_ends
 from vlmalign.clinical import Logic, load_logic
 from vlmalign.evaluation.alignment_tax import Task, alignment_tax
 from vlmalign.evaluation.finding_changes import finding_changes
@@ -184,8 +185,9 @@ def tax_of_folders(
     results |= {"findings": changes, "missing_tasks": alone, "read": read, "subgroups": {}}
     if domains is not None:
         results["subgroups"] = _subgroups(tasks, results, domains, by, seed)
+    ends = distinct_ends((before.resolve(), after.resolve()))
     results["setup"] = {
-        "before": str(before), "after": str(after), "margin": margin, "margins": dict(margins or {}), "seed": seed,
+        "before": ends[0], "after": ends[1], "margin": margin, "margins": dict(margins or {}), "seed": seed,
         "targets": list(targets), "subset": subset, "common_only": common_only,
         "logics": [] if domains is None else sorted(logic.name for logic in domains.logics.values()),
     }  # fmt: skip

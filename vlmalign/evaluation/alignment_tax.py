@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vlmalign.evaluation.aggregate import QUANTITIES
+from vlmalign.evaluation.conclusion import check_margin
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import (
     Array,
@@ -83,6 +84,8 @@ def alignment_tax(
     if not names or len(set(names)) < len(names):
         raise ValueError(f"tasks are {', '.join(names) or 'none'}: give one or more, each with a name of its own")
     margins, metrics = margins or {}, metrics or {}
+    for value in (margin, *margins.values()):
+        check_margin(value)
     for given in (*margins, *metrics):
         if given not in names:
             raise ValueError(f"no task is called {given!r}: choose from {', '.join(names)}")

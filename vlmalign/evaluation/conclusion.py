@@ -7,6 +7,16 @@ from scipy import stats
 from vlmalign.evaluation.estimate import Estimate
 
 
+def check_margin(margin: float) -> None:
+    """Refuse a margin that is no positive number; nan is none, and a comparison with it would only be False.
+
+    Raises:
+        ValueError: as said.
+    """
+    if not 0 < margin < float("inf"):
+        raise ValueError(f"margin is {margin}: give the smallest difference of interest, e.g. 0.02 for 2 points")
+
+
 def conclude(difference: Estimate, margin: float) -> str:
     """The conclusion that a difference's interval allows.
 
@@ -25,8 +35,7 @@ def conclude(difference: Estimate, margin: float) -> str:
         >>> conclude(Estimate(0.01, -0.01, 0.018, 400, 40, 0, "t"), margin=0.02)
         'none above 2 points'
     """
-    if not 0 < margin < float("inf"):
-        raise ValueError(f"margin is {margin}: give the smallest difference of interest, e.g. 0.02 for 2 points")
+    check_margin(margin)
     if difference.low is None or difference.high is None:
         return "undecided"
     if difference.low > 0:
@@ -50,6 +59,7 @@ def explain(difference: Estimate, margin: float, *, subject: str = "whole-report
         >>> explain(Estimate(0.2, 0.12, 0.28, 400, 40, 0, "t"), 0.02)
         'Whole-report accuracy is 20.0 points higher (95% interval +12.0 to +28.0).'
     """
+    check_margin(margin)
     subject = subject[:1].upper() + subject[1:]
     if difference.mean is None:
         return f"{subject}: nothing could be compared ({difference.excluded} items excluded)."

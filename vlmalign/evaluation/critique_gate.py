@@ -14,7 +14,7 @@ from typing import Any
 from vlmalign.clinical import Logic
 from vlmalign.clinical.critique import check_critique, parse_critique
 from vlmalign.clinical.parser import parse_conversation
-from vlmalign.evaluation.conclusion import conclude, explain
+from vlmalign.evaluation.conclusion import check_margin, conclude, explain
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import cluster_estimate
 from vlmalign.evaluation.judged_pairs import JudgedPairs
@@ -161,8 +161,7 @@ def critique_gate(
     _check_judge("plain", plain.judge, critique=False, given=False)
     if given is not None:
         _check_judge("given", given.judge, critique=True, given=True)
-    if not 0 < margin < float("inf"):
-        raise ValueError(f"margin is {margin}: give the smallest difference of interest, e.g. 0.02 for 2 points")
+    check_margin(margin)
     return CritiqueGate(
         own=pair_figures(own.pairs),
         plain=pair_figures(plain.pairs),

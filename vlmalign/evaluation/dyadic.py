@@ -11,7 +11,7 @@ from scipy import stats
 
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.jackknife import Array, jackknife_variance, members_of
-from vlmalign.evaluation.rare_events import FEW_GROUPS, rare_interval, unvaried_estimate
+from vlmalign.evaluation.rare_events import FEW_GROUPS, WIDENED, rare_interval, unvaried_estimate
 from vlmalign.records.preference import Dyad
 
 
@@ -100,7 +100,7 @@ def dyadic_mean(
     if proportion:
         seen = max(0.0, low), min(1.0, high)
         low, high = _widened(seen, values, groups, level)
-        method += ", widened for rare events" if (low, high) != seen else ""
+        method += f", {WIDENED}" if (low, high) != seen else ""
     return Estimate(mean, low, high, n, n_groups, excluded, method)
 
 

@@ -38,6 +38,8 @@ Statistic = Callable[[Array], Array]
 BOOTSTRAP_FROM = 30
 RESAMPLES = 2000
 SIGN_TEST_FROM = 6
+#: an interval over seeds of no more width than this is rounding: the seeds are alike, and show no spread
+SAME = 1e-12
 
 
 def ratio_statistic(sums: Array, sizes: Array) -> Statistic:
@@ -216,6 +218,8 @@ def estimate_statistic(
         mean, low, high, method = seed_interval(statistic, cell_seeds, cell_groups, crossed=crossed, level=level)
         if not np.isfinite(low):
             return Estimate(mean, None, None, n, n_groups, excluded, "no interval: a single group")
+        if high - low <= SAME * max(1.0, abs(mean)):
+            return Estimate(mean, None, None, n, n_groups, excluded, "no interval: all seeds alike")
         return Estimate(mean, low, high, n, n_groups, excluded, method)
     mean = float(statistic(np.ones((1, len(cell_groups))))[0])
     if cell_groups.ndim == 2:

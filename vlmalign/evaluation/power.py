@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ class Differences:
     size_variation: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.std <= 0 or self.items_per_group < 1 or self.size_variation < 0:
+        if not (0 < self.std < math.inf and 1 <= self.items_per_group < math.inf
+                and 0 <= self.size_variation < math.inf):  # fmt: skip
             raise ValueError(
                 f"std={self.std}, items_per_group={self.items_per_group}, size_variation={self.size_variation}: "
                 "expected a std > 0, one item at least, and no negative variation"
@@ -127,10 +129,21 @@ def power_for(
         >>> round(power_for(34, 0.5, Differences(1.0)), 3)  # the one-sample t test of Cohen's tables
         0.808
     """
-    if n_groups < 2:
-        raise ValueError(f"n_groups is {n_groups}: give two clusters at least")
+    _check(n_groups, effect, alpha)
+    if not 0 <= margin < math.inf:
+        raise ValueError(f"margin is {margin}: expected 0 (superiority) or more (non-inferiority)")
     shift = (effect + margin) / varies.standard_error(n_groups)
     return float(stats.nct.sf(stats.t.ppf(1 - alpha / 2, n_groups - 1), n_groups - 1, shift))
+
+
+def _check(n_groups: int, effect: float, alpha: float) -> None:
+    """Refuse what no power can be computed of; nan would pass for a number, and come back as one."""
+    if n_groups < 2:
+        raise ValueError(f"n_groups is {n_groups}: give two clusters at least")
+    if not math.isfinite(effect):
+        raise ValueError(f"effect is {effect}: expected a finite number")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha is {alpha}: expected more than 0 and less than 1, e.g. 0.05")
 
 
 def groups_for(
@@ -151,7 +164,7 @@ def groups_for(
         >>> groups_for(0.5, Differences(1.0)), groups_for(0.05, of_shares(0.25, 0.05))
         (34, 779)
     """
-    if effect + margin <= 0 or not 0 < power < 1:
+    if not 0 < effect + margin < math.inf or not 0 < power < 1:
         raise ValueError(
             f"effect {effect} + margin {margin}, power {power}: expected a sum > 0 and a power between 0 and 1"
         )
@@ -164,12 +177,26 @@ def power_for_equivalence(
     """Chance that the 1 - 2 alpha interval lies within +-margin (Phillips 1990, J. Pharmacokinet. Biopharm.
     18:137).
 
-    By the difference of two noncentral t probabilities, which is the exact power but for very few clusters.
+    By the difference of two noncentral t probabilities, which is the exact power of t intervals of normal data but
+    for very few clusters. Of right and wrong answers it is an approximation that is mostly too high: a mean of G
+    such differences moves in steps of 1 / G, and so do the ends of a bootstrap's percentile interval, which must
+    lie inside the margin by a whole step. Simulated (equal models, one item a cluster; 3,000 to 4,000 studies),
+    formula / normal data, t / right and wrong, t / right and wrong, bootstrap:
+
+    * 130 clusters, discordant .155, margin .1: .784 / .785 / .774 / .739;
+    * 130 clusters, discordant .058, margin .06: .762 / .762 / .739 / .709;
+    * 130 clusters, discordant .0975, margin .08: .793 / .792 / .787 / .804;
+    * 60 clusters, discordant .07, margin .1: .788 / - / .752 / .688.
 
     Example:
         >>> round(power_for_equivalence(100, Differences(0.3), margin=0.1), 3)
         0.904
     """
+    _check(n_groups, effect, alpha)
+    if not 0 < margin < math.inf:
+        raise ValueError(
+            f"margin is {margin}: state the largest difference of no interest, e.g. 0.02 for 2 points"
+        )
     error, df = varies.standard_error(n_groups), n_groups - 1
     quantile = stats.t.ppf(1 - alpha, df)
     upper = stats.nct.cdf(-quantile, df, (effect - margin) / error)
@@ -212,8 +239,7 @@ def half_width_for(n_groups: int, varies: Differences, *, alpha: float = 0.05) -
         >>> round(half_width_for(100, of_share(0.8)), 3)  # 1.984 * 0.4 / 10
         0.079
     """
-    if n_groups < 2:
-        raise ValueError(f"n_groups is {n_groups}: give two clusters at least")
+    _check(n_groups, 0.0, alpha)
     return float(stats.t.ppf(1 - alpha / 2, n_groups - 1)) * varies.standard_error(n_groups)
 
 
@@ -224,7 +250,7 @@ def groups_for_half_width(half_width: float, varies: Differences, *, alpha: floa
         >>> groups_for_half_width(0.08, of_share(0.8))
         99
     """
-    if half_width <= 0:
+    if not 0 < half_width < math.inf:
         raise ValueError(f"half_width is {half_width}: expected more than 0")
     return fewest(lambda n: half_width_for(n, varies, alpha=alpha) <= half_width, MOST)
 

@@ -9,6 +9,8 @@ from scipy import stats
 from vlmalign.evaluation.estimate import Estimate
 
 FEW_GROUPS = 10
+#: how a method says that the hull with `rare_interval` is told; "rare" would not fit: up to half of the groups
+WIDENED = "widened by the exact interval of groups with an event"
 
 
 def one_sided_bound(n_groups: int, level: float = 0.95) -> float:
@@ -101,5 +103,5 @@ def widen_if_rare(estimate: Estimate, events: int, others: int, level: float) ->
         low, high = min(low, 1 - rare[1]), max(high, 1 - rare[0])
     if (low, high) == (estimate.low, estimate.high):
         return estimate
-    method = f"{estimate.method}, widened for rare events"
+    method = f"{estimate.method}, {WIDENED}"
     return replace(estimate, low=low, high=high, method=method)

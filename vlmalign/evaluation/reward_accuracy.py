@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import cluster_estimate, paired_difference
 
 Scores = Sequence[float | None]
+
+
+#: the method of a figure that no reward and no data could make another
+BY_CONSTRUCTION = "no interval: one half by construction, as the two texts alone cannot be right of both pictures"
 
 
 class PairAccuracy(NamedTuple):
@@ -60,6 +65,8 @@ def role_swapped_accuracy(
     items: Sequence[Hashable],
     groups: Sequence[Hashable],
     seeds: Sequence[Hashable] | None = None,
+    *,
+    blanked: bool = False,
 ) -> PairAccuracy:
     """Accuracy on items of several pairs: two pictures, the same two texts, the preference reversed.
 
@@ -73,6 +80,9 @@ def role_swapped_accuracy(
         groups: (n,) cluster; all pairs of an item must name the same. An item whose pictures come from two
             slides depends on both: name the cluster so that it holds both (or draw both from one slide).
         seeds: (n,) training seed of each pair; item names may recur under another seed.
+        blanked: the reward was shown no picture. Where every item then is one half, it is so by construction: the
+            accuracy has no interval and says why. All items at one half without this is a finding about a reward
+            that might have used the picture, and keeps its bound.
 
     Raises:
         ValueError: lengths differ, or an item spans two groups.
@@ -107,8 +117,11 @@ def role_swapped_accuracy(
         ties.append(float(0.5 in scored) if whole else None)
     clusters = tuple(group_of.values())
     of_seed = tuple(seed for seed, _ in verdicts)
+    accuracy = cluster_estimate(accuracies, clusters, seeds=of_seed, proportion=True)
+    if blanked and accuracy.n and all(value in (None, 0.5) for value in accuracies):
+        accuracy = replace(accuracy, low=None, high=None, method=BY_CONSTRUCTION)
     return PairAccuracy(
-        cluster_estimate(accuracies, clusters, seeds=of_seed, proportion=True),
+        accuracy,
         cluster_estimate(ties, clusters, seeds=of_seed, proportion=True),
         tuple(accuracies),
         clusters,

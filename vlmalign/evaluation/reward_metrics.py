@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlmalign.clinical import Logic
-from vlmalign.evaluation.conclusion import conclude
+from vlmalign.evaluation.conclusion import check_margin, conclude
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import (
     Array,
@@ -27,6 +27,8 @@ from vlmalign.evaluation.reward_accuracy import role_swapped_accuracy
 from vlmalign.evaluation.reward_calibration import margin_calibration
 
 Values = Sequence[float | None]
+#: how the name of a judge ends that was shown grey pictures
+BLANK = "-blank"
 
 
 class PairFigures(NamedTuple):
@@ -116,7 +118,8 @@ def _role_swapped(judged: JudgedPairs) -> dict[str, Any] | None:
         return None
     right, wrong = [pair.chosen for pair in judged.pairs], [pair.rejected for pair in judged.pairs]
     items = [item_of(pair) for pair in judged.pairs]
-    return role_swapped_accuracy(right, wrong, items, judged.groups).to_dict()
+    blanked = judged.judge.endswith(BLANK)
+    return role_swapped_accuracy(right, wrong, items, judged.groups, blanked=blanked).to_dict()
 
 
 def macro_mean(values: Values, subsets: Sequence[Hashable], groups: Sequence[Hashable]) -> Estimate:
@@ -218,8 +221,9 @@ def compare_rewards(rewards: Mapping[str, JudgedPairs], *, margin: float) -> dic
         margin: differences below it are of no interest, in shares.
 
     Raises:
-        ValueError: two rewards judged different pairs.
+        ValueError: two rewards judged different pairs, or the margin is no positive number.
     """
+    check_margin(margin)
     found = {}
     for (one, a), (other, b) in combinations(rewards.items(), 2):
         difference = accuracy_difference(a, b)

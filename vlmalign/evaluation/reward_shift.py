@@ -179,7 +179,7 @@ def drop(
     The interval is that of `cluster_interval` over the groups of both places. Where in either place fewer than ten
     groups differ from what most items have, it rests on what hardly happened; it then is at least as wide as the
     one made of both places' own intervals by squares of their arms (Newcombe 1998, Stat. Med. 17:873, method 10;
-    Zou & Donner 2008, Stat. Med. 27:1693), which are widened for rare events.
+    Zou & Donner 2008, Stat. Med. 27:1693), which know of rare events.
 
     Args:
         before: (n,) values in [-1, 1] of items in the first place, None where excluded.
@@ -232,7 +232,7 @@ def _widened(estimate: Estimate, estimates: tuple[Estimate, Estimate]) -> Estima
         estimate,
         low=min(_number(estimate.low), low),
         high=max(_number(estimate.high), high),
-        method=f"{estimate.method}, widened for rare events",
+        method=f"{estimate.method}, widened by the intervals of both means, as few groups differ",
     )
 
 

@@ -11,9 +11,14 @@ from scipy import stats
 
 from vlmalign.evaluation.estimate import Estimate
 
+#: a spread over seeds that is rounding alone
+ALIKE = 1e-12
+
 
 def over_seeds(values: Sequence[float | None]) -> Estimate:
     """Mean over training seeds with a 95 % t interval; None is excluded.
+
+    Seeds that all score the same show no spread to make an interval of, and one of no width would be a claim.
 
     Example:
         >>> found = over_seeds([1.0, 2.0, 3.0, None])
@@ -27,6 +32,8 @@ def over_seeds(values: Sequence[float | None]) -> Estimate:
     mean = float(known.mean())
     if n == 1:
         return Estimate(mean, None, None, 1, 1, excluded, "no interval: a single seed")
+    if known.std() <= ALIKE:
+        return Estimate(mean, None, None, n, n, excluded, f"no interval: all {n} seeds alike")
     half = float(stats.t.ppf(0.975, n - 1) * known.std(ddof=1) / n**0.5)
     return Estimate(mean, mean - half, mean + half, n, n, excluded, f"t, {n - 1} df, over {n} seeds")
 
@@ -38,7 +45,8 @@ class SeedVariance:
     Attributes:
         mean: over seeds, with a t interval.
         std: standard deviation over seeds (S - 1 below).
-        std_low: lower end of its 95 % interval, from chi-square of S - 1 df (normal scores).
+        std_low: lower end of its 95 % interval, from chi-square of S - 1 df (normal scores); None where all seeds
+            score the same.
         std_high: upper end.
         signal_to_noise: mean / std; None where all seeds score the same, as noise was not seen.
         above_chance: (mean - chance) / std; what of the signal is more than guessing.
@@ -87,10 +95,11 @@ def seed_variance(scores: Sequence[float | None], *, chance: float = 0.0) -> See
     if n < 2:
         return SeedVariance(mean, None, None, None, None, None, n, excluded)
     std = float(known.std(ddof=1))
+    if std <= ALIKE:
+        return SeedVariance(mean, std, None, None, None, None, n, excluded)
     low, high = (std * float(((n - 1) / stats.chi2.ppf(q, n - 1)) ** 0.5) for q in (0.975, 0.025))
-    same = std < 1e-12
-    ratio, above = (None, None) if same else (float(known.mean()) / std, (float(known.mean()) - chance) / std)
-    return SeedVariance(mean, std, low, high, ratio, above, n, excluded)
+    centre = float(known.mean())
+    return SeedVariance(mean, std, low, high, centre / std, (centre - chance) / std, n, excluded)
 
 
 def monotonicity(scores: Sequence[Sequence[float | None]]) -> Estimate:

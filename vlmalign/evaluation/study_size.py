@@ -22,6 +22,11 @@ from vlmalign.records import DataError
 Question = Literal["proportion", "superiority", "non-inferiority", "equivalence"]
 #: what else is told: at these multiples of the number
 MULTIPLES = (0.5, 0.75, 1.0, 1.5, 2.0)
+#: see `power_for_equivalence`, which has the figures
+STEPS = (
+    "the power is of normal differences; of right and wrong answers it was up to 5 points lower in simulations of "
+    "130 patients, 10 of 60, as such differences move in whole items: plan for more"
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,8 @@ def assumptions(plan: Plan) -> list[str]:
     found = [f"{about} by a standard deviation of {v.std:.4g} between items", clusters, tests[plan.question]]
     if plan.question != "proportion":
         found.append(f"the true difference is {plan.effect:g}; both models answer the same items")
+        if plan.question == "equivalence":
+            found.append(STEPS)
         found.append("one comparison; of several, each needs a smaller alpha (Holm)")
     return [*found, "no item is excluded: add as many patients as the excluded ones would take away"]
 

@@ -1,8 +1,11 @@
+import hashlib
+
 import pytest
 
 from vlmalign.evaluation.benchmarks import BENCHMARKS, find_benchmark, run_benchmark
 from vlmalign.evaluation.benchmarks.combining import weighted_mean
 from vlmalign.evaluation.benchmarks.own_pairs import read_own_pairs
+from vlmalign.evaluation.benchmarks.prediction_files import prediction_file
 from vlmalign.records import DataError, DatasetBuild, Judgement
 
 STRICT = "accuracy, a tie is wrong"
@@ -129,3 +132,37 @@ def test_an_average_of_parts_that_are_all_alike_is_that_value_with_room_for_what
     bound = 1 - 0.025 ** (1 / (2 * n))
     assert mean.mean == value and mean.n == mean.n_groups == 2 * n
     assert (mean.low, mean.high) == pytest.approx((value * (1 - bound), value + (1 - value) * bound))
+
+
+def test_a_result_names_its_files_by_name_hash_and_rows(write_log, run):
+    rows = [{"id": k, "score_chosen": 1, "score_rejected": 0} for k in range(3)]
+    files = [write_log("a.json", rows), write_log("b.jsonl", [{**row, "id": f"b{row['id']}"} for row in rows])]
+    found = run("reward-bench", *files).to_dict()["files"]
+    assert [(each["name"], each["rows"]) for each in found] == [("a.json", 3), ("b.jsonl", 3)]
+    assert [each["sha256"] for each in found] == [hashlib.sha256(f.read_bytes()).hexdigest() for f in files]
+    files[0].write_text(files[0].read_text() + " ")
+    assert run("reward-bench", *files).to_dict()["files"][0]["sha256"] != found[0]["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rows"),
+    [
+        ("t.csv", 'id,prediction\n1,"a\nb"\n2,c\n', 2),
+        ("o.json", '{"q1": "yes", "q2": "no", "q3": "no"}', 3),
+        ("s.json", '{"acc": 1, "outputs": {"1": "A", "2": "B"}}', 2),
+        ("hits.json", '{"out_all": [1, 0], "out_general": [1]}', None),
+        ("l.jsonl", '{"id": 1}\n', 1),
+    ],
+)
+def test_rows_are_predictions_not_lines(tmp_path, name, text, rows):
+    (tmp_path / name).write_text(text)
+    assert prediction_file(tmp_path / name).rows == rows
+
+
+def test_a_record_folder_is_named_without_its_path(tmp_path):
+    with DatasetBuild(tmp_path / "judged", "judgement", {}) as build:
+        build.commit("u", [Judgement(id="j", case_id="c", candidate_ids=("c/0",), judge="r@1", criterion="x",
+                                     score=1.0)])  # fmt: skip
+    found = prediction_file(tmp_path / "judged")
+    assert (found.name, found.rows) == ("judged", 1)
+    assert found.sha256 == hashlib.sha256((tmp_path / "judged" / "records.jsonl").read_bytes()).hexdigest()

@@ -47,7 +47,12 @@ def test_normalisation_keeps_numbers_whole(text, words):
 
 def test_slake_is_scored_in_one_language_and_path_vqa_closes_yes_and_no(write_log, run):
     both = [row(1, "Yes", "Yes", "CLOSED", q_lang="en"), row(2, "是", "是", "CLOSED", q_lang="zh")]
-    assert run("slake", write_log("slake.json", both)).counts == {"scored": 1}
+    english = run("slake", write_log("slake.json", both))
+    assert english.counts == {"scored": 1, "other_language": 1}
+    assert english.table("answers").rows["all"]["closed_exact"].excluded == 0
+    assert any("1 questions are in another language" in note for note in english.notes)
+    with pytest.raises(DataError, match="no item with language=fr"):
+        run("slake", write_log("slake.json", both), language="fr")
     assert run("slake", write_log("slake.json", both), language="all").counts == {"scored": 2}
     path = [row(1, "no", "no"), row(2, "tumour", "tumour")]
     columns = run("path-vqa", write_log("path.jsonl", path)).table("answers").rows["all"]

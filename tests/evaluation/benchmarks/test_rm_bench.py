@@ -75,3 +75,12 @@ def test_the_longer_answer_and_the_fancier_style_are_null_baselines(run):
 def test_a_log_of_single_pairs_is_sent_to_reward_bench(run):
     with pytest.raises(DataError, match="reward-bench"):
         run([item(1, 0)])
+
+
+def test_it_is_told_how_many_items_of_each_domain_were_read(run):
+    whole = [
+        item([1] * 3, [0] * 3, domain=d) for d in ("chat", "chat", "safety-refuse", "safety-response", "math")
+    ]
+    told = next(note for note in run([*whole, item([1] * 3, [0] * 3)]).notes if "were read" in note)
+    assert told.startswith("6 items were read: chat 2, safety 2, math 1, no domain told 1; code missing")
+    assert "not checked" in told

@@ -145,3 +145,31 @@ def test_the_log_of_ixc_lands_on_two_of_the_papers_numbers_and_says_which_differ
     assert "general 84.7, reasoning 62.9" in told
     for differs in ("hallucination 62.5", "overall (micro) 65.8", "macro 70.0"):
         assert f"says {differs}" in told
+
+
+def test_of_a_damaged_log_the_lines_that_survive_vote_and_the_lost_items_are_missing(run):
+    rows = [sample("mathverse_1", SAY_1), sample("mathverse_2", SAY_1), sample("mathverse_2", SAY_2),
+            sample("mathverse_3", SAY_2)]  # fmt: skip
+    file = run.write(rows)
+    lines = file.read_bytes().split(b"\n")
+    file.write_bytes(b"\n".join([lines[0], lines[1], bytes(len(lines[2])), lines[3]]))
+    with pytest.raises(DataError, match="NUL"):
+        run_benchmark(find_benchmark("vl-rewardbench"), [file])
+    result = run_benchmark(find_benchmark("vl-rewardbench"), [file], {"damaged": "skip"})
+    assert mean(result, "reasoning") == pytest.approx(2 / 3)  # mathverse_2 goes by the sample that is left
+    assert result.counts == {"scored": 3, "missing": 1247}
+    assert any("3 records survive whole" in note and "goes by the others" in note for note in result.notes)
+
+
+def test_of_damaged_lists_of_hits_nothing_can_be_told(tmp_path):
+    file = tmp_path / "r.json"
+    hits = {
+        "out_all": [1],
+        "out_general": [1],
+        "out_hallucination": [],
+        "out_reasoning": [],
+        "random_numbers": [0],
+    }
+    file.write_bytes(json.dumps(hits).encode().replace(b"[1]", b"[\0]", 1))
+    with pytest.raises(DataError, match="no line of it survives whole"):
+        run_benchmark(find_benchmark("vl-rewardbench"), [file], {"damaged": "skip"})

@@ -33,6 +33,8 @@ NOTE = (
     "as wrong"
 )
 YES_NO = ("yes", "no")
+#: state of a question in another language than the one that is scored: counted, and in no figure
+OTHER_LANGUAGE = "other_language"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +51,14 @@ def read(files: Sequence[Path], language: str = "en") -> list[ShortItem]:
     """Questions (question, answer, answer_type; SLAKE also q_lang) and answers by id, in one file or apart."""
     rows = read_answered(files, truth=("answer_type", "answer", "gt_ans", "reference"), answers=("text",),
                          ids=("id", "qid", "question_id", "index"))  # fmt: skip
-    chosen = [row for row in rows if language == "all" or row.get("q_lang") in (None, language)]
-    return [_item(row) for row in chosen]
+    asked = [language == "all" or row.get("q_lang") in (None, language) for row in rows]
+    if not any(asked):
+        return []
+    return [_item(row) if of_it else _of_other_language(row) for row, of_it in zip(rows, asked, strict=True)]
+
+
+def _of_other_language(row: Answered) -> ShortItem:
+    return ShortItem(row.id, row.group(), (), OTHER_LANGUAGE, truth="", said=None, closed=False)
 
 
 def _item(row: Answered) -> ShortItem:
@@ -108,6 +116,8 @@ def _columns(name: str, items: Sequence[ShortItem], mark: Callable[[ShortItem], 
 
 def score(name: str, items: Sequence[ShortItem]) -> BenchmarkResult:
     """Closed and open questions apart, for all and for each organ, modality or kind of content."""
+    counts = count_states(items)
+    items = [item for item in items if item.state != OTHER_LANGUAGE]
     names = dict.fromkeys(part for item in items for part in item.subsets)
     rows = {"all": figures(items)} | {
         part: figures([item for item in items if part in item.subsets]) for part in names
@@ -115,14 +125,23 @@ def score(name: str, items: Sequence[ShortItem]) -> BenchmarkResult:
     return BenchmarkResult(
         name,
         (Table("answers", "Short answers", rows, NOTE),),
-        count_states(items),
+        counts,
         _baselines(items),
         tuple(
             filter(
-                None, ("intervals are over images (or patients, where a column names them)", unread_note(items))
+                None,
+                (
+                    "intervals are over images (or patients, where a column names them)",
+                    unread_note(items),
+                    _language_note(counts.get(OTHER_LANGUAGE, 0)),
+                ),
             )
-        ),
+        ),  # fmt: skip
     )
+
+
+def _language_note(n: int) -> str:
+    return f"{n} questions are in another language and in no figure: --set language=all scores all" if n else ""
 
 
 def _baselines(items: Sequence[ShortItem]) -> Table:

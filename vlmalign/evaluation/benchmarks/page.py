@@ -45,6 +45,7 @@ def render_benchmark(benchmark: Benchmark, items: Sequence[Any], result: Benchma
         baselines=None if result.baselines is None else (result.baselines, _view(result.baselines)),
         confusion=[shaded(table.to_dict()) for table in confusion(items)],
         notes=result.notes,
+        files=result.files,
         options=report_view.flat_rows(dict(result.options)),
     )
 

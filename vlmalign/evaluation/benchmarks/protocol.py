@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vlmalign.evaluation.estimate import Estimate
+
+if TYPE_CHECKING:
+    from vlmalign.evaluation.benchmarks.prediction_files import PredictionFile
 
 #: states of a prediction; only a scored one has a value, and only an adapter may add to these
 SCORED, REFUSED, UNPARSED, MISSING, FAILED = "scored", "refused", "unparsed", "missing", "failed"
@@ -86,6 +89,7 @@ class BenchmarkResult:
         baselines: what needs no look at the image: always the first, the longer answer, a constant ...
         notes: conventions that were used, and what to know before the figures are compared with others.
         options: the options that were in force.
+        files: what the predictions were read from.
     """
 
     benchmark: str
@@ -94,6 +98,7 @@ class BenchmarkResult:
     baselines: Table | None = None
     notes: tuple[str, ...] = ()
     options: Mapping[str, OptionValue] = field(default_factory=dict)
+    files: tuple[PredictionFile, ...] = ()
 
     def __post_init__(self) -> None:
         names = [table.name for table in self.tables]
@@ -117,6 +122,7 @@ class BenchmarkResult:
             "baselines": None if self.baselines is None else self.baselines.to_dict(),
             "notes": list(self.notes),
             "options": dict(self.options),
+            "files": [file.to_dict() for file in self.files],
         }
 
 

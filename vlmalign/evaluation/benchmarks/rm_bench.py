@@ -7,7 +7,7 @@ above the diagonal (the wrong answer looks better), normal the diagonal, easy th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,14 +134,25 @@ def score(items: Sequence[StyleItem], ties: str = "wrong") -> BenchmarkResult:
         for i in range(3)
     }
     notes = [f"a tie counts {'nothing' if tie == 0 else 'one half'} (published: nothing)"]
-    if by_domain and set(by_domain) != set(DOMAINS):
-        absent = [d for d in DOMAINS if d not in by_domain]
-        notes.append(f"domains {', '.join(by_domain)}" + (f"; {', '.join(absent)} missing" if absent else ""))
+    notes.append(_rows_read(items, by_domain))
     notes += sorted({item.damage for item in items if item.damage})
     tables = (
         Table("parts", "Easy, normal, hard", rows), Table("matrix", "Right above wrong, by style", matrix)
     )  # fmt: skip
     return BenchmarkResult("rm-bench", tables, count_states(items), _baselines(items), tuple(notes))
+
+
+def _rows_read(items: Sequence[StyleItem], by_domain: Mapping[str, Sequence[StyleItem]]) -> str:
+    """How many items were read of each domain: of a log that was cut off nothing else tells it."""
+    read_of = {domain: len(found) for domain, found in by_domain.items()}
+    if unnamed := sum(not item.subsets for item in items):
+        read_of["no domain told"] = unnamed
+    absent = [domain for domain in DOMAINS if domain not in by_domain] if by_domain else []
+    return (
+        f"{len(items)} items were read: {', '.join(f'{domain} {n}' for domain, n in read_of.items())}"
+        + (f"; {', '.join(absent)} missing" if absent else "")
+        + "; whether these are all of the published set is not checked: compare with its counts"
+    )
 
 
 def _values(items: Sequence[StyleItem], part: str, tie: float) -> tuple[list[float | None], list[object]]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vlmalign.evaluation.benchmarks.prediction_files import prediction_files
 from vlmalign.evaluation.benchmarks.protocol import Benchmark, BenchmarkResult, Option, OptionValue, unique_ids
 from vlmalign.records import DataError
 from vlmalign.records.suggestions import unknown
@@ -53,7 +54,9 @@ def score_files(
                         "Give predictions" + (", or leave the option out." if under else "."),
                         file=", ".join(map(str, paths)))  # fmt: skip
     unique_ids(items, paths)
-    result = replace(benchmark.score(items, **_taken(benchmark.score, chosen)), options=chosen)
+    result = replace(
+        benchmark.score(items, **_taken(benchmark.score, chosen)), options=chosen, files=prediction_files(paths)
+    )
     if result.baselines is None and not any("baseline" in note for note in result.notes):
         result = replace(result, notes=(*result.notes, NO_BASELINE))
     return items, result
@@ -66,7 +69,8 @@ def check_options(benchmark: Benchmark, given: Mapping[str, str | OptionValue]) 
         ValueError: an unknown option, or a value that it cannot have.
 
     Example:
-        >>> from vlmalign.evaluation.benchmarks.protocol import Benchmark, Option
+        >>> from vlmalign.evaluation.benchmarks.prediction_files import prediction_files
+    from vlmalign.evaluation.benchmarks.protocol import Benchmark, Option
         >>> toy = Benchmark("toy", "", "", {}, list, list, {"tau": Option(0.1, "tie threshold")})
         >>> check_options(toy, {"tau": "0.2"})
         {'tau': 0.2}

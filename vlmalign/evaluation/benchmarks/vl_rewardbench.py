@@ -85,6 +85,7 @@ class SampledItem(Item):
     samples: tuple[Sample, ...] = ()
     better_stored_first: bool | None = None
     lengths: tuple[int, int] | None = None
+    damage: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,12 @@ def read(files: Sequence[Path], damaged: str = "refuse", by: str = "provenance.s
     if are_folders(files):
         return list(read_own_pairs(files, by))
     logs = [read_log(file, damaged=damaged) for file in files]
-    if any(log.damage for log in logs):
-        whole = [log.damage for log in logs if log.damage]
-        raise DataError(f"{whole[0]}; its lists cannot be told apart", "Restore the file.", file=files[0])
     items: list[Item] = []
     for log in logs:
+        if log.damage and not log.rows:
+            raise DataError("no line of it survives whole, and of lists of hits none can be told from the others",
+                            "Restore the file: damaged=skip is of the official log, a line each.",
+                            file=log.file)  # fmt: skip
         items += _hits(log) if len(log.rows) == 1 and "out_all" in log.rows[0] else _samples(log)
     return items
 
@@ -166,6 +168,7 @@ def _samples(log: Log) -> list[Item]:
             SCORED,
             better_stored_first=better == 0,
             lengths=(len(answers[better]), len(answers[1 - better])),
+            damage=log.damage,
         )
         sample = Sample(_read_reply(text), 2 if (better == 0) == (shuffled == 0) else 1)
         found[key] = replace(item, samples=(*item.samples, sample))
@@ -254,6 +257,10 @@ def score(items: Sequence[Item], samples: int = 0, seed: int = -1, paper: str = 
         notes.append(_disagreement(voted["published"], voted["strict"]))
         fewer = sum(len(item.samples) < samples for item in sampled)
         notes += [f"{fewer} items have fewer than {samples} samples: all they have voted"] if fewer else []
+        notes += [
+            f"{damage}; an item of which some samples are lost goes by the others"
+            for damage in sorted({item.damage for item in sampled if item.damage})
+        ]
     if paper:
         notes += differences(VL_REWARDBENCH, paper, tables[0], "accuracy of the decided")
     return BenchmarkResult("vl-rewardbench", tuple(tables), counts, null_baselines(main), tuple(notes))
