@@ -49,7 +49,7 @@ def read_recipe(name: str | Path) -> str:
     """Text of a shipped recipe, or of a YAML file of one's own.
 
     Raises:
-        FileNotFoundError: naming the nearest recipe, or all there are.
+        FileNotFoundError: naming the nearest recipe, or where they are listed.
         IsADirectoryError: a folder.
         ValueError: a file that is no text.
     """
@@ -65,6 +65,6 @@ def read_recipe(name: str | Path) -> str:
             f"{name} is a folder, expected a recipe: a shipped one (vlmalign recipes list) or a YAML file of your "
             "own (vlmalign recipes copy NAME). Folders are named in it, or by --set, e.g. --set data=[FOLDER]."
         )
-    raise FileNotFoundError(
-        f"no recipe and no file is called {str(name)!r}. {hint(str(name), recipe_names(), 'Shipped recipes')}"
-    )
+    near = hint(str(name), recipe_names())
+    remedy = near if near.startswith("Did") else "Check the path, or take one of `vlmalign recipes list`."
+    raise FileNotFoundError(f"no recipe and no file is called {str(name)!r}. {remedy}")
