@@ -135,3 +135,11 @@ def test_an_unknown_command_and_a_missing_option_are_usage_errors(vlmalign):
     assert vlmalign("smear").code == 2
     result = vlmalign("source", "build", "smear")
     assert result.code == 2 and "--out" in result.err and "Traceback" not in result.err
+
+
+def test_a_missing_argument_is_answered_with_the_example_of_the_help(vlmalign, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    for arguments, example in ((["dpo"], "vlmalign dpo smear-dpo"), (["compare", "a"], "vlmalign compare dpo")):
+        result = vlmalign(*arguments)
+        assert result.code == 2 and "Missing argument" in result.err
+        assert f"For example: {example}" in " ".join(result.err.split())

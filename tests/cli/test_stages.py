@@ -155,3 +155,10 @@ def test_a_builder_takes_its_settings_from_a_recipe_and_options_go_before_it(vlm
     )
     refused("build", "demonstrations", "--cases", cases, "--logic", "x", says="out is not given: pass --out")
     refused("build", "demonstrations", "--var", "n=3", says="there is no recipe to fill")
+
+
+def test_a_recipe_that_is_not_there_is_answered_with_the_nearest_or_with_where_they_are_listed():
+    with pytest.raises(FileNotFoundError, match="Did you mean 'smear-sft'"):
+        read_recipe("smear-sftt")
+    with pytest.raises(FileNotFoundError, match="Check the path, or take one of `vlmalign recipes list`"):
+        read_recipe("runs/mine.yaml")

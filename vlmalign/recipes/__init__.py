@@ -48,7 +48,7 @@ def read_recipe(name: str | Path) -> str:
     """Text of a shipped recipe, or of a YAML file of one's own.
 
     Raises:
-        FileNotFoundError: naming the nearest recipe, or all there are.
+        FileNotFoundError: naming the nearest recipe, or where they are listed.
         IsADirectoryError: a folder.
         ValueError: a file that is no text.
     """
@@ -65,5 +65,5 @@ def read_recipe(name: str | Path) -> str:
             "own (vlmalign recipes copy NAME). Folders are named in it, or by --set, e.g. --set data=[FOLDER]."
         )
     near = difflib.get_close_matches(str(name), recipe_names(), n=1)
-    told = f"Did you mean {near[0]!r}?" if near else f"Shipped recipes: {', '.join(recipe_names())}."
-    raise FileNotFoundError(f"no recipe and no file is called {str(name)!r}. {told}")
+    remedy = f"Did you mean {near[0]!r}?" if near else "Check the path, or take one of `vlmalign recipes list`."
+    raise FileNotFoundError(f"no recipe and no file is called {str(name)!r}. {remedy}")

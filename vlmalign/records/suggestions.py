@@ -27,8 +27,11 @@ def hint(name: str, known: Collection[str], label: str = "Known") -> str:
     Example:
         >>> hint("epoch", ["epochs", "seed"]), hint("x", ["epochs", "seed"])
         ("Did you mean 'epochs'?", 'Known: epochs, seed.')
+        >>> hint("lr", ["learning_rate", "lora"])  # by the first letters of its words, as people write it
+        "Did you mean 'learning_rate'?"
     """
-    near = difflib.get_close_matches(name, sorted(known), n=1)
+    spelt = [key for key in sorted(known) if "_" in key and "".join(word[:1] for word in key.split("_")) == name]
+    near = spelt[:1] or difflib.get_close_matches(name, sorted(known), n=1)
     return f"Did you mean {near[0]!r}?" if near else f"{label}: {', '.join(sorted(known)) or 'none'}."
 
 

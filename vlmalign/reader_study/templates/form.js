@@ -310,8 +310,7 @@ const p = text => el("p", { text });
 const primary = (text, run) => el("button", { type: "button", className: "primary", id: "go", onclick: run }, text);
 function startPage() {
   const what = Q.texts === 2 ? "two texts, in an order drawn for each screen" : "a text";
-  const rated = ITEMS.filter(i => i.kind === "rate").length;
-  page(DATA.title, [p(DATA.instructions || `Each of ${rated} screens shows images and ${what}. Nothing tells who wrote them.`),
+  page(DATA.title, [p(DATA.instructions || `Each of ${ITEMS.length} screens shows images and ${what}. Nothing tells who wrote them.`),
     p("Answers are kept on this computer only, after every key. Close the page whenever you like; it opens where you were. At the end, save your answers to a file and send it back."),
     keyTable(), el("p", { className: "legend", text: "Research only; not for clinical decisions." })],
     primary("Start", () => goTo(0)));
