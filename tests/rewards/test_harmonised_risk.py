@@ -165,7 +165,8 @@ def test_what_is_learnt_from_and_scored_share_no_group_and_no_picture(world):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"findings": []}, "there is no weak source"),
+        ({"findings": []}, "there is no weak source: give"),
+        ({"findings": ["empty"]}, "folders without a record: there is no weak source"),
         ({"fit_cases": "cases"}, "fit_cases and fit_candidates belong together"),
         ({"concepts": ["nose"]}, "concept 'nose' is not in"),
         ({"l2": 0.0}, "l2 is 0.0"),
@@ -176,6 +177,8 @@ def test_settings_that_cannot_be_meant_are_refused(world, settings, message):
     cases = world.cases(numbers=range(4))
     candidates = world.answers({i: truth(i) for i in range(4)})
     given = {"findings": [world.findings({0: 0})], **settings}
+    if given["findings"] == ["empty"]:
+        given["findings"] = [world.findings({}, "empty")]
     with pytest.raises(ValueError, match=message):
         HarmonisedRisk(LOGIC, cases, candidates, **given)
 

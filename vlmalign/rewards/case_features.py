@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vlmalign.data.prompts import encode_prompt
+from vlmalign.models import VLM
 from vlmalign.models.feature_cache import FeatureCache
 from vlmalign.records import Case, DataError, RecordFolder
 from vlmalign.records.hashing import config_hash
@@ -36,7 +37,7 @@ class CaseFeatures:
     """
 
     def __init__(self, source: str | Path = PIXELS, *, device: str = "auto") -> None:
-        self._vlm = None
+        self._vlm: VLM | None = None
         if str(source) == PIXELS:
             self.digest = config_hash([PIXELS, SIDE])
             return

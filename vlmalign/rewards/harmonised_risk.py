@@ -158,6 +158,8 @@ class HarmonisedRisk:
             *expert_sources(self.logic, asked, by_expert, min_probability=min_probability),
             *model_sources(self.logic, asked, claims),
         ]
+        if not self._sources:
+            raise ValueError("findings and claims name folders without a record: there is no weak source")
         self._features = CaseFeatures(features, device=device)
         folders = [cases, candidates, *findings, *claims, *(f for f in (fit_cases, fit_candidates) if f)]
         settings = [
@@ -190,12 +192,11 @@ class HarmonisedRisk:
     @cached_property
     def claims(self) -> list[ClaimRisk]:
         """Every claim of every whole candidate; harmonisers are fitted on first use."""
-        ours, theirs = _Table(self._scored, self._features), None
-        if self._learnt is not self._scored:
-            theirs = _Table(self._learnt, self._features)
+        ours = _Table(self._scored, self._features)
+        theirs = ours if self._learnt is self._scored else _Table(self._learnt, self._features)
         named = (name for answer in self._scored.said for name in answer)
         wanted = dict.fromkeys(self._concepts or named)
-        return [claim for concept in wanted for claim in self._of_concept(concept, ours, theirs or ours)]
+        return [claim for concept in wanted for claim in self._of_concept(concept, ours, theirs)]
 
     def _of_concept(self, concept: str, ours: _Table, theirs: _Table) -> Iterator[ClaimRisk]:
         values = list(self.logic.concept(concept).values)
@@ -221,8 +222,8 @@ class HarmonisedRisk:
                 yield ClaimRisk(
                     ours.candidates[i].id, case.id, case.group_id, int(k), concept, values[own[i]],
                     risk=float(found) if known else None,
-                    majority=_share_against(own[i], sources[i]) if known else None,
-                    frequency=_share_against(own[i], frequent) if known else None,
+                    majority=_share_against(int(own[i]), sources[i]) if known else None,
+                    frequency=_share_against(int(own[i]), frequent) if known else None,
                     reason=reason,
                 )  # fmt: skip
 
@@ -264,4 +265,4 @@ class _Table:
 def _share_against(value: int, votes: Iterable[int]) -> float | None:
     """Share of the votes that are for another value, abstentions aside; None: nobody voted."""
     heard = [int(vote) for vote in votes if vote != ABSTAINS]
-    return sum(vote != int(value) for vote in heard) / len(heard) if heard else None
+    return sum(vote != value for vote in heard) / len(heard) if heard else None
