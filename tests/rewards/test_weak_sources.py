@@ -2,11 +2,9 @@ import math
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from vlmalign.clinical import load_logic
-from vlmalign.records import DatasetBuild
-from vlmalign.rewards.weak_sources import ABSTAINS, Harmoniser, claim_votes, finding_votes
+from vlmalign.rewards.weak_sources import ABSTAINS, Harmoniser, settled_answers, votes_of
 
 
 def world(n=600, seed=0):
@@ -76,17 +74,14 @@ def test_votes_that_cannot_be_harmonised_are_refused(change, message):
         Harmoniser.fit(**given)
 
 
-def test_claims_and_findings_vote_by_value_and_abstain_where_nothing_is_clear(make, tmp_path):
+def test_claims_and_findings_vote_by_value_and_abstain_where_nothing_is_clear(make):
     logic = load_logic("peripheral_smear")
-    values = list(logic.concept("leukocyte").values)
-    with DatasetBuild(tmp_path / "findings", "finding", {}) as build:
-        ref = build.add_image(Image.new("RGB", (8, 8)))
-        build.commit("0", [make.finding("leukocyte_count", 1.0, image=ref, probability=0.95)])
-    seen, unseen = make.case(image=ref), make.case(i=0)
-    answers = [make.candidate("A leukocyte is present."), make.candidate("Lovely weather.", n=1)]
-    assert claim_votes(logic, "leukocyte", [seen] * 2, answers).tolist() == [values.index("present"), ABSTAINS]
-    votes = finding_votes(logic, "leukocyte", [seen, unseen], tmp_path / "findings")
-    assert votes.tolist() == [values.index("present"), ABSTAINS]
+    present = list(logic.concept("leukocyte").values).index("present")
+    answers = [{"leukocyte": "present"}, {"leukocyte": "uncertain"}, {}]
+    assert votes_of(logic, "leukocyte", answers).tolist() == [present, ABSTAINS, ABSTAINS]
+    findings = [make.finding("leukocyte_count", 1.0, image=make.image_ref(1), probability=0.95)]
+    settled = settled_answers(logic, [make.case(i=1), make.case(i=0)], findings)
+    assert votes_of(logic, "leukocyte", settled).tolist() == [present, ABSTAINS]
 
 
 def test_a_feature_that_is_constant_but_for_rounding_weighs_nothing():

@@ -32,6 +32,7 @@ from vlmalign.cli import (  # noqa: F401  - they add to `vlmalign build`
     preview,
     reader_study,
     recipes,
+    risk,
     score,
     source,
     train,
@@ -88,6 +89,7 @@ app.command("score")(score.score)
 app.command("best-of-n")(best_of_n.command)
 app.command("calibrate")(calibrate.calibrate)
 app.command("elicit")(elicit.elicit)
+app.command("risk")(risk.risk)
 app.add_typer(evaluate.app, name="evaluate")
 app.command("compare")(compare.compare)
 app.add_typer(reader_study.app, name="reader-study")

@@ -28,8 +28,8 @@ STAGES: dict[str, Callable[..., Any]] = {}
 DEFINED_IN = (
     "answers", "best_of_n", "build", "build_consultations", "build_curriculum", "build_judge", "build_judged",
     "build_symbolic", "calibrate", "chexalign", "consult", "data_convert", "data_filters", "data_merge", "elicit",
-    "evaluate_shortcuts", "experts", "generate", "reader_study_stage", "reward_comparison", "score", "source",
-    "train",
+    "evaluate_shortcuts", "experts", "generate", "reader_study_stage", "reward_comparison", "risk", "score",
+    "source", "train",
 )  # fmt: skip
 IN_SHARDS: set[str] = set()  # stages that go unit by unit, so that each of n processes can do a part
 

@@ -111,17 +111,26 @@ class ScoredItems:
         return self.take(sorted(first.values()))
 
     def folds(self, k: int, seed: int) -> NDArray[np.int64]:
-        """Fold number of each item (N,): whole groups, dealt out at random to k folds of nearly equal size.
+        """Fold number of each item, (N,); see `deal_folds`."""
+        return deal_folds(self.groups, k, seed)
 
-        Raises:
-            ValueError: fewer groups than folds.
-        """
-        names = sorted(set(self.groups))
-        if not 2 <= k <= len(names):
-            raise ValueError(f"{k} folds of {len(names)} groups: give 2 or more folds, and a group for each")
-        order = np.random.default_rng(seed).permutation(len(names))
-        fold_of = {names[place]: i % k for i, place in enumerate(order)}
-        return np.array([fold_of[group] for group in self.groups], dtype=np.int64)
+
+def deal_folds(groups: Sequence[str], k: int, seed: int) -> NDArray[np.int64]:
+    """Fold number of each of N items, (N,): whole groups, dealt out at random to k folds of nearly equal size.
+
+    Raises:
+        ValueError: fewer groups than folds.
+
+    Example:
+        >>> deal_folds(["a", "a", "b"], 2, seed=0).tolist() in ([0, 0, 1], [1, 1, 0])
+        True
+    """
+    names = sorted(set(groups))
+    if not 2 <= k <= len(names):
+        raise ValueError(f"{k} folds of {len(names)} groups: give 2 or more folds, and a group for each")
+    order = np.random.default_rng(seed).permutation(len(names))
+    fold_of = {names[place]: i % k for i, place in enumerate(order)}
+    return np.array([fold_of[group] for group in groups], dtype=np.int64)
 
 
 def read_pairs(judged: str | Path, pairs: str | Path, target: Target = "pair") -> ScoredItems:

@@ -8,8 +8,8 @@ sources that err, it is nearer to one half than the share of wrong answers: cali
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Self
 
 import numpy as np
@@ -18,9 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from vlmalign.clinical import Logic, answers_from_findings
-from vlmalign.records import Candidate, Case, Finding, RecordFolder
+from vlmalign.records import Case, Finding
 from vlmalign.records.base import Part
-from vlmalign.rewards.claim_reward import parse_candidate
 from vlmalign.rewards.expert_verified import by_image
 
 ABSTAINS = -1
@@ -140,36 +139,48 @@ def scalarise(losses: torch.Tensor, scalariser: Scalariser) -> torch.Tensor:
     raise ValueError(f"unknown scalariser {scalariser!r}: use quadratic, linear or euclidean")
 
 
-def claim_votes(logic: Logic, concept: str, cases: Sequence[Case], candidates: Sequence[Candidate]) -> Votes:
-    """What each of N answers claims of a concept, as the number of its value; `ABSTAINS` where none is clear."""
-    values = list(logic.concept(concept).values)
-    said = [
-        parse_candidate(logic, case, answer).answers.get(concept)
-        for case, answer in zip(cases, candidates, strict=True)
-    ]
-    return np.array([values.index(value) if value in values else ABSTAINS for value in said], dtype=np.int64)
+def settled_answers(
+    logic: Logic, cases: Sequence[Case], findings: Iterable[Finding], *, min_probability: float = 0.8
+) -> list[dict[str, str]]:
+    """What one expert's findings settle of N cases: concept -> value for each, as it is said of its images.
+
+    Args:
+        logic: the domain.
+        cases: N.
+        findings: of one expert, on these and perhaps other images.
+        min_probability: what the best value needs to settle a concept.
+    """
+    found = by_image(findings)
+    here = [[finding for ref in case.images for finding in found.get(ref.sha256, [])] for case in cases]
+    return [dict(answers_from_findings(logic, each, min_probability=min_probability).answers) for each in here]
 
 
-def finding_votes(
-    logic: Logic, concept: str, cases: Sequence[Case], findings: str | Path, *, min_probability: float = 0.8
-) -> Votes:
-    """What an expert's findings settle of a concept in each of N cases; `ABSTAINS` where they settle nothing.
+def majority_answers(said: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """What most of several answers of one model to one case claim of each concept; ties are left out.
+
+    Example:
+        >>> majority_answers([{"stain": "pale", "focus": "sharp"}, {"stain": "pale"}, {"focus": "blurred"}])
+        {'stain': 'pale'}
+    """
+    found = {}
+    for concept in dict.fromkeys(name for answer in said for name in answer):
+        counts = Counter(answer[concept] for answer in said if concept in answer).most_common(2)
+        if len(counts) == 1 or counts[0][1] > counts[1][1]:
+            found[concept] = counts[0][0]
+    return found
+
+
+def votes_of(logic: Logic, concept: str, answers: Iterable[Mapping[str, str]]) -> Votes:
+    """What each of N says of a concept, as the number of its value; `ABSTAINS` where nothing clear is said.
 
     Args:
         logic: the domain.
         concept: whose values are voted on.
-        cases: N.
-        findings: folder of one expert's findings.
-        min_probability: what the best value needs to settle the concept.
+        answers: N, concept -> value; a state such as `uncertain` is no value.
     """
     values = list(logic.concept(concept).values)
-    found = by_image(RecordFolder(findings, Finding))
-    votes = []
-    for case in cases:
-        here = [finding for ref in case.images for finding in found.get(ref.sha256, [])]
-        value = answers_from_findings(logic, here, min_probability=min_probability).answers.get(concept)
-        votes.append(values.index(value) if value in values else ABSTAINS)
-    return np.array(votes, dtype=np.int64)
+    said = [answer.get(concept) for answer in answers]
+    return np.array([values.index(value) if value in values else ABSTAINS for value in said], dtype=np.int64)
 
 
 def _checked(
