@@ -214,16 +214,11 @@ def refuse_secrets(fields: Any, place: str = "extra_body") -> None:
         >>> refuse_secrets({"top_k": 5, "max_tokens": 9, "user": {"api_key": "sk-1"}})
         Traceback (most recent call last):
         ...
-        ValueError: extra_body.user.api_key would be written into manifests and caches: name an environment
-            variable \
-in api_key_env instead
+        ValueError: extra_body.user.api_key would be written into manifests and caches: use api_key_env
     """
     for name, value in fields.items() if isinstance(fields, dict) else enumerate(fields):
         if SECRET.search(str(name)):
-            raise ValueError(
-                f"{place}.{name} would be written into manifests and caches: name an environment variable in "
-                "api_key_env instead"
-            )
+            raise ValueError(f"{place}.{name} would be written into manifests and caches: use api_key_env")
         if isinstance(value, (dict, list)):
             refuse_secrets(value, f"{place}.{name}")
 

@@ -202,7 +202,7 @@ class HarmonisedRisk:
         values = list(self.logic.concept(concept).values)
         own, sources = self._votes(concept, ours)
         fit_own, fit_sources = (own, sources) if theirs is ours else self._votes(concept, theirs)
-        spoken = (sources >= 0).any(1)
+        spoken = np.asarray((sources >= 0).any(axis=1))
         for k in np.unique(self._fold):
             here = np.flatnonzero((self._fold == k) & (own >= 0))
             among = self._fold != k if theirs is ours else np.ones(len(fit_own), dtype=bool)
