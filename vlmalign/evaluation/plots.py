@@ -25,9 +25,9 @@ _ON_DARK = {BLUE: "#5BB3E8", VERMILION: "#FF8A4C", GREEN: "#35C79B", ORANGE: "#F
 @contextmanager
 def figure_style(dark: bool) -> Iterator[None]:
     """Look of all figures, on a light or a dark page."""
-    ink, faint = ("#e6e8eb", "#3a414b") if dark else ("#1d2127", "#d9dde3")
+    ink, faint, ground = ("#e6e8eb", "#3a414b", "#14171c") if dark else ("#1d2127", "#d9dde3", "#ffffff")
     with matplotlib.rc_context({
-        "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
+        "figure.facecolor": ground, "axes.facecolor": "none",
         "text.color": ink, "axes.labelcolor": ink, "xtick.color": ink, "ytick.color": ink, "axes.edgecolor": faint,
         "grid.color": faint, "grid.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False,
         "axes.axisbelow": True, "font.size": 10, "axes.titlesize": 10.5, "legend.frameon": False,
@@ -37,10 +37,13 @@ def figure_style(dark: bool) -> Iterator[None]:
 
 
 def figure_bytes(canvas: Canvas, image_format: ImageFormat) -> bytes:
-    """A figure as a file that is the same in every run."""
+    """A figure as a file that is the same in every run: svg for pages, without a ground, png with its own."""
     buffer = io.BytesIO()
     metadata: dict[str, Any] = {"Date": None} if image_format == "svg" else {"Software": None}
-    canvas.savefig(buffer, format=image_format, bbox_inches="tight", pad_inches=0.08, dpi=160, metadata=metadata)
+    canvas.savefig(
+        buffer, format=image_format, facecolor="none" if image_format == "svg" else "auto",
+        bbox_inches="tight", pad_inches=0.08, dpi=160, metadata=metadata,
+    )  # fmt: skip
     return buffer.getvalue()
 
 
