@@ -70,7 +70,7 @@ def test_the_script_s_columns_and_rows_are_read_alike_and_six_subsets_give_the_m
     by_row = run("reward-bench-2", write_log("rows.json", rows))
     columns = {key: [row[key] for row in rows] for key in rows[0]} | {"model": "x"}
     by_column = run("reward-bench-2", write_log("columns.json", columns))
-    assert by_row.to_dict() == by_column.to_dict()
+    assert {**by_row.to_dict(), "files": None} == {**by_column.to_dict(), "files": None}
     final = by_row.table("subsets").rows[FINAL][SHARED]
     alone = by_row.table("ties").rows["Ties"][TIES]
     assert final.mean == pytest.approx((5 * 0.75 + alone.mean) / 6)

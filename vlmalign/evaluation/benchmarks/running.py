@@ -69,8 +69,7 @@ def check_options(benchmark: Benchmark, given: Mapping[str, str | OptionValue]) 
         ValueError: an unknown option, or a value that it cannot have.
 
     Example:
-        >>> from vlmalign.evaluation.benchmarks.prediction_files import prediction_files
-    from vlmalign.evaluation.benchmarks.protocol import Benchmark, Option
+        >>> from vlmalign.evaluation.benchmarks.protocol import Benchmark, Option
         >>> toy = Benchmark("toy", "", "", {}, list, list, {"tau": Option(0.1, "tie threshold")})
         >>> check_options(toy, {"tau": "0.2"})
         {'tau': 0.2}
