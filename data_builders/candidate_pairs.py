@@ -15,7 +15,8 @@ from data_builders.pairing import Pair, PairingConfig, Scored, make_pairs
 from data_builders.reading import prompt_of, read_answer
 from data_builders.scoring import ScoreWeights, score_reading
 from vlmalign.clinical import Logic
-from vlmalign.records import Candidate, Case, DataError, DatasetBuild, Message, Preference, RecordFolder
+from vlmalign.records import Candidate, Case, DatasetBuild, Message, Preference, RecordFolder
+from vlmalign.records.answered_case import check_case_is_there
 from vlmalign.records.preference import Source
 
 Uncertain = Literal["drop", "weigh"]
@@ -79,14 +80,7 @@ def candidates_by_case(folder: RecordFolder[Candidate], cases: RecordFolder[Case
     names = {case.id for case in cases}
     grouped: dict[str, list[Candidate]] = {}
     for candidate in folder:
-        if candidate.case_id not in names:
-            raise DataError(
-                f"case_id {candidate.case_id!r} is not in the case folder",
-                "Pass the case folder that the candidates were generated from.",
-                file=folder.path,
-                record=candidate.id,
-                field="case_id",
-            )
+        check_case_is_there(candidate, names, folder.path)
         grouped.setdefault(candidate.case_id, []).append(candidate)
     return grouped
 

@@ -22,6 +22,7 @@ from vlmalign.cli.run_folders import (
 from vlmalign.cli.short_names import distinct_ends
 from vlmalign.clinical import load_logic
 from vlmalign.evaluation.calibration import CalibrationFigures, calibration_figures
+from vlmalign.evaluation.conclusion import OF_NO_INTEREST, check_margin
 from vlmalign.evaluation.page_parts import Example, ExampleAnswer, small_png
 from vlmalign.evaluation.risk_coverage import RiskCoverage, risk_coverage
 from vlmalign.evaluation.run_comparison import changed, compare_runs, compare_subgroups
@@ -140,10 +141,7 @@ def _kind(run_a: Path, run_b: Path) -> str:
 def _check_options(
     kind: str, cases: Sequence[Path], by: Sequence[str] | None, confidence: Sequence[Path], margin: float
 ) -> None:
-    if not 0 < margin < float("inf"):
-        raise ValueError(
-            f"--margin is {margin}: give the largest difference of no interest, e.g. 0.02 for 2 points"
-        )
+    check_margin(margin, OF_NO_INTEREST, called="--margin")
     if kind == "candidate" and not cases:
         raise ValueError("--cases is not given: candidates are scored against what is known of their cases")
     if by and not cases:

@@ -43,14 +43,14 @@ def evaluate_reward(
     compared on the pairs that both could score.
     """
     from vlmalign.clinical import load_logic
+    from vlmalign.evaluation.conclusion import check_margin
     from vlmalign.evaluation.judged_pairs import read_judged_pairs
     from vlmalign.evaluation.reward_baselines import reward_baselines
     from vlmalign.evaluation.reward_metrics import compare_rewards, confident_mistakes, reward_figures
     from vlmalign.evaluation.reward_report import render_reward_report, show_mistakes
     from vlmalign.records import Preference, RecordFolder
 
-    if not 0 < margin < float("inf"):
-        raise ValueError(f"--margin is {margin}: give the smallest difference of interest, e.g. 0.02 for 2 points")
+    check_margin(margin, called="--margin")
     folders = named_folders(judged, "--judged")
     check_outs({"--json": json_file, "--report": report}, [pairs, *folders.values()])
     folder = RecordFolder(pairs, Preference)

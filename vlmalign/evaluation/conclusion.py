@@ -6,15 +6,29 @@ from scipy import stats
 
 from vlmalign.evaluation.estimate import Estimate
 
+#: two names of one number, as people think of it who ask what is of interest, or what is not
+OF_INTEREST, OF_NO_INTEREST = "smallest difference of interest", "largest difference of no interest"
 
-def check_margin(margin: float) -> None:
+
+def check_margin(margin: float, meaning: str = OF_INTEREST, *, called: str = "margin") -> None:
     """Refuse a margin that is no positive number; nan is none, and a comparison with it would only be False.
+
+    Args:
+        margin: in shares.
+        meaning: what it is, for the error.
+        called: its name, for the error.
 
     Raises:
         ValueError: as said.
+
+    Example:
+        >>> check_margin(0.0, called="--margin")
+        Traceback (most recent call last):
+        ...
+        ValueError: --margin is 0.0: give the smallest difference of interest, e.g. 0.02 for 2 points
     """
     if not 0 < margin < float("inf"):
-        raise ValueError(f"margin is {margin}: give the smallest difference of interest, e.g. 0.02 for 2 points")
+        raise ValueError(f"{called} is {margin}: give the {meaning}, e.g. 0.02 for 2 points")
 
 
 def conclude(difference: Estimate, margin: float) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.jackknife import Array, jackknife_variance, members_of
+from vlmalign.evaluation.jackknife import Statistic, jackknife_variance, members_of, without_each, without_members
 from vlmalign.evaluation.rare_events import FEW_GROUPS, WIDENED, rare_interval, unvaried_estimate
 from vlmalign.records.preference import Dyad
 
@@ -120,7 +120,7 @@ def _widened(
 
 
 def dyadic_interval(
-    statistic: Callable[[Array], Array], cell_groups: NDArray[np.int64], *, level: float = 0.95
+    statistic: Statistic, cell_groups: NDArray[np.int64], *, level: float = 0.95
 ) -> tuple[float, float, str] | None:
     """Interval of a statistic over items of two clusters each, of which other items belong to one or the other.
 
@@ -143,13 +143,12 @@ def dyadic_interval(
         >>> method
         'dyadic jackknife, t with 4 df'
     """
-    members, cells = members_of(cell_groups), np.eye(len(cell_groups))
-    if len(members) < 2 or len(cells) < 2:
+    members, n = members_of(cell_groups), len(cell_groups)
+    if len(members) < 2 or n < 2:
         return None
-    of_cells, twice = (
-        jackknife_variance(statistic, rows) for rows in (cells, cells[cell_groups[:, 0] != cell_groups[:, 1]])
-    )
-    variance = max(jackknife_variance(statistic, members) - twice, of_cells)
-    centre = float(statistic(np.ones((1, len(cells))))[0])
+    without_cell = without_each(statistic, n)
+    of_cells, twice = map(jackknife_variance, (without_cell, without_cell[cell_groups[:, 0] != cell_groups[:, 1]]))
+    variance = max(jackknife_variance(without_members(statistic, members)) - twice, of_cells)
+    centre = float(statistic(np.ones((1, n)))[0])
     half = float(stats.t.ppf((1 + level) / 2, len(members) - 1)) * variance**0.5
     return centre - half, centre + half, f"dyadic jackknife, t with {len(members) - 1} df"

@@ -18,7 +18,7 @@ The policy, in one place; `cluster_estimate` and `paired_difference` follow it, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -27,13 +27,16 @@ from scipy import stats
 
 from vlmalign.evaluation.dyadic import disjoint, dyadic_interval, dyadic_mean, independent_units
 from vlmalign.evaluation.estimate import Estimate
-from vlmalign.evaluation.jackknife import jackknife_variance, members_of
+from vlmalign.evaluation.jackknife import (
+    Array,
+    Statistic,
+    jackknife_variance,
+    members_of,
+    without_each,
+    without_members,
+)
 from vlmalign.evaluation.rare_events import one_sided_bound, unvaried_estimate, widen_if_rare
 from vlmalign.records.preference import Dyad
-
-Array = NDArray[np.float64]
-#: weights (R, G) of G clusters in R resamples -> the statistic in each (R,)
-Statistic = Callable[[Array], Array]
 
 BOOTSTRAP_FROM = 30
 RESAMPLES = 2000
@@ -83,7 +86,8 @@ def cluster_interval(
         low, high = np.nanquantile(statistic(weights), [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high), f"cluster bootstrap, {n_groups} groups, {RESAMPLES} resamples"
     centre = float(statistic(np.ones((1, n_groups)))[0])
-    half = stats.t.ppf((1 + level) / 2, n_groups - 1) * np.sqrt(jackknife_variance(statistic, np.eye(n_groups)))
+    variance = jackknife_variance(without_each(statistic, n_groups))
+    half = stats.t.ppf((1 + level) / 2, n_groups - 1) * np.sqrt(variance)
     return float(centre - half), float(centre + half), f"t, {n_groups - 1} df, over {n_groups} groups"
 
 
@@ -127,8 +131,8 @@ def seed_interval(
             return np.asarray(np.nanmean([statistic(weights * row[None, :]) for row in in_seed], axis=0))
 
         in_group = members_of(cell_groups)
-        of_groups = jackknife_variance(over_seeds, in_group)
-        of_cells = jackknife_variance(over_seeds, np.eye(len(cell_seeds)))
+        of_groups = jackknife_variance(without_members(over_seeds, in_group))
+        of_cells = jackknife_variance(without_each(over_seeds, len(cell_seeds)))
         variance = max(variance, of_groups, variance + of_groups - of_cells)
         df = min(n_seeds, len(in_group)) - 1
         method = f"two-way over {n_seeds} seeds and {len(in_group)} groups, t with {df} df"

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from vlmalign.evaluation.conclusion import OF_NO_INTEREST, check_margin
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import paired_difference
 
@@ -80,10 +81,7 @@ def judge_against_margin(
         >>> found.shown, found.sentence[:55]
         (True, 'the first is equivalent to the second within 5 points: ')
     """
-    if not 0 < margin < float("inf"):
-        raise ValueError(
-            f"margin is {margin}: state the largest difference of no interest, e.g. 0.02 for 2 points"
-        )
+    check_margin(margin, OF_NO_INTEREST)
     if not 0 < alpha < 0.5:
         raise ValueError(f"alpha is {alpha}: expected more than 0 and less than 0.5, e.g. 0.05")
     if question not in ("superiority", "non-inferiority", "equivalence"):

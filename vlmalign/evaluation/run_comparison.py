@@ -8,6 +8,7 @@ from typing import Any
 
 from vlmalign.evaluation.against import verdict_on
 from vlmalign.evaluation.aggregate import BALANCED, QUANTITIES, balanced_accuracy, compare
+from vlmalign.evaluation.conclusion import OF_NO_INTEREST, check_margin
 from vlmalign.evaluation.cross_tables import NOT_SAID, CrossTable, cross_table
 from vlmalign.evaluation.estimate import Estimate
 from vlmalign.evaluation.intervals import cluster_estimate, paired_difference
@@ -61,10 +62,7 @@ def compare_runs(
                              f"{', '.join(known)}")  # fmt: skip
     less = frozenset(less_is_better) | LESS_IS_BETTER
     found = {name: compare_values(runs.pairs, name, less, seed) for name in known}
-    if not 0 < margin < float("inf"):
-        raise ValueError(
-            f"margin is {margin}: state the largest difference of no interest, e.g. 0.02 for 2 points"
-        )
+    check_margin(margin, OF_NO_INTEREST)
     scored = [name for name, each in found.items() if each["difference"]["mean"] is not None]
     main = metric or next(iter(scored or found))
     if main not in found:

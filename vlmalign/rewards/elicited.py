@@ -14,7 +14,8 @@ from typing import Literal
 
 from vlmalign.clinical import Logic, load_logic
 from vlmalign.clinical.schema import RESERVED
-from vlmalign.records import Candidate, Case, DataError, DatasetBuild, Judgement, RecordFolder
+from vlmalign.records import Candidate, Case, DatasetBuild, Judgement, RecordFolder
+from vlmalign.records.answered_case import check_case_is_there
 from vlmalign.records.hashing import config_hash
 from vlmalign.records.manifest import strictest
 from vlmalign.rewards.claim_reward import parse_candidate
@@ -167,14 +168,8 @@ def elicit_confidence(
     }  # fmt: skip
     together: dict[tuple[str, str], list[Candidate]] = defaultdict(list)
     for candidate in answers:
-        if opened is not None and candidate.case_id not in known:
-            raise DataError(
-                f"the candidate answers case {candidate.case_id!r}, which is not in the folder of cases",
-                "Pass the cases that the candidates were generated for.",
-                file=answers.path,
-                record=candidate.id,
-                field="case_id",
-            )
+        if opened is not None:
+            check_case_is_there(candidate, known, answers.path)
         together[candidate.case_id, candidate.policy].append(candidate)
     uses = [answers.manifest.data_use] + ([] if opened is None else [opened.manifest.data_use])
     with DatasetBuild(out, "judgement", config, overwrite=overwrite, data_use=strictest(uses)) as build:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from vlmalign.clinical import Logic
 from vlmalign.clinical.schema import RESERVED
 from vlmalign.records import Candidate, Case, DataError, Finding, RecordFolder
+from vlmalign.records.answered_case import check_case_is_there
 from vlmalign.rewards.claim_reward import parse_candidate
 from vlmalign.rewards.weak_sources import majority_answers, settled_answers
 
@@ -42,14 +43,7 @@ def read_answered(logic: Logic, cases: str | Path, candidates: str | Path) -> An
     folder, answers = RecordFolder(cases, Case), RecordFolder(candidates, Candidate)
     by_id = {case.id: case for case in folder}
     for candidate in answers:
-        if candidate.case_id not in by_id:
-            raise DataError(
-                f"the candidate answers case {candidate.case_id!r}, which is not in {folder.path}",
-                "Pass the cases that the candidates were generated for.",
-                file=answers.path,
-                record=candidate.id,
-                field="case_id",
-            )
+        check_case_is_there(candidate, by_id, answers.path)
     whole = [candidate for candidate in answers if candidate.finished]
     if not whole:
         raise DataError("it holds no whole answer", "Give answers to the cases.", file=answers.path)

@@ -13,13 +13,13 @@ from PIL import Image
 from vlmalign.records import (
     Candidate,
     Case,
-    DataError,
     DatasetBuild,
     Demonstration,
     Judgement,
     Preference,
     RecordFolder,
 )
+from vlmalign.records.answered_case import check_case_is_there
 from vlmalign.records.manifest import strictest
 from vlmalign.rewards.protocol import Reward, RewardOutput, experts_behind
 
@@ -103,14 +103,7 @@ def expert_settings(reward: Reward) -> dict[str, list[str]]:
 def _by_case(answers: RecordFolder[Candidate], known: set[str]) -> dict[str, list[Candidate]]:
     of_case: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in answers:
-        if candidate.case_id not in known:
-            raise DataError(
-                f"the candidate answers case {candidate.case_id!r}, which is not in the folder of cases",
-                "Pass the cases that the candidates were generated for.",
-                file=answers.path,
-                record=candidate.id,
-                field="case_id",
-            )
+        check_case_is_there(candidate, known, answers.path)
         of_case[candidate.case_id].append(candidate)
     return of_case
 

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from vlmalign.data import DataSource
 from vlmalign.records import Candidate, Case, DataError, Preference, RecordFolder
+from vlmalign.records.answered_case import check_case_is_there
 from vlmalign.records.progress import is_interactive
 from vlmalign.rewards.answer_encoder import AnswerEncoder, EncodedAnswers
 from vlmalign.rewards.pair_scoring import SIDES, pair_case, side_candidate
@@ -64,14 +65,7 @@ def read_answers(encoder: Encoder, folders: AnswerFolders) -> AnswerSet:
     of_case: dict[str, list[Candidate]] = defaultdict(list)
     cut: set[str] = set()
     for candidate in candidates:
-        if candidate.case_id not in known:
-            raise DataError(
-                f"the candidate answers case {candidate.case_id!r}, which is not in {cases.path}",
-                "Pass the cases that the candidates were generated for.",
-                file=candidates.path,
-                record=candidate.id,
-                field="case_id",
-            )
+        check_case_is_there(candidate, known, candidates.path)
         if candidate.finished:
             of_case[candidate.case_id].append(candidate)
         else:
