@@ -27,3 +27,14 @@ def test_a_figure_is_an_image_and_the_same_bytes_each_time(name):
 def test_figures_come_as_png_and_for_dark_pages_too():
     assert DRAWINGS["forest"](image_format="png").startswith(b"\x89PNG")
     assert DRAWINGS["forest"](dark=True) != DRAWINGS["forest"]()
+
+
+def test_a_rise_of_what_is_better_low_has_the_colour_of_worse():
+    up, down = Estimate(0.2, 0.1, 0.3, 40, 10, 0, "t"), Estimate(-0.2, -0.3, -0.1, 40, 10, 0, "t")
+    green, vermilion = plots.GREEN.lower().encode(), plots.VERMILION.lower().encode()
+    assert green in (svg := plots.comparison_plot({"right": up})) and vermilion not in svg
+    assert (
+        vermilion in (svg := plots.comparison_plot({"omitted": up}, less_is_better=["omitted"]))
+        and green not in svg
+    )
+    assert green in plots.comparison_plot({"omitted": down}, less_is_better=["omitted"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -122,12 +122,14 @@ def comparison_plot(
     *,
     margin: float = 0.02,
     label: str = "difference",
+    less_is_better: Collection[str] = (),
     dark: bool = False,
     image_format: ImageFormat = "svg",
 ) -> bytes:
     """Differences with intervals around a line at zero, the margin of no interest shaded.
 
-    Green: the interval lies above zero; vermilion: below; blue: neither. The sign says the same without colour.
+    Green: the interval lies on the better side of zero; vermilion: on the worse; blue: on neither. Better is
+    above, of the names in `less_is_better` below, and these say so beside the axis.
     """
     with figure_style(dark):
         canvas = Canvas(figsize=(6.4, 0.6 + 0.42 * max(1, len(differences))))
@@ -137,11 +139,12 @@ def comparison_plot(
         reach = [100 * abs(x) for e in differences.values() for x in (e.low, e.high, e.mean) if x is not None]
         limit = max([*reach, 150 * margin]) * 1.08
         axes.set_xlim(-limit, limit)
-        for y, estimate in enumerate(differences.values()):
+        for y, (name, estimate) in enumerate(differences.items()):
             above = estimate.low is not None and estimate.low > 0
             below = estimate.high is not None and estimate.high < 0
-            _interval(axes, estimate, y, 100, hue(GREEN if above else VERMILION if below else BLUE, dark))
-        _rows(axes, list(differences))
+            better, worse = (below, above) if name in less_is_better else (above, below)
+            _interval(axes, estimate, y, 100, hue(GREEN if better else VERMILION if worse else BLUE, dark))
+        _rows(axes, [f"{name} (less is better)" if name in less_is_better else name for name in differences])
         axes.set_xlabel(f"{label} (points; shaded: within ±{100 * margin:g})")
         return figure_bytes(canvas, image_format)
 

@@ -137,15 +137,20 @@ def _mcnemar(main: Mapping[str, Any]) -> str:
 
 
 def _forest(results: Mapping[str, Any]) -> Figure | None:
-    differences = {
-        title_of(name): Estimate.from_dict(each["difference"])
+    metrics = {
+        title_of(name): each
         for name, each in results["metrics"].items()
         if each["share"] and each["difference"]["mean"] is not None
     }
-    if not differences:
+    if not metrics:
         return None
-    caption = "A minus B, paired by item, 95% intervals over groups; of some metrics less is better."
-    return Figure.drawn("Differences", caption, comparison_plot, differences, margin=results["margin"])
+    caption = (
+        "A minus B, paired by item, 95% intervals over groups. Green: A is better; orange: worse; blue: open."
+    )
+    differences = {title: Estimate.from_dict(each["difference"]) for title, each in metrics.items()}
+    less = {title for title, each in metrics.items() if each["less_is_better"]}
+    return Figure.drawn("Differences", caption, comparison_plot, differences, margin=results["margin"],
+                        less_is_better=less)  # fmt: skip
 
 
 def _reliability(figures: Mapping[str, CalibrationFigures]) -> Figure | None:
