@@ -33,15 +33,13 @@ class ContentRules(BaseModel):
     across_splits: bool = Field(
         False,
         description="no group and no picture in two splits of the folder: test keeps it before validation, that "
-        "before "
-        "train",
+        "before train",
     )
     groups: bool = Field(True, description="whether a shared group is leakage, or a shared picture only")
     duplicates: tuple[Same, ...] = Field(
         (),
         description="drop a record after an earlier one that is the same: record (pictures and texts), picture "
-        "(any of "
-        "its pictures), text (texts, whatever the picture)",
+        "(any of its pictures), text (texts, whatever the picture)",
     )
     max_bits: int = Field(
         0, ge=0, le=31, description="pictures are the same up to so many bits of their hash; 0: equal files only"

@@ -174,8 +174,7 @@ class HttpExpert:
                 return self._read(reply, size)
         raise ServerError(
             f"{self.settings.url} gave no answer in {attempt + 1} attempts ({last}): check the server, then run "
-            "the "
-            "same command again; it continues"
+            "the same command again; it continues"
         )
 
     def _post(self, body: bytes) -> bytes:

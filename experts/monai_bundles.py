@@ -16,8 +16,7 @@ from vlmalign.records import DataError
 
 WHY = (
     "a bundle's configuration is a program: `_target_` calls any Python object and `$` evaluates any expression "
-    "as "
-    "soon as it is read"
+    "as soon as it is read"
 )
 #: environment variable with the versions of the bundles that may run here: a folder can come from anybody
 TRUSTED = "VLMALIGN_TRUSTED_BUNDLES"
@@ -52,8 +51,7 @@ def load_bundle(folder: Path) -> MonaiExpert:
         raise DataError(
             f"the bundle says itself that it is trusted, and nobody on this machine has said so yet: {WHY}",
             f"Read it, then set the environment variable {TRUSTED}={card.version} if you would run it; of "
-            "several, "
-            "with commas between.",
+            "several, with commas between.",
             file=folder,
         )
     bundle = inside(folder, settings.bundle)
@@ -85,8 +83,7 @@ def _network(bundle: Path, settings: BundleSettings) -> nn.Module:
         missing, extra = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
         raise DataError(
             f"the weights do not fit {settings.network_key} ({len(missing)} missing, {len(extra)} unknown, or of "
-            "other "
-            f"shapes{', e.g. ' + (missing or extra)[0] if missing or extra else ''})",
+            f"other shapes{', e.g. ' + (missing or extra)[0] if missing or extra else ''})",
             "Check settings.network_key and settings.model.",
             file=model,
         )
@@ -115,8 +112,7 @@ def _bundle_weights(model: Path) -> dict[str, Tensor]:
         raise DataError(
             f"the model cannot be read as weights only ({str(error).splitlines()[0]})",
             "A file that holds other objects could run code: convert its state dict to safetensors in a place "
-            "that "
-            "you trust.",
+            "that you trust.",
             file=model,
         ) from None
     for key in ("state_dict", "model", "network"):
@@ -165,8 +161,7 @@ def download_bundle(name: str, target: Path) -> Path:
         why = (str(error).splitlines() or [""])[0]
         raise OSError(
             f"the bundle {name!r} cannot be fetched from MONAI's model zoo ({type(error).__name__}: {why}): the "
-            "zoo "
-            "needs the network. Check the name, or give a folder with the bundle."
+            "zoo needs the network. Check the name, or give a folder with the bundle."
         ) from error
     found = target / name
     if not found.is_dir():

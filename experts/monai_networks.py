@@ -99,8 +99,7 @@ class NamedSettings(MonaiSettings):
         if self.arguments.get("spatial_dims", 2) != 2:
             raise ValueError(
                 f"arguments.spatial_dims is {self.arguments['spatial_dims']}, and experts look at 2-D images: "
-                "give a "
-                "2-D network, which `examine_volume` takes through a volume slice by slice"
+                "give a 2-D network, which `examine_volume` takes through a volume slice by slice"
             )
         return self
 
@@ -135,8 +134,7 @@ def build_named(settings: NamedSettings) -> nn.Module:
     if fetching:
         raise ValueError(
             f"arguments.{fetching[0]} has {settings.network} fetch or unpickle weights of its own: leave it out, "
-            "or set "
-            "it to false; the expert's weights are its safetensors files"
+            "or set it to false; the expert's weights are its safetensors files"
         )
     if "pretrained" in inspect.signature(found).parameters:  # true by default in some networks
         settings = settings.model_copy(update={"arguments": {**settings.arguments, "pretrained": False}})

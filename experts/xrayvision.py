@@ -40,8 +40,7 @@ class XrayNetwork(Part):
     thresholds: tuple[float | None, ...] | None = Field(
         None,
         description="the package's op_threshs, one an output; there the output becomes 0.5, which is no "
-        "calibration; "
-        "None leaves an output as it is",
+        "calibration; None leaves an output as it is",
     )
 
     @model_validator(mode="after")

@@ -34,8 +34,7 @@ NOTES = {
     "header": "Kept: modality, view, laterality, pixel spacing, sex, band of age, what is told of burned-in text. "
     "Nothing else of the header.",
     "burned_in": "extra.burned_in: what the files say of text in the pixels; `unknown` where they say nothing. "
-    "Look "
-    "at such pictures before they leave the house: this reader does not read pixels for names.",
+    "Look at such pictures before they leave the house: this reader does not read pixels for names.",
     "spacing": "extra.spacing_of: `patient`, or `detector` (not corrected for magnification), or `film`.",
 }
 

@@ -34,8 +34,7 @@ NAME = re.compile(r"(?P<flag>[a-z]+mnist(?:3d)?)(?:_(?P<size>\d+))?\.npz")
 NOTES = {
     "licence": "CC BY 4.0 (MedMNIST v2), but for dermamnist: CC BY-NC 4.0.",
     "patients": "The files name no patients: every picture is its own group. The official splits are by patient "
-    "only "
-    "where MedMNIST's authors had the patients; do not divide the training part by group and trust it.",
+    "only where MedMNIST's authors had the patients; do not divide the training part by group and trust it.",
     "size": "Thumbnails (28 to 224 pixels), not what a clinician reads from.",
 }
 

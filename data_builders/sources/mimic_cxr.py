@@ -44,14 +44,12 @@ TOKEN = "___"  # what the de-identification put in place of names and dates
 EARLIER = "The images above show the previous study of this patient. The images below show the present study."
 NOTES = {
     "licence": "PhysioNet Credentialed Health Data Use Agreement: no sharing with third parties; online services "
-    "only "
-    "where PhysioNet approves of them (data_use, https://physionet.org/news/post/gpt-responsible-use).",
+    "only where PhysioNet approves of them (data_use, https://physionet.org/news/post/gpt-responsible-use).",
     "patients": f"By subject_id. Study and picture ids are pseudonyms too. {NOTE}",
     "labels": "Read from the report by a labeller; of the study, standing at its first picture. Blank: "
     "not_assessed.",
     "comparisons": "extra.prior_sentences holds the sentences of the reference that speak of an earlier study, "
-    "found "
-    "by their words; extra.prior_images says how many pictures of the previous study come first.",
+    "found by their words; extra.prior_images says how many pictures of the previous study come first.",
 }
 
 

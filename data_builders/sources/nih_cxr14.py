@@ -55,8 +55,7 @@ NOTES = {
     "licence": "No restriction on use; credit the NIH Clinical Center and Wang et al. 2017 (CVPR).",
     "patients": f"By Patient ID. {NOTE}",
     "labels": "Mined from reports by a program, about a tenth of them wrong by its authors' own estimate. "
-    "Emphysema, "
-    "Fibrosis and Hernia have no concept in the logic and stand in extra.labels only.",
+    "Emphysema, Fibrosis and Hernia have no concept in the logic and stand in extra.labels only.",
     "splits": "The official lists; train_val_list.txt is train. Divide it further by patient.",
 }
 

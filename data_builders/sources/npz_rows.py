@@ -75,8 +75,7 @@ class NpzFile:
         if dtype.hasobject or dtype.kind not in "biuf":
             raise DataError(
                 f"array {name!r} holds {'objects, which only pickle could read' if dtype.hasobject else dtype}, "
-                "no "
-                "numbers",
+                "no numbers",
                 "Save it as numbers.",
                 file=self.path,
             )

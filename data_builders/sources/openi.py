@@ -57,8 +57,7 @@ HEADINGS = {
 NOTES = {
     "licence": "CC BY-NC-ND 4.0 (Indiana University, Open-i): keep the archive unchanged, no commercial use.",
     "patients": "The files name no patient: a group is one study. group_id is keyed with a published key, as "
-    "report "
-    "numbers are public. Whether two studies are of one patient is unknown.",
+    "report numbers are public. Whether two studies are of one patient is unknown.",
     "deidentification": "XXXX stands for words that de-identification took out, sometimes medical ones; kept, and "
     "counted (deidentified_words).",
     "comparisons": "extra.prior_sentences: sentences that speak of an earlier study, which no picture here shows.",

@@ -189,8 +189,7 @@ class Platt(Part):
             if not np.isfinite(spread).all():
                 raise ValueError(
                     "the calibration uses standard deviations and one is not known: give judgements that tell "
-                    "them "
-                    "of every item, or calibrate by temperature"
+                    "them of every item, or calibrate by temperature"
                 )
         p = expit(self.slope * values / np.sqrt(1 + self.std_weight * spread**2) + self.intercept)
         return Probabilities(p, p, p)

@@ -192,8 +192,7 @@ def read_gold(
     if same:
         raise DataError(
             f"the gold judgements are by {', '.join(sorted(same))}, the reward itself or an expert behind it: it "
-            "is "
-            "right wherever it says so",
+            "is right wherever it says so",
             "Give gold judgements by something else.",
             file=truth.source,
             field="judge",

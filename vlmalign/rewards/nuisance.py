@@ -63,8 +63,7 @@ class NuisanceReward:
         if views < 1 or not (noise or crop or questions):
             raise ValueError(
                 f"views is {views}, noise {noise}, crop {crop} and questions {list(questions)}: give 1 view or "
-                "more and "
-                "something that changes."
+                "more and something that changes."
             )
         self.inner: Reward = load_reward(reward, **(settings or {}))
         if not self.inner.needs_images and not questions:
