@@ -8,7 +8,6 @@ settings list, `open` anywhere. Redirects are refused, since they would carry th
 
 from __future__ import annotations
 
-import io
 import os
 import time
 import urllib.error
@@ -30,6 +29,7 @@ from vlmalign.records.base import Part
 from vlmalign.records.errors import ended
 from vlmalign.records.loopback import is_loopback
 from vlmalign.records.manifest import DataUse
+from vlmalign.records.png import pixels_as_png
 
 ARCHITECTURE = "http"
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -138,10 +138,7 @@ class HttpExpert:
             return list(pool.map(self._ask, bodies, [image.size for image in images]))
 
     def _encode(self, image: Image.Image) -> bytes:
-        buffer, bare = io.BytesIO(), image.copy()
-        bare.info = {}  # PIL would write a colour profile again, which may name a person or a place
-        bare.save(buffer, "PNG")
-        body = buffer.getvalue()
+        body = pixels_as_png(image)  # a colour profile may name a person or a place
         if len(body) > self.settings.max_image_bytes:
             raise ValueError(
                 f"an image of {image.size} pixels is {len(body)} bytes as PNG, max_image_bytes is "

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
-
 from PIL import Image
+
+from vlmalign.records.png import pixels_as_png
 
 
 def png_bytes(picture: Image.Image) -> bytes:
@@ -16,9 +16,4 @@ def png_bytes(picture: Image.Image) -> bytes:
         >>> png_bytes(Image.new("L", (4, 4)))[1:4]
         b'PNG'
     """
-    buffer = io.BytesIO()
-    if picture.info:  # PIL writes some of it again
-        picture = picture.copy()
-        picture.info = {}
-    picture.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+    return pixels_as_png(picture, compress_level=1)

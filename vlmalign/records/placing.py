@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from vlmalign.records.folder import load_image
 from vlmalign.records.hashing import sha256_bytes, sha256_file
 from vlmalign.records.id_set import IdSet
 from vlmalign.records.image import ImageRef, check_relative
+from vlmalign.records.png import pixels_as_png
 from vlmalign.records.writing import link, put
 
 #: how files of common formats begin
@@ -37,12 +37,7 @@ class Files:
     def add_image(self, image: Image.Image | bytes | str | Path, **fields: Any) -> ImageRef:
         """Store an image under its own hash; see `DatasetBuild.add_image`."""
         if isinstance(image, Image.Image):
-            buffer = io.BytesIO()
-            if image.info:  # of a file that was decoded: PIL would write its colour profile again
-                image = image.copy()
-                image.info = {}
-            image.save(buffer, "PNG")
-            image = buffer.getvalue()
+            image = pixels_as_png(image)
         if isinstance(image, bytes):
             digest, suffix = sha256_bytes(image), _suffix(image)
             place = _place(digest, suffix)
